@@ -1,0 +1,314 @@
+//! The command line: flags and commands, and the exit codes that scripts may rely on.
+
+mod cordoning;
+mod environment;
+
+use std::{
+    ffi::OsString,
+    io::{self, Write},
+    path::{Path, PathBuf},
+    process,
+};
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::{
+    cli::{cordoning::Mistake, environment::Environment},
+    config::{self, Config, Diagnostics},
+    daemon::{self, ConfigFile},
+    discovery,
+    host::Host,
+    operate::{
+        discovered::{self, Discovered},
+        logger, probing, report,
+    },
+    probe,
+};
+
+/// How a run ended, as scripts and supervisors see it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExitCode {
+    /// All went well.
+    Fine = 0,
+    /// Something failed while running.
+    Failed = 1,
+    /// The command line or the configuration is wrong; nothing was started.
+    Usage = 2,
+}
+
+impl From<ExitCode> for process::ExitCode {
+    fn from(code: ExitCode) -> process::ExitCode {
+        process::ExitCode::from(code as u8)
+    }
+}
+
+/// Offers a node's hardware to Kubernetes pods.
+#[derive(Debug, Parser)]
+#[command(name = "chandler", version, max_term_width = 100)]
+struct Args {
+    /// The configuration file
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "CHANDLER_CONFIG",
+        default_value = "/etc/chandler/config.yaml"
+    )]
+    config: PathBuf,
+
+    /// Read /sys, /dev and /proc below this directory
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "CHANDLER_HOST_ROOT",
+        default_value = "/"
+    )]
+    host_root: PathBuf,
+
+    /// The directory of kubelet.sock and the plugins' sockets [default: kubelet.pluginDir of the
+    /// configuration]
+    #[arg(long, global = true, value_name = "DIR", env = "CHANDLER_KUBELET_DIR")]
+    kubelet_dir: Option<PathBuf>,
+
+    /// What is logged: error, warn, info, debug or trace, also by module
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILTER",
+        env = "CHANDLER_LOG",
+        default_value = "info"
+    )]
+    log: String,
+
+    /// How it is logged
+    #[arg(
+        long,
+        global = true,
+        value_name = "FORMAT",
+        env = "CHANDLER_LOG_FORMAT",
+        default_value = "text"
+    )]
+    log_format: logger::Format,
+
+    /// What must survive a restart
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "CHANDLER_STATE_DIR",
+        default_value = "/var/lib/chandler"
+    )]
+    state_dir: PathBuf,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Find devices and offer them to the kubelet, until SIGTERM or SIGINT
+    Run,
+    /// Check a configuration file and print what it means with all defaults filled in
+    Check {
+        /// The file to check [default: that of --config]
+        file: Option<PathBuf>,
+    },
+    /// Look once and show what would be offered, and what would not and why
+    Discover {
+        /// How it is shown
+        #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+        output: Output,
+    },
+    /// Take a device out of use, without touching the hardware, until it is uncordoned
+    Cordon {
+        /// The id of the device, as `discover` shows it
+        device: String,
+
+        /// In this resource only
+        #[arg(long, value_name = "NAME")]
+        resource: Option<String>,
+
+        /// Why; it is shown wherever the device is
+        #[arg(long, value_name = "TEXT", default_value = "by hand")]
+        reason: String,
+    },
+    /// Let a cordoned device be used again
+    Uncordon {
+        /// The id of the device
+        device: String,
+
+        /// In this resource only
+        #[arg(long, value_name = "NAME")]
+        resource: Option<String>,
+    },
+    /// Ask plugins by their sockets whether they serve; exit with 1 if one does not
+    Probe {
+        /// Sockets of plugins, whosever they are [default: those of the chandler that runs here;
+        /// then each resource must have one]
+        #[arg(value_name = "SOCKET")]
+        sockets: Vec<PathBuf>,
+
+        /// Ask only whether the sockets that are there answer, for a liveness check
+        #[arg(long, conflicts_with = "sockets")]
+        live: bool,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// For people
+    Table,
+    /// For programs
+    Json,
+}
+
+/// Runs the command that `args` ask for, the program's name first.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args = match Args::try_parse_from(args) {
+        Ok(args) => args,
+        Err(err) => {
+            // Help and version come this way too, and go to standard output.
+            let code = if err.use_stderr() { ExitCode::Usage } else { ExitCode::Fine };
+            drop(err.print());
+            return code;
+        }
+    };
+    let environment = Environment::read();
+    if let Err(err) = logger::init(&args.log, args.log_format, environment.log_reader) {
+        complain(&format!("--log {}: {err}", args.log));
+        return ExitCode::Usage;
+    }
+    match &args.command {
+        Command::Run => run(&args, &environment),
+        Command::Check { file } => check(file.as_ref().unwrap_or(&args.config)),
+        Command::Discover { output } => discover(&args, *output),
+        Command::Cordon { device, resource, reason } => {
+            done(cordoning::cordon(&args.state_dir, device, resource.as_deref(), reason))
+        }
+        Command::Uncordon { device, resource } => {
+            done(cordoning::uncordon(&args.state_dir, device, resource.as_deref()))
+        }
+        Command::Probe { sockets, live: _ } if !sockets.is_empty() => {
+            show(&probing::sockets(sockets))
+        }
+        Command::Probe { live: true, .. } => show(&probe_live(&args)),
+        Command::Probe { .. } => probe(&args),
+    }
+}
+
+fn run(args: &Args, environment: &Environment) -> ExitCode {
+    let (config, file) = match load(args) {
+        Ok(loaded) => loaded,
+        Err(err) => return refuse(&err),
+    };
+    let host = Host::new(&args.host_root);
+    match daemon::run(host, config, file, &environment.supervision, &args.state_dir) {
+        Ok(()) => ExitCode::Fine,
+        Err(err) => {
+            log::error!("{}", report::chain(&err));
+            ExitCode::Failed
+        }
+    }
+}
+
+fn check(file: &Path) -> ExitCode {
+    match read(file) {
+        Ok((config, _)) => print(&config::show(&config)),
+        Err(err) => refuse(&err),
+    }
+}
+
+fn discover(args: &Args, output: Output) -> ExitCode {
+    let config = match load(args) {
+        Ok((config, _)) => config,
+        Err(err) => return refuse(&err),
+    };
+    let host = Host::new(&args.host_root);
+    let survey = discovery::survey(&host, &config);
+    let verdicts = probe::once(&host, &config, &survey);
+    let all = Discovered { config: &config, survey: &survey, verdicts: &verdicts };
+    print(&match output {
+        Output::Table => discovered::table(all),
+        Output::Json => discovered::json(all),
+    })
+}
+
+fn probe(args: &Args) -> ExitCode {
+    match load(args) {
+        Ok((config, _)) => show(&probing::ours(&config.plugin_dir, &config.resources)),
+        Err(err) => refuse(&err),
+    }
+}
+
+/// The configuration may have been spoilt since the daemon read it, and that is no reason to end it.
+fn probe_live(args: &Args) -> probing::Report {
+    let configured = || load(args).map(|(config, _)| config.plugin_dir).ok();
+    let dir = args.kubelet_dir.clone().or_else(configured);
+    probing::ours(dir.as_deref().unwrap_or(Path::new(config::PLUGIN_DIR)), &[])
+}
+
+fn show(report: &probing::Report) -> ExitCode {
+    let printed = print(&report.text);
+    if report.is_fine { printed } else { ExitCode::Failed }
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+enum LoadError {
+    #[error("cannot read {}", .0.display())]
+    Read(PathBuf, #[source] io::Error),
+    #[error(transparent)]
+    Invalid(#[from] Diagnostics),
+}
+
+fn load(args: &Args) -> Result<(Config, ConfigFile), LoadError> {
+    let (mut config, file) = read(&args.config)?;
+    if let Some(dir) = &args.kubelet_dir {
+        config.plugin_dir.clone_from(dir);
+    }
+    Ok((config, file))
+}
+
+fn read(path: &Path) -> Result<(Config, ConfigFile), LoadError> {
+    let file = ConfigFile::read(path).map_err(|err| LoadError::Read(path.to_owned(), err))?;
+    let config = config::parse(&path.display().to_string(), &file.text)?;
+    Ok((config, file))
+}
+
+fn done(result: Result<String, Mistake>) -> ExitCode {
+    match result {
+        Ok(said) => print(&said),
+        Err(Mistake::Usage(what)) => {
+            complain(&what);
+            ExitCode::Usage
+        }
+        Err(Mistake::Failed(what)) => {
+            complain(&what);
+            ExitCode::Failed
+        }
+    }
+}
+
+fn refuse(err: &LoadError) -> ExitCode {
+    complain(&report::chain(err));
+    ExitCode::Usage
+}
+
+fn complain(text: &str) {
+    // If nobody reads our complaints, there is nobody to tell.
+    drop(writeln!(io::stderr().lock(), "{text}"));
+}
+
+fn print(text: &str) -> ExitCode {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Ok(()) => ExitCode::Fine,
+        // `chandler discover | head` is no failure.
+        Err(err) if err.kind() == io::ErrorKind::BrokenPipe => ExitCode::Fine,
+        Err(err) => {
+            complain(&format!("cannot write to standard output: {err}"));
+            ExitCode::Failed
+        }
+    }
+}

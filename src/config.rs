@@ -1,0 +1,64 @@
+//! The configuration file: parsed once, checked once, never checked again.
+//!
+//! [`parse`] reads the text into a tree of nodes that know their place, and walks that tree. Each
+//! mistake becomes a [`Diagnostic`] and the walk goes on, so that one run shows them all. What comes
+//! out is valid by construction; what a later version will do is refused, never ignored.
+
+mod allocation;
+mod decode;
+mod diagnostics;
+mod discovery;
+mod file;
+mod health;
+mod requirement;
+mod resource;
+mod show;
+mod template;
+mod tree;
+
+use std::path::PathBuf;
+
+pub use crate::config::{
+    diagnostics::{Diagnostic, Diagnostics, near},
+    health::duration_text,
+    show::{show, template_text},
+};
+use crate::model::resource::Resource;
+
+/// The largest configuration file that is read, in bytes. A hundred resources are about 30 KiB.
+pub const FILE_LEN_MAX: usize = 1024 * 1024;
+
+/// Where the kubelet looks for plugins: a constant of the kubelet, which does not follow its
+/// `--root-dir` (`pkg/kubelet/apis/deviceplugin/v1beta1` in Kubernetes).
+pub const PLUGIN_DIR: &str = "/var/lib/kubelet/device-plugins";
+
+/// The checked configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The directory of `kubelet.sock` and the plugins' sockets.
+    pub plugin_dir: PathBuf,
+    /// The socket of the kubelet's pod resources API, if it is not where kubelets have it.
+    pub pod_resources: Option<PathBuf>,
+    /// In file order. Never empty.
+    pub resources: Vec<Resource>,
+}
+
+impl Config {
+    /// The socket of the kubelet's pod resources API: beside the plugin directory, unless the file
+    /// says otherwise.
+    pub fn pod_resources(&self) -> PathBuf {
+        let beside = || self.plugin_dir.with_file_name("pod-resources").join("kubelet.sock");
+        self.pod_resources.clone().unwrap_or_else(beside)
+    }
+}
+
+/// Parses and checks `text`. `file` is what the diagnostics call it.
+pub fn parse(file: &str, text: &str) -> Result<Config, Diagnostics> {
+    let mut diagnostics = Diagnostics::new(file);
+    let config =
+        tree::parse(text, &mut diagnostics).and_then(|root| file::config(&root, &mut diagnostics));
+    match config {
+        Some(config) if diagnostics.is_empty() => Ok(config),
+        _ => Err(diagnostics),
+    }
+}

@@ -1,0 +1,122 @@
+//! What is wrong with a configuration file, and where.
+
+use std::fmt;
+
+/// Where something stands in the file, from 1.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// The line.
+    pub line: usize,
+    /// The column, in characters.
+    pub column: usize,
+}
+
+/// One mistake.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// Where it is.
+    pub place: Place,
+    /// What is wrong, with the offending text.
+    pub what: String,
+    /// What may have been meant, or what to do.
+    pub help: Option<String>,
+}
+
+/// Every mistake in a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnostics {
+    file: String,
+    all: Vec<Diagnostic>,
+}
+
+impl Diagnostics {
+    pub(super) fn new(file: &str) -> Diagnostics {
+        Diagnostics { file: file.to_owned(), all: Vec::new() }
+    }
+
+    pub(super) fn add(&mut self, place: Place, what: impl Into<String>) {
+        self.all.push(Diagnostic { place, what: what.into(), help: None });
+    }
+
+    pub(super) fn add_with_help(
+        &mut self,
+        place: Place,
+        what: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        self.all.push(Diagnostic { place, what: what.into(), help: Some(help.into()) });
+    }
+
+    /// Says that `text` is not one of `known`, and which of them is near.
+    pub(super) fn unknown<'a>(
+        &mut self,
+        place: Place,
+        kind: &str,
+        text: &str,
+        known: impl IntoIterator<Item = &'a str>,
+    ) {
+        let help = suggestion(text, known);
+        self.add_with_help(place, format!("unknown {kind} {}", quoted(text)), help);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// All of them, in the order of the file.
+    pub fn sorted(&self) -> Vec<&Diagnostic> {
+        let mut all: Vec<&Diagnostic> = self.all.iter().collect();
+        all.sort_by_key(|it| it.place);
+        all
+    }
+}
+
+impl fmt::Display for Diagnostics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (idx, Diagnostic { place, what, help }) in self.sorted().into_iter().enumerate() {
+            if idx > 0 {
+                writeln!(f)?;
+            }
+            write!(f, "{}:{}:{}: {what}", self.file, place.line, place.column)?;
+            if let Some(help) = help {
+                write!(f, "; {help}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Diagnostics {}
+
+/// The offending text in backquotes, cut so that a message stays a line.
+pub(super) fn quoted(text: &str) -> String {
+    const LEN_MAX: usize = 80;
+    let mut shown: String = text.chars().take(LEN_MAX).flat_map(char::escape_debug).collect();
+    if text.chars().count() > LEN_MAX {
+        shown.push('…');
+    }
+    format!("`{shown}`")
+}
+
+/// What to say of `text`, which is none of `known`: the near one, or all.
+pub(super) fn suggestion<'a>(text: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    let known: Vec<&str> = known.into_iter().collect();
+    match near(text, known.iter().copied()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("known here: {}", known.join(", ")),
+    }
+}
+
+/// The one of `known` that `text` is probably a slip of.
+pub fn near<'a>(text: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let lower = text.to_lowercase();
+    let scored = known.into_iter().map(|it| {
+        let distance = strsim::damerau_levenshtein(&lower, &it.to_lowercase());
+        (distance, it)
+    });
+    // A third of the letters may be wrong: `disovery` is near `discovery`, `foo` is near nothing.
+    scored
+        .filter(|(distance, it)| *distance * 3 <= it.len().max(3))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, it)| it)
+}

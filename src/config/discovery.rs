@@ -1,0 +1,233 @@
+//! `discovery`: where the devices of a resource come from.
+
+use std::sync::Arc;
+
+use crate::{
+    config::{
+        allocation,
+        decode::{self, Fields},
+        diagnostics::{Diagnostics, quoted},
+        requirement::{normal, requirements},
+        template::{self, Scope},
+        tree::{Node, Value},
+    },
+    model::{
+        allocation::Allocation,
+        discovery::{Alternative, Glob, GroupBy, NodeTemplate, Requirement, Source, Test},
+        template::{Fact, Key, Usb},
+    },
+};
+
+/// More devices than the kubelet takes in one list anyway.
+const LIMIT_MAX: u32 = 100_000;
+
+/// Parses `discovery`: one source or a list of them. `allocation` is for those without their own.
+pub(super) fn alternatives(
+    node: &Node,
+    allocation: &Arc<Allocation>,
+    diagnostics: &mut Diagnostics,
+) -> Option<Vec<Alternative>> {
+    let Value::List(items) = &node.value else {
+        return Some(vec![alternative(node, allocation, diagnostics)?]);
+    };
+    if items.is_empty() {
+        diagnostics.add(node.place, "discovery: at least one source is needed");
+        return None;
+    }
+    let all: Vec<Option<Alternative>> =
+        items.iter().map(|item| alternative(item, allocation, diagnostics)).collect();
+    all.into_iter().collect()
+}
+
+fn alternative(
+    node: &Node,
+    allocation: &Arc<Allocation>,
+    diagnostics: &mut Diagnostics,
+) -> Option<Alternative> {
+    let mut fields = Fields::open(node, "discovery", diagnostics)?;
+    let sysfs = fields.take("sysfs");
+    let usb = fields.take("usb");
+    let nodes = fields.take("nodes");
+    let paths = fields.take("paths");
+    let mut matches = Vec::new();
+    let mut templates = None;
+    let source = match (sysfs, usb, nodes, paths) {
+        (Some(node), None, _, None) => sysfs_source(node, diagnostics),
+        (None, Some(node), _, None) => usb_source(node, &mut matches, diagnostics),
+        (None, None, Some(node), None) => globs(node, "nodes", diagnostics).map(Source::Nodes),
+        (None, None, None, Some(node)) => globs(node, "paths", diagnostics).map(Source::Paths),
+        (None, None, None, None) => {
+            let what = "discovery needs a source: `sysfs`, `usb`, `nodes` or `paths`";
+            diagnostics.add(node.place, what);
+            None
+        }
+        _ => {
+            let what = "a source is one of `sysfs`, `usb`, `nodes` and `paths`";
+            diagnostics.add_with_help(
+                node.place,
+                what,
+                "make a list of alternatives, or put `nodes` alone beside `sysfs` or `usb`",
+            );
+            None
+        }
+    };
+    if (sysfs.is_some() || usb.is_some())
+        && let Some(node) = nodes
+    {
+        templates = Some(node_templates(node, diagnostics));
+    }
+    let listed = fields.take("match").and_then(|it| requirements(it, "match", diagnostics));
+    matches.extend(listed.unwrap_or_default());
+    let excludes = fields.take("exclude").and_then(|it| requirements(it, "exclude", diagnostics));
+    let group_by = fields.take("groupBy").and_then(|it| group_by(it, diagnostics));
+    let limit = fields.take("limit");
+    let limit = limit.and_then(|it| decode::number(it, "limit", (1, LIMIT_MAX), diagnostics));
+    let own = fields.take("allocation");
+    let own = own.and_then(|it| allocation::allocation(it, diagnostics)).map(Arc::new);
+    fields.finish(diagnostics);
+    Some(Alternative {
+        source: source?,
+        nodes: templates,
+        matches,
+        excludes: excludes.unwrap_or_default(),
+        group_by,
+        limit: limit.and_then(|it| usize::try_from(it).ok()),
+        allocation: own.unwrap_or_else(|| Arc::clone(allocation)),
+    })
+}
+
+fn sysfs_source(node: &Node, diagnostics: &mut Diagnostics) -> Option<Source> {
+    let text = decode::text(node, "sysfs", diagnostics)?;
+    let source = match text.split_once('/') {
+        Some(("class", name)) if is_file_name(name) => Some(Source::Class(name.to_owned())),
+        Some(("bus", name)) if is_file_name(name) => Some(Source::Bus(name.to_owned())),
+        _ => None,
+    };
+    if source.is_none() {
+        let what = format!("sysfs must be class/<name> or bus/<name>, not {}", quoted(text));
+        diagnostics.add_with_help(
+            node.place,
+            what,
+            "`ls /sys/class /sys/bus` shows what this machine has",
+        );
+    }
+    source
+}
+
+fn is_file_name(text: &str) -> bool {
+    !text.is_empty()
+        && text != "."
+        && text != ".."
+        && !text.contains(|it: char| it == '/' || it.is_control() || it.is_whitespace())
+}
+
+fn usb_source(
+    node: &Node,
+    matches: &mut Vec<Requirement>,
+    diagnostics: &mut Diagnostics,
+) -> Option<Source> {
+    let mut fields = Fields::open(node, "usb", diagnostics)?;
+    for (name, fact) in [
+        ("vendor", Fact::Usb(Usb::Vendor)),
+        ("product", Fact::Usb(Usb::Product)),
+        ("serial", Fact::Usb(Usb::Serial)),
+    ] {
+        let Some(node) = fields.take(name) else {
+            continue;
+        };
+        if let Some(text) = decode::identifier(node, name, diagnostics)
+            && let Some(value) = normal(fact, text, node, diagnostics)
+        {
+            matches.push(Requirement { key: Key::Fact(fact), test: Test::In(vec![value]) });
+        }
+    }
+    fields.finish(diagnostics);
+    Some(Source::Usb)
+}
+
+fn node_templates(node: &Node, diagnostics: &mut Diagnostics) -> Vec<NodeTemplate> {
+    let Some(items) = decode::list(node, "nodes", diagnostics) else {
+        return Vec::new();
+    };
+    let mut templates = Vec::new();
+    for item in items {
+        let (path, optional) = match &item.value {
+            Value::Map(_) => {
+                let Some(mut fields) = Fields::open(item, "a node", diagnostics) else {
+                    continue;
+                };
+                let path = fields.require("path", "a node", diagnostics);
+                let optional = fields.take("optional");
+                let optional = optional.and_then(|it| decode::flag(it, "optional", diagnostics));
+                fields.finish(diagnostics);
+                (path, optional.unwrap_or(false))
+            }
+            Value::Scalar { .. } | Value::List(_) => (Some(item), false),
+        };
+        let path = path.and_then(|it| {
+            let template = template::template(it, "a node's path", Scope::Nodes, diagnostics)?;
+            allocation::check_absolute(&template, "a node's path", it, diagnostics);
+            Some(template)
+        });
+        templates.extend(path.map(|path| NodeTemplate { path, optional }));
+    }
+    templates
+}
+
+fn globs(node: &Node, what: &str, diagnostics: &mut Diagnostics) -> Option<Vec<Glob>> {
+    let items = decode::list(node, what, diagnostics)?;
+    if items.is_empty() {
+        diagnostics.add(node.place, format!("{what}: at least one path is needed"));
+    }
+    let all: Vec<Option<Glob>> = items.iter().map(|item| glob(item, what, diagnostics)).collect();
+    all.into_iter().collect()
+}
+
+fn glob(node: &Node, what: &str, diagnostics: &mut Diagnostics) -> Option<Glob> {
+    let text = match &node.value {
+        Value::Map(_) => {
+            let what = format!("{what} without `sysfs` or `usb` are globs, not maps");
+            diagnostics.add(node.place, what);
+            return None;
+        }
+        Value::Scalar { .. } | Value::List(_) => decode::text(node, what, diagnostics)?,
+    };
+    let Some(path) = text.strip_prefix('/') else {
+        let what = format!("{what}: {} must be an absolute path", quoted(text));
+        diagnostics.add(node.place, what);
+        return None;
+    };
+    let mut components = Vec::new();
+    for part in path.split('/') {
+        if part.is_empty() || part == "." || part == ".." || part.contains("**") {
+            let what = format!(
+                "{what}: {} has a part that is empty, `.`, `..` or holds `**`",
+                quoted(text)
+            );
+            diagnostics.add(node.place, what);
+            return None;
+        }
+        if part.contains('{') {
+            let what = format!("{what}: {} holds a brace", quoted(text));
+            let help = "templates in `nodes` need `sysfs` or `usb` beside them";
+            diagnostics.add_with_help(node.place, what, help);
+            return None;
+        }
+        match glob::Pattern::new(part) {
+            Ok(pattern) => components.push(pattern),
+            Err(err) => {
+                let what = format!("{what}: {} is not a glob: {}", quoted(text), err.msg);
+                diagnostics.add(node.place, what);
+                return None;
+            }
+        }
+    }
+    Some(Glob { text: text.to_owned(), components })
+}
+
+fn group_by(node: &Node, diagnostics: &mut Diagnostics) -> Option<GroupBy> {
+    if decode::text(node, "groupBy", diagnostics)? == "all" {
+        return Some(GroupBy::All);
+    }
+    template::key(node, "groupBy", Scope::Match, diagnostics).map(GroupBy::Key)
+}

@@ -1,0 +1,217 @@
+//! Conditions: `{ key, operator, values }`, in `match`, `exclude` and the rules of `health`.
+
+use crate::{
+    config::{
+        decode::{self, Fields},
+        diagnostics::{Diagnostics, Place, quoted},
+        template::{self, Scope},
+        tree::Node,
+    },
+    model::{
+        discovery::{Requirement, Test},
+        template::{Fact, Key},
+    },
+};
+
+/// The operators as they are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Operator {
+    In,
+    NotIn,
+    InRegexp,
+    Exists,
+    DoesNotExist,
+    Gt,
+    Ge,
+    Lt,
+    Le,
+    /// In rules of `health` only: it takes two probes to tell.
+    Rises,
+}
+
+/// What `match` and `exclude` understand.
+const OPERATORS: &[(&str, Operator)] = &[
+    ("In", Operator::In),
+    ("NotIn", Operator::NotIn),
+    ("InRegexp", Operator::InRegexp),
+    ("Exists", Operator::Exists),
+    ("DoesNotExist", Operator::DoesNotExist),
+    ("Gt", Operator::Gt),
+    ("Ge", Operator::Ge),
+    ("Lt", Operator::Lt),
+    ("Le", Operator::Le),
+];
+
+/// What rules of `health` understand.
+pub(super) const RULE_OPERATORS: &[(&str, Operator)] = &[
+    ("In", Operator::In),
+    ("NotIn", Operator::NotIn),
+    ("InRegexp", Operator::InRegexp),
+    ("Exists", Operator::Exists),
+    ("DoesNotExist", Operator::DoesNotExist),
+    ("Gt", Operator::Gt),
+    ("Ge", Operator::Ge),
+    ("Lt", Operator::Lt),
+    ("Le", Operator::Le),
+    ("Rises", Operator::Rises),
+];
+
+/// A condition whose values are not looked at yet; their number is right.
+pub(super) struct Condition<'t> {
+    pub(super) key: Key,
+    pub(super) operator: Operator,
+    pub(super) values: &'t [Node],
+}
+
+pub(super) fn requirements(
+    node: &Node,
+    what: &str,
+    diagnostics: &mut Diagnostics,
+) -> Option<Vec<Requirement>> {
+    let items = decode::list(node, what, diagnostics)?;
+    let all: Vec<Option<Requirement>> = items
+        .iter()
+        .map(|item| requirement(condition(item, what, OPERATORS, diagnostics)?, diagnostics))
+        .collect();
+    all.into_iter().collect()
+}
+
+pub(super) fn condition<'t>(
+    node: &'t Node,
+    what: &str,
+    operators: &[(&'static str, Operator)],
+    diagnostics: &mut Diagnostics,
+) -> Option<Condition<'t>> {
+    let mut fields = Fields::open(node, &format!("an entry of {what}"), diagnostics)?;
+    let key = fields.require("key", "a condition", diagnostics);
+    let key = key.and_then(|it| template::key(it, "key", Scope::Match, diagnostics));
+    let operator = fields.require("operator", "a condition", diagnostics);
+    let operator = operator.and_then(|it| decode::word(it, "operator", operators, diagnostics));
+    let values = fields.take_with_place("values");
+    let value_place = values.map_or(node.place, |(place, _)| place);
+    let values = match values {
+        Some((_, values)) => decode::list(values, "values", diagnostics)?,
+        None => &[],
+    };
+    fields.finish(diagnostics);
+    let (key, operator) = (key?, operator?);
+    check_number_of(values, operator, value_place, diagnostics)?;
+    Some(Condition { key, operator, values })
+}
+
+fn check_number_of(
+    values: &[Node],
+    operator: Operator,
+    place: Place,
+    diagnostics: &mut Diagnostics,
+) -> Option<()> {
+    let (ok, needs) = match operator {
+        Operator::In | Operator::NotIn | Operator::InRegexp => {
+            (!values.is_empty(), "at least one value")
+        }
+        Operator::Exists | Operator::DoesNotExist => (values.is_empty(), "no values"),
+        Operator::Gt | Operator::Ge | Operator::Lt | Operator::Le => {
+            (values.len() == 1, "exactly one value")
+        }
+        Operator::Rises => (values.len() == 2, "two values: by how much, and within which time"),
+    };
+    if !ok {
+        diagnostics.add(place, format!("operator {operator:?} needs {needs}"));
+    }
+    ok.then_some(())
+}
+
+/// A condition that one look can tell. `Rises` is none.
+pub(super) fn requirement(
+    condition: Condition<'_>,
+    diagnostics: &mut Diagnostics,
+) -> Option<Requirement> {
+    let Condition { key, operator, values } = condition;
+    let test = match operator {
+        Operator::In => Test::In(texts(&key, values, diagnostics)?),
+        Operator::NotIn => Test::NotIn(texts(&key, values, diagnostics)?),
+        Operator::InRegexp => Test::InRegexp(regexps(values, diagnostics)?),
+        Operator::Exists => Test::Exists,
+        Operator::DoesNotExist => Test::DoesNotExist,
+        Operator::Gt => Test::Gt(bound(values, diagnostics)?),
+        Operator::Ge => Test::Ge(bound(values, diagnostics)?),
+        Operator::Lt => Test::Lt(bound(values, diagnostics)?),
+        Operator::Le => Test::Le(bound(values, diagnostics)?),
+        Operator::Rises => return None,
+    };
+    Some(Requirement { key, test })
+}
+
+/// `0x10DE` and `10de` mean the same vendor.
+pub(super) fn normal(
+    fact: Fact,
+    text: &str,
+    node: &Node,
+    diagnostics: &mut Diagnostics,
+) -> Option<String> {
+    let Some(width) = fact.n_hex_digits() else {
+        return Some(text.to_owned());
+    };
+    let lower = text.to_ascii_lowercase();
+    let digits = lower.strip_prefix("0x").unwrap_or(&lower);
+    if digits.is_empty() || !digits.bytes().all(|it| it.is_ascii_hexdigit()) {
+        let what = format!("{} must be a hexadecimal number, not {}", fact.word(), quoted(text));
+        diagnostics.add(node.place, what);
+        return None;
+    }
+    Some(format!("{digits:0>width$}"))
+}
+
+fn texts(key: &Key, values: &[Node], diagnostics: &mut Diagnostics) -> Option<Vec<String>> {
+    let all: Vec<Option<String>> = values
+        .iter()
+        .map(|node| match key {
+            Key::Fact(fact) if fact.n_hex_digits().is_some() => {
+                let text = decode::identifier(node, fact.word(), diagnostics)?;
+                normal(*fact, text, node, diagnostics)
+            }
+            Key::Fact(_) | Key::Core(_) | Key::Attribute(_) | Key::Ancestor(_) => {
+                plain_text(node, diagnostics)
+            }
+        })
+        .collect();
+    all.into_iter().collect()
+}
+
+/// A bare number is text here if every reader of YAML would write it the same way again.
+fn plain_text(node: &Node, diagnostics: &mut Diagnostics) -> Option<String> {
+    let text = decode::text(node, "a value", diagnostics)?;
+    let canonical = text.parse::<i64>().is_ok_and(|it| it.to_string() == text);
+    match canonical {
+        true => Some(text.to_owned()),
+        false => decode::identifier(node, "a value", diagnostics).map(str::to_owned),
+    }
+}
+
+fn regexps(values: &[Node], diagnostics: &mut Diagnostics) -> Option<Vec<regex_lite::Regex>> {
+    let all: Vec<Option<regex_lite::Regex>> =
+        values.iter().map(|node| regexp(node, diagnostics)).collect();
+    all.into_iter().collect()
+}
+
+pub(super) fn regexp(node: &Node, diagnostics: &mut Diagnostics) -> Option<regex_lite::Regex> {
+    let text = decode::text(node, "a regular expression", diagnostics)?;
+    match regex_lite::Regex::new(text) {
+        Ok(regex) => Some(regex),
+        Err(err) => {
+            let what = format!("{} is not a regular expression: {err}", quoted(text));
+            diagnostics.add(node.place, what);
+            None
+        }
+    }
+}
+
+pub(super) fn bound(values: &[Node], diagnostics: &mut Diagnostics) -> Option<f64> {
+    let node = values.first()?;
+    let text = decode::text(node, "a bound", diagnostics)?;
+    let bound = crate::model::discovery::parse_number(text);
+    if bound.is_none() {
+        diagnostics.add(node.place, format!("a bound must be a number, not {}", quoted(text)));
+    }
+    bound
+}

@@ -1,0 +1,236 @@
+//! Keys and templates: what may stand where.
+
+use crate::{
+    config::{
+        decode,
+        diagnostics::{Diagnostics, quoted, suggestion},
+        tree::Node,
+    },
+    model::template::{Core, Fact, Filter, Key, Piece, Template},
+};
+
+/// Where a key or template stands, which says which core words have a value there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// `match`, `exclude` and `groupBy`.
+    Match,
+    /// `nodes` of a candidate.
+    Nodes,
+    /// The id of a device.
+    Id,
+    /// The name of a resource.
+    Name,
+    /// The id of a replica.
+    Replica,
+    /// What a container gets.
+    Allocation,
+    /// What the kernel's log is compared with, and what a probing command is told.
+    Health,
+}
+
+/// Namespaces of facts that exist in the language, whose modules come later.
+const NAMESPACES_LATER: &[&str] =
+    &["accel", "fpga", "mdev", "net", "nvidia", "nvme", "rdma", "sound", "sriov", "udev", "vfio"];
+
+impl Scope {
+    fn has(self, core: Core) -> bool {
+        match core {
+            Core::Name | Core::Number => true,
+            Core::Driver | Core::Subsystem | Core::NumaNode => self != Scope::Replica,
+            Core::Node | Core::Nodes => {
+                matches!(self, Scope::Id | Scope::Name | Scope::Allocation | Scope::Health)
+            }
+            Core::Id => matches!(self, Scope::Replica | Scope::Allocation | Scope::Health),
+            Core::Ids | Core::Index => self == Scope::Allocation,
+            Core::Replica => self == Scope::Replica,
+        }
+    }
+
+    fn place(self) -> &'static str {
+        match self {
+            Scope::Match => "in a match",
+            Scope::Nodes => "in nodes",
+            Scope::Id => "in an id",
+            Scope::Name => "in a resource name",
+            Scope::Replica => "in the id of a replica",
+            Scope::Allocation => "in an allocation",
+            Scope::Health => "in health",
+        }
+    }
+}
+
+/// Parses the text of `node` as a template.
+pub(super) fn template(
+    node: &Node,
+    what: &str,
+    scope: Scope,
+    diagnostics: &mut Diagnostics,
+) -> Option<Template> {
+    let text = decode::text(node, what, diagnostics)?;
+    match parse_template(text, scope) {
+        Ok(template) => Some(template),
+        Err(mistake) => {
+            let what = format!("{what}: {} in {}", mistake.what, quoted(text));
+            match mistake.help {
+                Some(help) => diagnostics.add_with_help(node.place, what, help),
+                None => diagnostics.add(node.place, what),
+            }
+            None
+        }
+    }
+}
+
+/// Parses the text of `node` as a key.
+pub(super) fn key(
+    node: &Node,
+    what: &str,
+    scope: Scope,
+    diagnostics: &mut Diagnostics,
+) -> Option<Key> {
+    let text = decode::text(node, what, diagnostics)?;
+    match parse_key(text, scope) {
+        Ok(key) => Some(key),
+        Err(Mistake { what: text, help: Some(help) }) => {
+            diagnostics.add_with_help(node.place, format!("{what}: {text}"), help);
+            None
+        }
+        Err(Mistake { what: text, help: None }) => {
+            diagnostics.add(node.place, format!("{what}: {text}"));
+            None
+        }
+    }
+}
+
+/// `text`, which is ours and correct, as a template.
+pub(super) fn literal_template(text: &str) -> Option<Template> {
+    parse_template(text, Scope::Replica).ok()
+}
+
+/// Whether the template gives each replica another text.
+pub(super) fn names_replica(template: &Template) -> bool {
+    template.keys().any(|key| *key == Key::Core(Core::Replica))
+}
+
+struct Mistake {
+    what: String,
+    help: Option<String>,
+}
+
+impl Mistake {
+    fn new(what: impl Into<String>) -> Mistake {
+        Mistake { what: what.into(), help: None }
+    }
+
+    fn unknown<'a>(kind: &str, text: &str, known: impl Iterator<Item = &'a str>) -> Mistake {
+        let help = Some(suggestion(text, known));
+        Mistake { what: format!("unknown {kind} {}", quoted(text)), help }
+    }
+}
+
+fn parse_template(text: &str, scope: Scope) -> Result<Template, Mistake> {
+    let mut pieces = Vec::new();
+    let mut literal = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('{') {
+        literal += before;
+        if let Some(after) = after.strip_prefix('{') {
+            literal.push('{');
+            rest = after;
+            continue;
+        }
+        let Some((hole, after)) = after.split_once('}') else {
+            let mut mistake = Mistake::new("a `{` without its `}`");
+            mistake.help = Some("write `{{` for a brace".to_owned());
+            return Err(mistake);
+        };
+        if !literal.is_empty() {
+            pieces.push(Piece::Text(std::mem::take(&mut literal)));
+        }
+        pieces.push(parse_hole(hole, scope)?);
+        rest = after;
+    }
+    literal += rest;
+    if !literal.is_empty() {
+        pieces.push(Piece::Text(literal));
+    }
+    Ok(Template { pieces })
+}
+
+fn parse_hole(hole: &str, scope: Scope) -> Result<Piece, Mistake> {
+    let mut words = hole.split('|');
+    let key = parse_key(words.next().unwrap_or("").trim(), scope)?;
+    let mut filters = Vec::new();
+    for word in words {
+        let word = word.trim();
+        match Filter::ALL.iter().find(|(name, _)| *name == word) {
+            Some((_, filter)) => filters.push(*filter),
+            None => {
+                let known = Filter::ALL.iter().map(|(name, _)| *name);
+                return Err(Mistake::unknown("filter", word, known));
+            }
+        }
+    }
+    Ok(Piece::Value(key, filters))
+}
+
+fn parse_key(text: &str, scope: Scope) -> Result<Key, Mistake> {
+    if let Some(core) = Core::ALL.into_iter().find(|it| it.word() == text) {
+        // A match is about a candidate: `index` and `id` are attributes of cameras and sound cards.
+        if scope == Scope::Match && !scope.has(core) {
+            return Ok(Key::Attribute(text.to_owned()));
+        }
+        if scope.has(core) {
+            return Ok(Key::Core(core));
+        }
+        return Err(Mistake::new(format!("`{text}` has no value {}", scope.place())));
+    }
+    if let Some(core) = Core::ALL.into_iter().find(|it| it.word().eq_ignore_ascii_case(text)) {
+        return Err(Mistake::unknown("key", text, [core.word()].into_iter()));
+    }
+    if scope == Scope::Replica {
+        let known = Core::ALL.into_iter().filter(|it| scope.has(*it)).map(Core::word);
+        return Err(Mistake::unknown("key", text, known));
+    }
+    if let Some((namespace, _)) = text.split_once('.').filter(|_| is_fact(text)) {
+        return parse_fact(text, namespace);
+    }
+    match text.strip_prefix('^') {
+        Some(path) => attribute_path(path).map(Key::Ancestor),
+        None => attribute_path(text).map(Key::Attribute),
+    }
+}
+
+/// A word with a dot but without a slash is a fact: no attribute that we know of has such a name.
+fn is_fact(text: &str) -> bool {
+    !text.contains('/') && !text.starts_with(['.', '^'])
+}
+
+fn parse_fact(text: &str, namespace: &str) -> Result<Key, Mistake> {
+    if let Some((_, fact)) = Fact::ALL.iter().find(|(word, _)| *word == text) {
+        return Ok(Key::Fact(*fact));
+    }
+    if NAMESPACES_LATER.contains(&namespace) {
+        return Err(Mistake::new(format!("fact {} is not supported yet", quoted(text))));
+    }
+    let all = Fact::ALL.iter().map(|(word, _)| *word);
+    let prefix = format!("{namespace}.");
+    let same: Vec<&str> = all.clone().filter(|it| it.starts_with(&prefix)).collect();
+    match same.is_empty() {
+        true => Err(Mistake::unknown("fact", text, all)),
+        false => Err(Mistake::unknown("fact", text, same.into_iter())),
+    }
+}
+
+/// A path below the device's directory, which must not lead out of it.
+fn attribute_path(path: &str) -> Result<String, Mistake> {
+    let plain = |part: &str| !part.is_empty() && part != "." && part != "..";
+    let clean = !path.chars().any(|it| it.is_control() || it.is_whitespace());
+    match clean && path.split('/').all(plain) {
+        true => Ok(path.to_owned()),
+        false if path.is_empty() => Err(Mistake::new("an empty key")),
+        false => Err(Mistake::new(format!(
+            "{} is neither a core word, a fact nor a path below the device's directory",
+            quoted(path)
+        ))),
+    }
+}

@@ -1,0 +1,232 @@
+//! The shell around the inventory: starts the threads, receives events, carries out effects.
+//!
+//! This is the thread `main`. It waits for its inbox and for nothing else.
+
+mod config_watch;
+mod cordon_watch;
+mod producers;
+mod signals;
+mod surveyor;
+
+use std::{
+    collections::BTreeMap,
+    io,
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Instant,
+};
+
+pub use crate::daemon::config_watch::ConfigFile;
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use grpcio::Environment;
+
+use crate::{
+    config::Config,
+    daemon::{cordon_watch::CordonWatch, producers::Producers, surveyor::Surveyor},
+    decide::inventory::Inventory,
+    host::Host,
+    kubelet::{endpoint, plugin::Plugin, pods::Pods, server, watch::Watch},
+    model::{
+        event::{Effect, Event, Scope},
+        name::ResourceName,
+    },
+    operate::{
+        notify::{Notifier, Supervision},
+        report,
+    },
+    probe::Prober,
+};
+
+/// How many events may wait for the loop.
+///
+/// A burst is one kubelet restart with a hundred resources: three events each. When the inbox is
+/// full, producers wait; the loop itself never waits for anything but the inbox.
+pub const INBOX_LEN_MAX: usize = 1024;
+
+/// Why the daemon could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// The kernel gave no thread or descriptor.
+    #[error("cannot start the thread {name}")]
+    Thread {
+        /// The thread.
+        name: &'static str,
+        /// What the kernel said.
+        source: io::Error,
+    },
+}
+
+/// Runs until SIGTERM or SIGINT, and keeps whoever supervises us informed. `file` is what `config`
+/// was read from; `state_dir` holds what must survive a restart.
+pub fn run(
+    host: Host,
+    config: Config,
+    file: ConfigFile,
+    supervision: &Supervision,
+    state_dir: &Path,
+) -> Result<(), DaemonError> {
+    let mut notifier = Notifier::connect(supervision, now()).unwrap_or_else(|err| {
+        log::warn!("cannot notify the service manager: {}", report::chain(&err));
+        Notifier::default()
+    });
+    let (events, inbox) = bounded(INBOX_LEN_MAX);
+    let pod_resources = config.pod_resources();
+    let Config { plugin_dir, resources, .. } = config;
+    let producers = Producers::start(&host, &resources, file, &events)?;
+    match endpoint::sweep(&plugin_dir) {
+        Ok(0) => {}
+        Ok(n_removed) => log::info!("removed={n_removed} sockets that a dead process left behind"),
+        // The directory may not be there yet.
+        Err(err) => log::debug!("cannot look for old sockets: {err}"),
+    }
+    let mut inventory =
+        Inventory::new(resources.clone(), producers.survey_interval(), endpoint::token());
+    let (cordon_watch, cordons) = CordonWatch::start(state_dir, events.clone())
+        .map_err(|source| DaemonError::Thread { name: "cordon", source })?;
+    inventory.apply(Event::Cordons(cordons), now());
+    let mut surveyor = Surveyor::start(host.clone(), Arc::new(resources), events.clone())
+        .map_err(|source| DaemonError::Thread { name: "scan", source })?;
+    surveyor.ask(&Scope::All);
+    let prober = Prober::start(host.clone(), events.clone())
+        .map_err(|source| DaemonError::Thread { name: "probe", source })?;
+    let watch = Watch::start(&plugin_dir, events.clone())
+        .map_err(|source| DaemonError::Thread { name: "kubelet", source })?;
+    let env = Arc::new(server::environment());
+    let pods = Pods::start(pod_resources, Arc::clone(&env), events.clone())
+        .map_err(|source| DaemonError::Thread { name: "pods", source })?;
+    let mut shell = Shell {
+        host,
+        plugin_dir,
+        events,
+        plugins: BTreeMap::new(),
+        retired: Vec::new(),
+        n_plugins: 0,
+        surveyor,
+        prober,
+        pods,
+        producers,
+        env,
+    };
+
+    log::info!("version={} started", env!("CARGO_PKG_VERSION"));
+    while let Some(event) = next_event(&inventory, &notifier, &inbox) {
+        log::debug!("event: {event:?}");
+        if shell.step(&mut inventory, event).is_break() {
+            break;
+        }
+        notifier.turned(now());
+        if inventory.is_ready() {
+            notifier.ready(shell.plugins.len());
+        }
+    }
+    notifier.stopping();
+
+    // First the inbox, then whoever may be waiting to fill it.
+    drop(inbox);
+    for plugin in shell.plugins.values_mut() {
+        plugin.ask_to_stop();
+    }
+    drop(shell);
+    drop(watch);
+    drop(cordon_watch);
+    log::info!("stopped");
+    Ok(())
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+fn next_event(
+    inventory: &Inventory,
+    notifier: &Notifier,
+    inbox: &Receiver<Event>,
+) -> Option<Event> {
+    let Some(deadline) = inventory.deadline().into_iter().chain(notifier.deadline()).min() else {
+        return inbox.recv().ok();
+    };
+    match inbox.recv_deadline(deadline) {
+        Ok(event) => Some(event),
+        Err(RecvTimeoutError::Timeout) => Some(Event::Tick),
+        Err(RecvTimeoutError::Disconnected) => None,
+    }
+}
+
+/// What effects are carried out with.
+///
+/// The fields are dropped in this order: those that look and serve before those that tell.
+struct Shell {
+    host: Host,
+    plugin_dir: PathBuf,
+    events: Sender<Event>,
+    plugins: BTreeMap<ResourceName, Plugin>,
+    /// Asked to stop, and not waited for until the end.
+    retired: Vec<Plugin>,
+    /// How many there have been.
+    n_plugins: usize,
+    surveyor: Surveyor,
+    prober: Prober,
+    pods: Pods,
+    producers: Producers,
+    env: Arc<Environment>,
+}
+
+impl Shell {
+    fn step(&mut self, inventory: &mut Inventory, event: Event) -> ControlFlow<()> {
+        for effect in inventory.apply(event, now()) {
+            log::debug!("effect: {effect:?}");
+            self.carry_out(effect)?;
+        }
+        self.surveyor.retry();
+        ControlFlow::Continue(())
+    }
+
+    fn carry_out(&mut self, effect: Effect) -> ControlFlow<()> {
+        match effect {
+            Effect::Serve(snapshot) => {
+                let resource = snapshot.resource.clone();
+                let env = Arc::clone(&self.env);
+                let number = self.n_plugins;
+                self.n_plugins += 1;
+                let events = self.events.clone();
+                match Plugin::start(&self.plugin_dir, env, number, snapshot, events) {
+                    Ok(plugin) => drop(self.plugins.insert(resource, plugin)),
+                    // The other resources are served all the same.
+                    Err(err) => log::error!("resource={resource} cannot be served: {err}"),
+                }
+            }
+            Effect::Publish(snapshot) => {
+                if let Some(plugin) = self.plugins.get(&snapshot.resource) {
+                    plugin.publish(snapshot);
+                }
+            }
+            Effect::Register(resource) => {
+                if let Some(plugin) = self.plugins.get(&resource) {
+                    plugin.register();
+                }
+            }
+            Effect::CheckEndpoint(resource) => {
+                if let Some(plugin) = self.plugins.get(&resource) {
+                    plugin.check_endpoint();
+                }
+            }
+            Effect::Survey(scope) => self.surveyor.ask(&scope),
+            Effect::Probe(targets) => self.prober.watch(targets),
+            Effect::AskPods => self.pods.ask(),
+            Effect::Retire(resource) => {
+                if let Some(mut plugin) = self.plugins.remove(&resource) {
+                    plugin.ask_to_stop();
+                    self.retired.push(plugin);
+                }
+            }
+            Effect::Reconfigure(configured) => {
+                self.producers.reconfigure(&self.host, &configured.resources, &self.events);
+                self.surveyor.configure(configured);
+            }
+            Effect::Stop => return ControlFlow::Break(()),
+        }
+        ControlFlow::Continue(())
+    }
+}

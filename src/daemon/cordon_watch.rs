@@ -1,0 +1,114 @@
+//! The file of cordons: the thread `cordon`.
+
+use std::{
+    io,
+    os::fd::AsFd,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use crossbeam_channel::Sender;
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, poll},
+};
+
+use crate::{
+    host::{
+        Host,
+        deadline::Deadline,
+        directories::{Directories, Interest},
+        outbox::Outbox,
+        worker::{StopFd, Worker},
+    },
+    model::{cordon::Cordon, event::Event},
+    operate::{
+        cordons::{self, FILE_NAME},
+        report,
+    },
+};
+
+/// How often the file is looked for without an event.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+
+/// Watches the file of cordons until it is dropped.
+#[derive(Debug)]
+pub(super) struct CordonWatch {
+    _worker: Worker,
+}
+
+/// What the thread owns.
+struct Reader {
+    path: PathBuf,
+    directories: Directories,
+    cordons: Vec<Cordon>,
+    /// What was said last of a file that cannot be used.
+    broken: Option<String>,
+    outbox: Outbox,
+}
+
+impl CordonWatch {
+    /// Starts the thread `cordon`. With it comes what is cordoned now.
+    pub(super) fn start(
+        state_dir: &Path,
+        events: Sender<Event>,
+    ) -> io::Result<(CordonWatch, Vec<Cordon>)> {
+        let dir = std::path::absolute(state_dir)?;
+        let path = dir.join(FILE_NAME);
+        let directories = Directories::new(Host::new("/"), [dir], Interest::Content)?;
+        let outbox = Outbox::new(events);
+        let mut reader = Reader { path, directories, cordons: Vec::new(), broken: None, outbox };
+        reader.read();
+        let cordons = reader.cordons.clone();
+        let worker = Worker::spawn_polling("cordon", move |stop| {
+            if let Err(err) = reader.run(&stop) {
+                log::error!("cordons are no longer heeded: {err}");
+            }
+        })?;
+        Ok((CordonWatch { _worker: worker }, cordons))
+    }
+}
+
+impl Reader {
+    fn run(&mut self, stop: &StopFd) -> io::Result<()> {
+        loop {
+            let look_at = Some(Deadline::after(LOOK_EVERY));
+            let until = Deadline::earlier(look_at, self.outbox.deadline());
+            let mut fds = [
+                PollFd::new(stop.as_fd(), PollFlags::POLLIN),
+                PollFd::new(self.directories.as_fd(), PollFlags::POLLIN),
+            ];
+            match poll(&mut fds, Deadline::timeout(until)) {
+                Ok(_) if fds[0].any() == Some(true) => return Ok(()),
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(err) => return Err(err.into()),
+            }
+            self.outbox.flush();
+            // The file is renamed into place, so it is always whole; reading it costs nothing.
+            self.directories.read()?;
+            if self.outbox.is_empty() && self.read() {
+                self.outbox.push(Event::Cordons(self.cordons.clone()));
+            }
+        }
+    }
+
+    /// Whether something else is cordoned than before.
+    fn read(&mut self) -> bool {
+        match cordons::read(&self.path) {
+            Ok(cordons) => {
+                self.broken = None;
+                let is_new = cordons != self.cordons;
+                self.cordons = cordons;
+                is_new
+            }
+            Err(err) => {
+                let what = report::chain(&err);
+                if self.broken.as_ref() != Some(&what) {
+                    log::error!("{what}; what was cordoned stays so");
+                    self.broken = Some(what);
+                }
+                false
+            }
+        }
+    }
+}

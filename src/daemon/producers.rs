@@ -1,0 +1,91 @@
+//! The threads that hear of changes, and no more: what happens is for the inventory to decide.
+
+use std::time::Duration;
+
+use crossbeam_channel::Sender;
+use regex_lite::Regex;
+
+use crate::{
+    daemon::{
+        DaemonError,
+        config_watch::{ConfigFile, ConfigWatch},
+        signals::Signals,
+    },
+    decide::{
+        hints,
+        inventory::{SURVEY_INTERVAL, SURVEY_INTERVAL_WITHOUT_HINTS},
+    },
+    host::{
+        Host,
+        devdir::DevDir,
+        kernel_log::{KernelLog, Records},
+        uevent::Uevents,
+        wake::Wake,
+    },
+    model::{event::Event, resource::Resource},
+};
+
+/// Everybody who hears of changes on the host and of its operator. Dropping it stops them.
+#[derive(Debug)]
+pub(super) struct Producers {
+    uevents: Uevents,
+    devdir: DevDir,
+    kernel_log: KernelLog,
+    _config: ConfigWatch,
+    _signals: Signals,
+}
+
+impl Producers {
+    /// Starts them. Nothing that happens after this is missed.
+    pub(super) fn start(
+        host: &Host,
+        resources: &[Resource],
+        file: ConfigFile,
+        events: &Sender<Event>,
+    ) -> Result<Producers, DaemonError> {
+        let thread = |name| move |source| DaemonError::Thread { name, source };
+        let ask = Wake::new().map_err(thread("config"))?;
+        let directories = hints::directories(resources);
+        Ok(Producers {
+            _signals: Signals::start(ask.clone(), events.clone()).map_err(thread("signal"))?,
+            uevents: Uevents::start(events.clone()).map_err(thread("uevent"))?,
+            devdir: DevDir::start(host.clone(), &directories, events.clone())
+                .map_err(thread("devdir"))?,
+            kernel_log: KernelLog::start(host, regexes(resources), Records::New, events.clone())
+                .map_err(thread("kmsg"))?,
+            _config: ConfigWatch::start(file, ask, events.clone()).map_err(thread("config"))?,
+        })
+    }
+
+    /// Heeds what another configuration names. What cannot be had stays as it was, and the log says
+    /// so.
+    pub(super) fn reconfigure(
+        &mut self,
+        host: &Host,
+        resources: &[Resource],
+        events: &Sender<Event>,
+    ) {
+        let directories = hints::directories(resources);
+        match DevDir::start(host.clone(), &directories, events.clone()) {
+            Ok(devdir) => self.devdir = devdir,
+            Err(err) => log::error!("cannot watch other directories: {err}"),
+        }
+        match KernelLog::start(host, regexes(resources), Records::New, events.clone()) {
+            Ok(kernel_log) => self.kernel_log = kernel_log,
+            Err(err) => log::error!("cannot heed other rules about the kernel's log: {err}"),
+        }
+    }
+
+    /// How often everything must be looked at.
+    pub(super) fn survey_interval(&self) -> Duration {
+        match self.uevents.is_degraded() {
+            true => SURVEY_INTERVAL_WITHOUT_HINTS,
+            false => SURVEY_INTERVAL,
+        }
+    }
+}
+
+/// What the resources want to hear of in the kernel's log.
+fn regexes(resources: &[Resource]) -> Vec<Regex> {
+    resources.iter().flat_map(|it| &it.health.kernel_log).map(|it| it.pattern.clone()).collect()
+}

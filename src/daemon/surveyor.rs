@@ -1,0 +1,133 @@
+//! The thread `scan`: looks at the host when it is asked to.
+//!
+//! Nobody waits for its end, because a file of the host may hang for ever.
+
+use std::{io, sync::Arc};
+
+use crossbeam_channel::{Sender, TrySendError, bounded};
+
+use crate::{
+    discovery::Memory,
+    host::{Host, worker::Worker},
+    model::{
+        event::{Configured, Event, Scope},
+        resource::Resource,
+    },
+};
+
+/// Makes a pass when asked.
+#[derive(Debug)]
+pub(super) struct Surveyor {
+    /// The thread ends when this is dropped, and its pass is over.
+    requests: Sender<Request>,
+    /// What did not fit into the slot.
+    waiting: Option<Request>,
+}
+
+/// What to look at, and a configuration if it is another than before.
+#[derive(Debug)]
+struct Request {
+    scope: Scope,
+    config: Option<Configured>,
+}
+
+impl Surveyor {
+    pub(super) fn start(
+        host: Host,
+        resources: Arc<Vec<Resource>>,
+        events: Sender<Event>,
+    ) -> io::Result<Surveyor> {
+        // One slot: what does not fit is added to what waits for it.
+        let (requests, asked) = bounded::<Request>(1);
+        Worker::spawn_detached("scan", move || {
+            let mut configured = Configured { version: 0, resources };
+            let mut memory = Memory::default();
+            while let Ok(Request { scope, config }) = asked.recv() {
+                if let Some(config) = config {
+                    configured = config;
+                    memory = Memory::default();
+                }
+                let mut survey = memory.survey(&host, &configured.resources, &scope);
+                survey.version = configured.version;
+                if events.send(Event::Surveyed(survey)).is_err() {
+                    return;
+                }
+            }
+        })?;
+        Ok(Surveyor { requests, waiting: None })
+    }
+
+    /// Asks for a pass that begins after now. Never waits.
+    pub(super) fn ask(&mut self, scope: &Scope) {
+        self.waiting().scope.add(scope);
+        self.retry();
+    }
+
+    /// Looks for these resources from the next pass on, which is over all of them.
+    pub(super) fn configure(&mut self, configured: Configured) {
+        *self.waiting() = Request { scope: Scope::All, config: Some(configured) };
+        self.retry();
+    }
+
+    fn waiting(&mut self) -> &mut Request {
+        self.waiting.get_or_insert_with(|| Request { scope: Scope::none(), config: None })
+    }
+
+    /// Hands over what did not fit. To be called after each [`Event::Surveyed`]: as long as the slot
+    /// is full, one is to come.
+    pub(super) fn retry(&mut self) {
+        if let Some(request) = self.waiting.take()
+            && let Err(TrySendError::Full(request)) = self.requests.try_send(request)
+        {
+            self.waiting = Some(request);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, time::Duration};
+
+    use super::*;
+
+    #[test]
+    fn a_pass_that_hangs_does_not_hold_up_the_end() {
+        let root = tempfile::tempdir().unwrap();
+        let (events, inbox) = bounded(0);
+        let (sender, ended) = bounded(1);
+        Worker::spawn_detached("test", move || {
+            let mut surveyor =
+                Surveyor::start(Host::new(root.path()), Arc::new(Vec::new()), events).unwrap();
+            surveyor.ask(&Scope::All);
+            drop(surveyor);
+            sender.send(()).unwrap();
+        })
+        .unwrap();
+
+        ended.recv_timeout(Duration::from_secs(20)).unwrap();
+        drop(inbox);
+    }
+
+    #[test]
+    fn what_is_asked_during_a_pass_is_merged_and_never_lost() {
+        let root = tempfile::tempdir().unwrap();
+        let text = "version: v1\nresources: [{ name: a/b, discovery: { nodes: [/dev/a] } }]\n";
+        let resources = Arc::new(crate::config::parse("c", text).unwrap().resources);
+        // Nobody takes the answer, so the first pass does not end.
+        let (events, inbox) = bounded(0);
+        let mut surveyor = Surveyor::start(Host::new(root.path()), resources, events).unwrap();
+        for n in 0..1000 {
+            surveyor.ask(&Scope::Some(BTreeSet::from([n % 7])));
+        }
+        assert!(surveyor.waiting.is_some());
+
+        let mut n_passes = 0;
+        while inbox.recv_timeout(Duration::from_millis(200)).is_ok() {
+            n_passes += 1;
+            surveyor.retry();
+        }
+        assert!((2..=3).contains(&n_passes), "{n_passes}");
+        assert!(surveyor.waiting.is_none());
+        drop(inbox);
+    }
+}

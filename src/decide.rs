@@ -1,0 +1,17 @@
+//! How things change: pure functions, without I/O, clock or channel.
+
+pub mod allocate;
+pub mod hash;
+pub mod health;
+pub mod hints;
+pub mod inventory;
+pub mod kernel_log;
+pub mod known;
+pub mod natural;
+pub mod offer;
+pub mod registration;
+pub mod release;
+pub mod rescan;
+pub mod rules;
+pub mod select;
+pub mod template;

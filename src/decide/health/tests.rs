@@ -1,0 +1,375 @@
+//! Claims about the monitor, and random lives of a device.
+
+#![expect(clippy::disallowed_methods, reason = "a life begins now, and then has its own clock")]
+
+use super::*;
+use crate::model::health::{Flapping, HealthPolicy};
+
+fn s(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn policy() -> HealthPolicy {
+    HealthPolicy {
+        interval: s(5),
+        timeout: s(2),
+        rules: Vec::new(),
+        unhealthy_after: 1,
+        healthy_after: 1,
+        recovery: Recovery::Auto,
+        flapping: None,
+        kernel_log: Vec::new(),
+        command: None,
+    }
+}
+
+/// A device's life with a clock of its own; probes come every five seconds.
+struct Life {
+    monitor: Monitor,
+    now: Instant,
+}
+
+fn bad(reason: &str) -> Outcome {
+    Outcome::Bad(Fault { check: reason.to_owned(), reason: reason.to_owned() })
+}
+
+impl Life {
+    fn new(policy: HealthPolicy) -> Life {
+        let now = Instant::now();
+        Life { monitor: Monitor::new(Arc::new(policy), now), now }
+    }
+
+    fn does(&mut self, input: Input<'_>) -> String {
+        let before = self.monitor.health().clone();
+        let change = self.monitor.apply(input, self.now);
+        assert_eq!(change.is_some(), before != *self.monitor.health());
+        self.word()
+    }
+
+    fn word(&self) -> String {
+        match self.monitor.health() {
+            Health::Healthy => "Healthy".to_owned(),
+            Health::Unhealthy { reason } => reason.clone(),
+        }
+    }
+
+    fn probe(&mut self, outcome: &Outcome) -> String {
+        self.now += s(5);
+        self.does(Input::Probed(outcome))
+    }
+
+    fn good(&mut self) -> String {
+        self.probe(&Outcome::Good(Vec::new()))
+    }
+
+    fn bad(&mut self, reason: &str) -> String {
+        self.probe(&bad(reason))
+    }
+}
+
+#[test]
+fn a_device_is_not_offered_before_its_first_probe_and_that_one_decides() {
+    let mut life = Life::new(HealthPolicy { unhealthy_after: 3, healthy_after: 3, ..policy() });
+    assert_eq!(life.word(), "not probed yet");
+    assert!(!life.monitor.is_probed());
+    assert_eq!(life.good(), "Healthy");
+
+    let mut life = Life::new(HealthPolicy { unhealthy_after: 3, ..policy() });
+    assert_eq!(life.bad("hot"), "hot");
+    assert!(life.monitor.is_probed());
+}
+
+#[test]
+fn it_takes_several_probes_in_a_row_to_change_a_verdict() {
+    let mut life = Life::new(HealthPolicy { unhealthy_after: 3, healthy_after: 2, ..policy() });
+    life.good();
+    for _ in 0..5 {
+        assert_eq!(life.bad("hot"), "Healthy");
+        assert_eq!(life.bad("hot"), "Healthy");
+        assert_eq!(life.good(), "Healthy");
+    }
+    life.bad("hot");
+    life.bad("hot");
+    assert_eq!(life.bad("hot"), "hot");
+    let since = life.now;
+    assert_eq!(life.good(), "hot");
+    assert_eq!(life.bad("hot"), "hot");
+    assert_eq!(life.monitor.since(), since);
+    assert_eq!(life.good(), "hot");
+    assert_eq!(life.good(), "Healthy");
+}
+
+#[test]
+fn one_trouble_keeps_its_first_reason_and_another_one_has_its_own() {
+    let mut life = Life::new(policy());
+    let fault = |check: &str, reason: &str| {
+        Outcome::Bad(Fault { check: check.to_owned(), reason: reason.to_owned() })
+    };
+    life.probe(&fault("temperature", "90 degrees"));
+    assert_eq!(life.probe(&fault("temperature", "91 degrees")), "90 degrees");
+    assert_eq!(life.probe(&fault("node", "no node")), "no node");
+}
+
+#[test]
+fn manual_recovery_waits_for_a_word_and_for_a_good_probe() {
+    let mut life = Life::new(HealthPolicy { recovery: Recovery::Manual, ..policy() });
+    life.good();
+    life.bad("hot");
+    for _ in 0..1000 {
+        assert_eq!(life.good(), "hot");
+    }
+    assert_eq!(life.does(Input::Gone), "the device is gone");
+    assert_eq!(life.does(Input::Back), "hot", "it keeps its history");
+    assert_eq!(life.good(), "hot");
+    assert_eq!(life.does(Input::Uncordoned), "Healthy");
+
+    life.bad("hot");
+    assert_eq!(life.does(Input::Uncordoned), "hot");
+    assert_eq!(life.good(), "Healthy");
+}
+
+#[test]
+fn recovery_may_need_good_probes_for_some_time() {
+    let mut life = Life::new(HealthPolicy { recovery: Recovery::After(s(20)), ..policy() });
+    life.bad("hot");
+    for _ in 0..4 {
+        assert_eq!(life.good(), "hot");
+    }
+    life.bad("hot");
+    for _ in 0..4 {
+        assert_eq!(life.good(), "hot");
+    }
+    assert_eq!(life.good(), "Healthy");
+}
+
+#[test]
+fn a_line_of_the_kernels_log_holds_until_probes_are_good_again() {
+    let mut life = Life::new(HealthPolicy { healthy_after: 2, ..policy() });
+    life.good();
+    assert_eq!(life.does(Input::Ill("kernel log: fell off")), "kernel log: fell off");
+    assert_eq!(life.bad("no node"), "kernel log: fell off", "what was said first tells more");
+    assert_eq!(life.good(), "kernel log: fell off");
+    assert_eq!(life.does(Input::Ill("kernel log: again")), "kernel log: again");
+    assert_eq!(life.good(), "kernel log: again");
+    assert_eq!(life.good(), "Healthy");
+}
+
+#[test]
+fn a_cordon_is_independent_of_probes() {
+    let mut life = Life::new(policy());
+    assert_eq!(life.does(Input::Cordoned("fan")), "cordoned: fan");
+    assert_eq!(life.good(), "cordoned: fan");
+    assert_eq!(life.bad("hot"), "cordoned: fan");
+    assert_eq!(life.does(Input::Uncordoned), "hot");
+    assert_eq!(life.good(), "Healthy");
+}
+
+#[test]
+fn a_device_that_comes_back_is_probed_before_it_is_offered() {
+    let mut life = Life::new(HealthPolicy { healthy_after: 2, ..policy() });
+    life.good();
+    life.does(Input::Gone);
+    assert_eq!(life.good(), "the device is gone", "an answer that was under way");
+    assert_eq!(life.does(Input::Back), "the device is back, but not probed yet");
+    assert_ne!(life.good(), "Healthy");
+    assert_eq!(life.good(), "Healthy");
+}
+
+#[test]
+fn a_device_that_is_pulled_and_plugged_again_is_not_held_back_for_that() {
+    let mut life = Life::new(policy());
+    life.good();
+    for _ in 0..50 {
+        assert_eq!(life.does(Input::Gone), "the device is gone");
+        life.does(Input::Back);
+        assert_eq!(life.good(), "Healthy");
+    }
+}
+
+#[test]
+fn a_device_that_flaps_is_held_back_and_then_offered_again() {
+    let flapping = Flapping { changes: 3, within: s(600), hold: s(100) };
+    let mut life = Life::new(HealthPolicy { flapping: Some(flapping), ..policy() });
+    life.good();
+    for _ in 0..2 {
+        life.bad("hot");
+        assert_eq!(life.good(), "Healthy");
+    }
+    life.bad("hot");
+    let until = life.now + s(100);
+    assert_eq!(life.monitor.deadline(), Some(until));
+    assert!(life.good().starts_with("held back"));
+    life.now = until;
+    assert_eq!(life.does(Input::Time), "Healthy");
+
+    life.bad("hot");
+    assert!(life.good().starts_with("held back"), "it still has a name for that");
+    assert_eq!(life.does(Input::Uncordoned), "Healthy");
+}
+
+#[test]
+fn a_counter_that_rises_is_a_bad_probe() {
+    use crate::model::template::Key;
+    let key = Key::Attribute("errors".to_owned());
+    let rule = Rule::Rises { key, by: 2.0, within: s(60) };
+    let mut life = Life::new(HealthPolicy { rules: vec![rule], ..policy() });
+    let at = |value| Outcome::Good(vec![value]);
+    assert_eq!(life.probe(&at(7.0)), "Healthy");
+    assert_eq!(life.probe(&at(8.0)), "Healthy");
+    assert_eq!(life.probe(&at(9.0)), "`errors` rose from 7 to 9 within 1m");
+    for _ in 0..10 {
+        assert_ne!(life.probe(&at(9.0)), "Healthy");
+    }
+    assert_eq!(life.probe(&at(9.0)), "Healthy");
+}
+
+/// Xorshift with 64 bits: the same lives on every machine.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % n
+    }
+
+    fn policy(&mut self) -> HealthPolicy {
+        let recoveries = [Recovery::Auto, Recovery::Manual, Recovery::After(s(30))];
+        let flapping = Flapping { changes: 3, within: s(300), hold: s(150) };
+        HealthPolicy {
+            unhealthy_after: 1 + u32::try_from(self.below(3)).unwrap(),
+            healthy_after: 1 + u32::try_from(self.below(3)).unwrap(),
+            recovery: recoveries[usize::try_from(self.below(3)).unwrap()],
+            flapping: (self.below(2) == 0).then_some(flapping),
+            ..policy()
+        }
+    }
+}
+
+/// What must be true of a device, kept without the monitor's cleverness.
+#[derive(Debug, Default)]
+struct Truth {
+    gone: bool,
+    cordoned: bool,
+    probed: bool,
+    good_once: bool,
+    n_bad: u32,
+    // Became ill under manual recovery, and no operator has spoken since.
+    latched: bool,
+    turned_at: Vec<Instant>,
+}
+
+#[test]
+fn random_lives_never_offer_what_must_not_be_offered() {
+    let mut n_healthy = 0;
+    for seed in 1..400 {
+        let mut dice = Dice(seed * 0x9e37_79b9_7f4a);
+        let policy = dice.policy();
+        let mut life = Life::new(policy.clone());
+        let mut truth = Truth::default();
+        for step in 0..300 {
+            let was = life.monitor.health().clone();
+            let spoken = one_step(&mut dice, &mut life, &mut truth, &policy);
+            let at = || format!("seed {seed}, step {step}: {truth:?} {:?}", life.monitor);
+            check(&life, &truth, &policy, &at);
+            n_healthy += usize::from(*life.monitor.health() == Health::Healthy);
+            if spoken {
+                truth.turned_at.clear();
+            }
+            let turned = was == Health::Healthy && life.word() != "Healthy" && !truth.cordoned;
+            if turned {
+                truth.turned_at.push(life.now);
+            }
+            if let (Some(flapping), true) = (policy.flapping, turned) {
+                let recent =
+                    truth.turned_at.iter().filter(|it| **it + flapping.within > life.now).count();
+                // Three, and one more for each time that a hold ends within the window.
+                assert!(recent <= 3 + 2, "seed {seed}, step {step}: {truth:?}");
+            }
+        }
+        recovers(&mut life, &truth);
+    }
+    assert!(n_healthy > 400 * 300 / 10, "only {n_healthy} steps were in good health");
+}
+
+/// However bad a life was: with an operator's word and good probes, all is well again.
+#[track_caller]
+fn recovers(life: &mut Life, truth: &Truth) {
+    if truth.gone {
+        life.does(Input::Back);
+    }
+    life.does(Input::Uncordoned);
+    for _ in 0..3 {
+        life.good();
+    }
+    assert_eq!(life.word(), "Healthy", "{:?}", life.monitor);
+}
+
+/// Whether it was an operator's word.
+fn one_step(dice: &mut Dice, life: &mut Life, truth: &mut Truth, policy: &HealthPolicy) -> bool {
+    life.now += Duration::from_millis(dice.below(8000));
+    match dice.below(20) {
+        0 => {
+            truth.gone = true;
+            truth.n_bad = 0;
+            life.does(Input::Gone);
+        }
+        1 | 2 if truth.gone => {
+            truth.gone = false;
+            life.does(Input::Back);
+        }
+        3 => {
+            truth.cordoned = true;
+            life.does(Input::Cordoned("x"));
+        }
+        4 | 5 => {
+            truth.cordoned = false;
+            truth.latched = false;
+            life.does(Input::Uncordoned);
+            return true;
+        }
+        6 => {
+            truth.latched = policy.recovery == Recovery::Manual;
+            truth.n_bad = 0;
+            life.does(Input::Ill("kernel log: x"));
+        }
+        7 => {
+            life.does(Input::Time);
+        }
+        8..=12 => {
+            if !truth.gone {
+                truth.probed = true;
+                truth.n_bad += 1;
+                let enough = if truth.good_once { policy.unhealthy_after } else { 1 };
+                truth.latched |= truth.n_bad >= enough && policy.recovery == Recovery::Manual;
+            }
+            life.does(Input::Probed(&bad("hot")));
+        }
+        _ => {
+            if !truth.gone {
+                truth.probed = true;
+                truth.good_once = true;
+                truth.n_bad = 0;
+            }
+            life.does(Input::Probed(&Outcome::Good(Vec::new())));
+        }
+    }
+    false
+}
+
+fn check(life: &Life, truth: &Truth, policy: &HealthPolicy, at: &dyn Fn() -> String) {
+    if *life.monitor.health() == Health::Healthy {
+        assert!(!truth.gone, "gone: {}", at());
+        assert!(!truth.cordoned, "cordoned: {}", at());
+        assert!(truth.n_bad < policy.unhealthy_after, "ill: {}", at());
+        assert!(!truth.latched, "nobody said that it is well: {}", at());
+        assert!(truth.probed, "unproven: {}", at());
+    }
+    assert!(
+        life.monitor.deadline().is_none_or(|it| it > life.now),
+        "a tick would not end: {}",
+        at()
+    );
+    assert!(life.monitor.turned_at.len() <= 3, "{}", at());
+}

@@ -1,0 +1,111 @@
+//! How much a counter has risen within a time, from a bounded number of samples.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use crate::{config::duration_text, model::health::Fault};
+
+/// How many samples cover the time. The window may be longer by one part in so many.
+const N_SAMPLES: u32 = 32;
+
+/// What is remembered of one counter.
+#[derive(Debug, Clone)]
+pub(super) struct Window {
+    key: String,
+    by: f64,
+    within: Duration,
+    // The oldest first; its first sample is the last one before the window, if there is one.
+    samples: VecDeque<(Instant, f64)>,
+    last: Option<(Instant, f64)>,
+}
+
+impl Window {
+    pub(super) fn new(key: String, by: f64, within: Duration) -> Window {
+        Window { key, by, within, samples: VecDeque::new(), last: None }
+    }
+
+    /// Adds a reading; an error if the counter has risen too much.
+    pub(super) fn push(&mut self, value: f64, now: Instant) -> Option<Fault> {
+        // Somebody has reset the counter.
+        if self.last.is_some_and(|(_, last)| value < last) {
+            self.samples.clear();
+            self.last = None;
+        }
+        self.remember(now, value);
+        while self.samples.get(1).is_some_and(|(at, _)| *at + self.within <= now) {
+            self.samples.pop_front();
+        }
+        let (_, base) = self.samples.front()?;
+        (value - base >= self.by).then(|| Fault {
+            check: self.key.clone(),
+            reason: format!(
+                "`{}` rose from {base} to {value} within {}",
+                self.key,
+                duration_text(self.within)
+            ),
+        })
+    }
+
+    /// Readings that are close to each other are not all kept.
+    fn remember(&mut self, now: Instant, value: f64) {
+        let step = self.within / N_SAMPLES;
+        // The last one before a gap is needed.
+        if let Some((at, last)) = self.last
+            && now.duration_since(at) >= step
+            && self.samples.back().is_some_and(|(kept, _)| *kept < at)
+        {
+            self.samples.push_back((at, last));
+        }
+        if self.samples.back().is_none_or(|(kept, _)| now.duration_since(*kept) >= step) {
+            self.samples.push_back((now, value));
+        }
+        self.last = Some((now, value));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::disallowed_methods, reason = "only differences count here")]
+
+    use super::*;
+
+    #[test]
+    fn a_counter_may_rise_slowly_and_be_reset_but_not_jump() {
+        let mut window = Window::new("k".to_owned(), 10.0, Duration::from_secs(60));
+        let start = Instant::now();
+        let at = |s| start + Duration::from_secs(s);
+        assert_eq!(window.push(1000.0, at(0)), None, "what was before is not known");
+        for s in 1..300 {
+            #[expect(clippy::cast_precision_loss, reason = "small")]
+            let value = 1000.0 + (s / 10) as f64;
+            assert_eq!(window.push(value, at(s)), None, "after {s} s");
+        }
+        assert_eq!(window.push(5.0, at(301)), None);
+        let fault = window.push(15.0, at(302)).unwrap();
+        assert_eq!(fault.reason, "`k` rose from 5 to 15 within 1m");
+        assert!(window.push(15.0, at(340)).is_some(), "still within the time");
+        assert_eq!(window.push(15.0, at(370)), None);
+    }
+
+    #[test]
+    fn the_samples_are_bounded_however_often_one_looks() {
+        let mut window = Window::new("k".to_owned(), 1.0, Duration::from_secs(3600));
+        let start = Instant::now();
+        for ms in 0..20_000 {
+            window.push(0.0, start + Duration::from_millis(ms * 1000));
+        }
+        assert!(window.samples.len() <= 70, "{}", window.samples.len());
+    }
+
+    #[test]
+    fn two_probes_that_are_further_apart_than_the_time_are_compared() {
+        let mut window = Window::new("k".to_owned(), 2.0, Duration::from_secs(1));
+        let start = Instant::now();
+        assert_eq!(window.push(0.0, start), None);
+        assert_eq!(window.push(1.0, start + Duration::from_secs(60)), None);
+        assert!(window.push(3.0, start + Duration::from_secs(120)).is_some());
+        assert_eq!(window.push(3.0, start + Duration::from_secs(180)), None);
+    }
+}

@@ -1,0 +1,388 @@
+//! What a hint is about: which resources must be looked at again. Pure.
+//!
+//! A hint does not say which devices it changes, and this knows nothing of the host. So whatever
+//! might be concerned is concerned: a look too many costs a few milliseconds, one too few an hour of
+//! somebody's time.
+
+use std::collections::BTreeSet;
+
+use crate::model::{
+    discovery::{Alternative, Glob, GroupBy, Source},
+    event::Hint,
+    resource::{NamePattern, Resource},
+    template::{Core, Fact, Key, Piece, Template},
+};
+
+/// Classes whose entries are links to devices of another class or bus (`class_compat_register` in
+/// `drivers/base/class.c`), so that a uevent tells of the other.
+const CLASSES_OF_OTHERS: &[&str] = &["i2c-adapter", "mdev_bus"];
+
+/// The directories in which the nodes and paths of `resources` come and go.
+///
+/// For a glob or template it is the part before the first wildcard or hole. Nodes that the kernel
+/// names are left out: there is a uevent for each.
+pub fn directories(resources: &[Resource]) -> BTreeSet<String> {
+    let mut all = BTreeSet::new();
+    for alternative in resources.iter().flat_map(|it| &it.alternatives) {
+        match &alternative.source {
+            Source::Nodes(globs) => all.extend(globs.iter().map(directory)),
+            Source::Paths(globs) => {
+                all.extend(globs.iter().map(directory));
+                // What is handed over whole may be a directory in which nodes come and go.
+                all.extend(globs.iter().filter(|it| is_literal(it)).map(|it| it.text.clone()));
+            }
+            Source::Class(_) | Source::Bus(_) | Source::Usb => {}
+        }
+        for template in alternative.nodes.iter().flatten() {
+            if let Some((dir, _)) = beginning(&template.path).rsplit_once('/') {
+                all.insert(or_root(dir));
+            }
+        }
+    }
+    all
+}
+
+/// The places, in the configuration file, of the resources that `hint` may be about.
+pub fn concerned(resources: &[Resource], hint: &Hint) -> Vec<usize> {
+    let all = resources.iter().enumerate();
+    let concerned = all.filter(|(_, resource)| match hint {
+        Hint::Everything => true,
+        Hint::Directory(dir) => {
+            resource.alternatives.iter().any(|it| is_concerned_by_directory(it, dir))
+        }
+        Hint::Uevent { devpath, subsystem, devname, .. } => {
+            let uevent = Uevent::new(devpath, subsystem, devname.as_deref());
+            resource.alternatives.iter().any(|it| uevent.concerns(resource, it))
+        }
+    });
+    concerned.map(|(config_idx, _)| config_idx).collect()
+}
+
+/// Whether nodes, links or attributes may still be on their way when the hint arrives: udev works
+/// after the uevent, and some drivers do too.
+pub fn is_early(hint: &Hint) -> bool {
+    match hint {
+        Hint::Everything => true,
+        Hint::Uevent { action, .. } => matches!(action.as_str(), "add" | "bind" | "change"),
+        Hint::Directory(_) => false,
+    }
+}
+
+/// A uevent, and where in the tree of devices it happened.
+struct Uevent<'a> {
+    subsystem: &'a str,
+    node: Option<String>,
+    place: Place<'a>,
+    is_usb: bool,
+}
+
+/// Where in sysfs something happened.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place<'a> {
+    /// Below `/devices/virtual/<name>`: nothing above it is hardware, and nothing elsewhere depends
+    /// on it.
+    Virtual(&'a str),
+    /// Anywhere else below `/devices`.
+    Hardware,
+    /// A module, a driver, a cache: no device.
+    NoDevice,
+}
+
+impl<'a> Uevent<'a> {
+    fn new(devpath: &'a str, subsystem: &'a str, devname: Option<&str>) -> Uevent<'a> {
+        let place = match devpath.strip_prefix("/devices/") {
+            Some(below) => match below.strip_prefix("virtual/") {
+                Some(below) => Place::Virtual(below.split('/').next().unwrap_or_default()),
+                None => Place::Hardware,
+            },
+            None => Place::NoDevice,
+        };
+        let is_usb = subsystem == "usb" || devpath.split('/').any(is_usb_bus);
+        let node = devname.map(|it| match it.starts_with('/') {
+            true => it.to_owned(),
+            false => format!("/dev/{it}"),
+        });
+        Uevent { subsystem, node, place, is_usb }
+    }
+
+    fn concerns(&self, resource: &Resource, alternative: &Alternative) -> bool {
+        if self.node.as_deref().is_some_and(|node| may_have_node(alternative, node)) {
+            return true;
+        }
+        let reads = Reads::of(resource, alternative);
+        if (reads.usb && self.is_usb) || (reads.pci && self.subsystem == "pci") {
+            return true;
+        }
+        let reads_around = reads.around && self.place == Place::Hardware;
+        match &alternative.source {
+            Source::Class(name) => {
+                self.tells_of(name) || reads_around || CLASSES_OF_OTHERS.contains(&name.as_str())
+            }
+            // A driver that comes or goes adds and removes attributes, and devices below.
+            Source::Bus(name) => self.tells_of(name) || self.place == Place::Hardware,
+            Source::Usb => self.is_usb,
+            Source::Nodes(_) | Source::Paths(_) => reads_around,
+        }
+    }
+
+    /// Whether it happened to a device of this class or bus, or to a part of one.
+    fn tells_of(&self, subsystem: &str) -> bool {
+        self.subsystem == subsystem || self.place == Place::Virtual(subsystem)
+    }
+}
+
+/// `usb1`: the root of a bus, and so part of the path of everything on it.
+fn is_usb_bus(component: &str) -> bool {
+    component
+        .strip_prefix("usb")
+        .is_some_and(|it| !it.is_empty() && it.bytes().all(|it| it.is_ascii_digit()))
+}
+
+/// What an alternative reads beside the files of its candidates.
+#[derive(Default)]
+struct Reads {
+    usb: bool,
+    pci: bool,
+    /// Of ancestors, or through links.
+    around: bool,
+}
+
+impl Reads {
+    fn of(resource: &Resource, alternative: &Alternative) -> Reads {
+        let mut reads = Reads::default();
+        let asked = alternative.matches.iter().chain(&alternative.excludes).map(|it| &it.key);
+        let group = alternative.group_by.iter().filter_map(|it| match it {
+            GroupBy::All => None,
+            GroupBy::Key(key) => Some(key),
+        });
+        let name = match &resource.name {
+            NamePattern::Fixed(_) => None,
+            NamePattern::Template(template) => Some(template),
+        };
+        let templates = alternative.nodes.iter().flatten().map(|it| &it.path);
+        let templates = templates.chain(alternative.allocation.templates());
+        let templates = templates.chain(&resource.id).chain(name);
+        for key in asked.chain(group).chain(templates.flat_map(Template::keys)) {
+            match key {
+                Key::Fact(Fact::Usb(_)) => reads.usb = true,
+                Key::Fact(Fact::Pci(_)) => reads.pci = true,
+                Key::Ancestor(_) | Key::Core(Core::Driver) => reads.around = true,
+                Key::Attribute(path) => reads.around |= path.contains('/'),
+                Key::Core(_) => {}
+            }
+        }
+        reads
+    }
+}
+
+/// Whether `node` may be one of the nodes, or lie in one of the paths.
+fn may_have_node(alternative: &Alternative, node: &str) -> bool {
+    let is_named = match &alternative.source {
+        // A link of udev's may lead to any node, and it may be gone already.
+        Source::Nodes(globs) => {
+            globs.iter().any(|it| relation(it, node) == Relation::Same || is_for_links(it))
+        }
+        Source::Paths(globs) => {
+            globs.iter().any(|it| matches!(relation(it, node), Relation::Same | Relation::Below))
+        }
+        Source::Class(_) | Source::Bus(_) | Source::Usb => false,
+    };
+    let mut templates = templates_of_nodes(alternative);
+    is_named || templates.any(|it| node.starts_with(beginning(it)) && node.ends_with(end(it)))
+}
+
+/// Whether entries of `dir` may be among the nodes or paths, or on the way to them.
+fn is_concerned_by_directory(alternative: &Alternative, dir: &str) -> bool {
+    let is_named = match &alternative.source {
+        Source::Nodes(globs) => globs.iter().any(|it| relation(it, dir) == Relation::Above),
+        Source::Paths(globs) => globs.iter().any(|it| relation(it, dir) != Relation::Elsewhere),
+        Source::Class(_) | Source::Bus(_) | Source::Usb => false,
+    };
+    let dir = format!("{}/", dir.trim_end_matches('/'));
+    let mut templates = templates_of_nodes(alternative).map(beginning);
+    is_named || templates.any(|it| it.starts_with(&dir) || dir.starts_with(it))
+}
+
+/// The templates of nodes that may be anybody's: those that USB names come with a uevent of USB.
+fn templates_of_nodes(alternative: &Alternative) -> impl Iterator<Item = &Template> {
+    let templates = alternative.nodes.iter().flatten().map(|it| &it.path);
+    templates.filter(|it| {
+        let first = it.pieces.first();
+        !matches!(first, Some(Piece::Value(Key::Fact(Fact::Usb(_)), _)))
+    })
+}
+
+/// Where a path is, seen from what a glob names.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Relation {
+    /// On the way there.
+    Above,
+    /// It is named.
+    Same,
+    /// In what is named.
+    Below,
+    /// None of these.
+    Elsewhere,
+}
+
+fn relation(glob: &Glob, path: &str) -> Relation {
+    let mut patterns = glob.components.iter();
+    for component in path.split('/').filter(|it| !it.is_empty()) {
+        match patterns.next() {
+            Some(pattern) if pattern.matches(component) => {}
+            Some(_) => return Relation::Elsewhere,
+            None => return Relation::Below,
+        }
+    }
+    match patterns.next() {
+        Some(_) => Relation::Above,
+        None => Relation::Same,
+    }
+}
+
+/// Whether it names links that udev makes: `/dev/serial/by-id/*`.
+fn is_for_links(glob: &Glob) -> bool {
+    glob.text.contains("/by-")
+}
+
+fn has_wildcard(component: &str) -> bool {
+    component.contains(['*', '?', '['])
+}
+
+fn is_literal(glob: &Glob) -> bool {
+    glob.components.iter().all(|it| !has_wildcard(it.as_str()))
+}
+
+/// The directory in which what a glob names comes and goes.
+fn directory(glob: &Glob) -> String {
+    let n_parents = glob.components.len().saturating_sub(1);
+    let parents = glob.components.iter().take(n_parents).map(glob::Pattern::as_str);
+    let literal: Vec<&str> = parents.take_while(|it| !has_wildcard(it)).collect();
+    format!("/{}", literal.join("/"))
+}
+
+fn or_root(dir: &str) -> String {
+    if dir.is_empty() { "/".to_owned() } else { dir.to_owned() }
+}
+
+/// The text before the first hole.
+fn beginning(template: &Template) -> &str {
+    text(template.pieces.first())
+}
+
+/// The text behind the last hole.
+fn end(template: &Template) -> &str {
+    text(template.pieces.last())
+}
+
+fn text(piece: Option<&Piece>) -> &str {
+    match piece {
+        Some(Piece::Text(text)) => text,
+        Some(Piece::Value(..)) | None => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONFIG: &str = r#"version: v1
+resources:
+  - { name: a/serial, discovery: { nodes: ["/dev/ttyUSB*", "/dev/serial/by-id/*"] } }
+  - { name: a/net, discovery: { sysfs: class/net, nodes: [] } }
+  - name: a/net-of-card
+    discovery:
+      sysfs: class/net
+      match: [{ key: device/vendor, operator: In, values: ["0x15b3"] }]
+      nodes: []
+  - { name: a/fpga, discovery: { sysfs: bus/pci, nodes: ["/dev/vfio/{iommu_group}"] } }
+  - { name: a/camera, discovery: { usb: { vendor: "046d" }, nodes: ["{usb.video}"] } }
+  - { name: a/sound, discovery: { paths: [/dev/snd] } }
+  - name: a/usb-disk
+    discovery:
+      sysfs: class/block
+      match: [{ key: usb.serial, operator: Exists }]
+"#;
+
+    fn resources() -> Vec<Resource> {
+        crate::config::parse("c.yaml", CONFIG).unwrap_or_else(|err| panic!("{err}")).resources
+    }
+
+    #[track_caller]
+    fn check(hint: &Hint, expected: &[&str]) {
+        let resources = resources();
+        let names = concerned(&resources, hint).into_iter().map(|idx| match &resources[idx].name {
+            NamePattern::Fixed(name) => name.to_string(),
+            NamePattern::Template(_) => panic!(),
+        });
+        let names: Vec<String> = names.map(|it| it[2..].to_owned()).collect();
+        assert_eq!(names, expected, "{hint:?}");
+    }
+
+    fn uevent(subsystem: &str, devpath: &str, devname: Option<&str>) -> Hint {
+        Hint::Uevent {
+            action: "add".to_owned(),
+            devpath: devpath.to_owned(),
+            subsystem: subsystem.to_owned(),
+            devname: devname.map(str::to_owned),
+        }
+    }
+
+    const USB: &str = "/devices/pci0000:00/0000:00:14.0/usb1/1-4";
+
+    #[test]
+    fn a_uevent_concerns_its_class_its_bus_and_what_has_its_node() {
+        check(&uevent("net", "/devices/virtual/net/veth1", None), &["net", "net-of-card"]);
+        check(
+            &uevent("queues", "/devices/virtual/net/veth1/queues/rx-0", None),
+            &["net", "net-of-card"],
+        );
+        check(
+            &uevent("net", "/devices/pci0000:00/0000:00:02.0/net/eth0", None),
+            &["net", "net-of-card", "fpga"],
+        );
+        check(
+            &uevent("block", "/devices/virtual/block/loop0", Some("loop0")),
+            &["serial", "usb-disk"],
+        );
+        check(&uevent("vfio", "/devices/virtual/vfio/12", Some("vfio/12")), &["serial", "fpga"]);
+        check(
+            &uevent("sound", "/devices/virtual/sound/card0/pcm", Some("snd/pcmC0D0p")),
+            &["serial", "sound"],
+        );
+        check(&uevent("module", "/module/vfio", None), &[]);
+    }
+
+    #[test]
+    fn whatever_happens_on_a_usb_bus_concerns_all_that_ask_for_usb() {
+        let on_usb = ["serial", "net-of-card", "fpga", "camera", "usb-disk"];
+        check(&uevent("tty", &format!("{USB}/1-4:1.0/tty/ttyUSB0"), Some("ttyUSB0")), &on_usb);
+        check(&uevent("usb", USB, Some("bus/usb/001/004")), &on_usb);
+        check(&uevent("hid", &format!("{USB}/1-4:1.0/0003:046D:0825.1"), None), &on_usb[1..]);
+        check(&uevent("input", "/devices/virtual/input/input9", None), &[]);
+    }
+
+    #[test]
+    fn a_directory_concerns_what_may_lie_in_it_or_below() {
+        let dir = |dir: &str| Hint::Directory(dir.to_owned());
+        check(&dir("/dev"), &["serial", "fpga", "sound"]);
+        check(&dir("/dev/vfio"), &["fpga"]);
+        check(&dir("/dev/serial"), &["serial"]);
+        check(&dir("/dev/serial/by-id"), &["serial"]);
+        check(&dir("/dev/snd"), &["sound"]);
+        check(&dir("/dev/snd/by-id"), &["sound"]);
+    }
+
+    #[test]
+    fn lost_hints_concern_everything() {
+        assert_eq!(concerned(&resources(), &Hint::Everything).len(), resources().len());
+        assert!(is_early(&Hint::Everything) && is_early(&uevent("a", "/devices/a", None)));
+        assert!(!is_early(&Hint::Directory("/dev".to_owned())));
+    }
+
+    #[test]
+    fn the_directories_are_those_before_the_first_wildcard_or_hole() {
+        let found: Vec<String> = directories(&resources()).into_iter().collect();
+        assert_eq!(found, ["/dev", "/dev/serial/by-id", "/dev/snd", "/dev/vfio"]);
+    }
+}

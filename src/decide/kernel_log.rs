@@ -1,0 +1,111 @@
+//! Which devices a line of the kernel's log is about. Pure.
+
+use crate::{
+    decide::known,
+    model::{
+        device::Device,
+        health::LogRule,
+        template::{Fact, Key, Pci},
+    },
+};
+
+/// How much of a line is quoted, in characters.
+const QUOTED_MAX: usize = 160;
+
+/// A line that says that devices are ill.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hit<'l> {
+    line: &'l str,
+    // `None` for a group that took no part, which is like nothing.
+    wanted: Vec<(&'l Key, Option<&'l str>)>,
+}
+
+/// What `rule` makes of a line. `None` if it has nothing to say.
+pub fn hit<'l>(rule: &'l LogRule, line: &'l str) -> Option<Hit<'l>> {
+    let captures = rule.pattern.captures(line)?;
+    let group = |name: &str| captures.name(name).map(|it| it.as_str());
+    if group("code").is_some_and(|code| rule.ignore_codes.iter().any(|it| it == code)) {
+        return None;
+    }
+    let wanted = rule.matches.iter().map(|(name, key)| (key, group(name))).collect();
+    Some(Hit { line, wanted })
+}
+
+impl Hit<'_> {
+    /// Whether the line is about `device`.
+    pub fn is_about(&self, device: &Device) -> bool {
+        self.wanted.iter().all(|(key, text)| {
+            let same = |text: &str| known::values(device, key).iter().any(|it| same(key, text, it));
+            text.is_some_and(same)
+        })
+    }
+
+    /// Why the device is unhealthy.
+    pub fn reason(&self) -> String {
+        let mut quoted: String = self.line.chars().take(QUOTED_MAX).collect();
+        if self.line.chars().count() > QUOTED_MAX {
+            quoted.push('…');
+        }
+        format!("kernel log: {quoted}")
+    }
+}
+
+/// Whether the kernel means the value of a key. Drivers write PCI addresses in several ways.
+fn same(key: &Key, text: &str, value: &str) -> bool {
+    if *key == Key::Fact(Fact::Pci(Pci::Address))
+        && let (Some(text), Some(value)) = (PciAddress::parse(text), PciAddress::parse(value))
+    {
+        return text.may_be(value);
+    }
+    text.eq_ignore_ascii_case(value)
+}
+
+/// `0000:3b:00.2`, of which the domain and the function may be missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct PciAddress {
+    domain: u32,
+    bus: u32,
+    device: u32,
+    function: Option<u32>,
+}
+
+impl PciAddress {
+    fn parse(text: &str) -> Option<PciAddress> {
+        let hex = |text: &str| u32::from_str_radix(text, 16).ok();
+        let (text, function) = match text.split_once('.') {
+            Some((text, function)) => (text, Some(hex(function)?)),
+            None => (text, None),
+        };
+        let parts: Vec<&str> = text.split(':').collect();
+        let (domain, bus, device) = match parts[..] {
+            [domain, bus, device] => (hex(domain)?, bus, device),
+            [bus, device] => (0, bus, device),
+            _ => return None,
+        };
+        Some(PciAddress { domain, bus: hex(bus)?, device: hex(device)?, function })
+    }
+
+    /// A card is all of its functions.
+    fn may_be(self, other: PciAddress) -> bool {
+        let place = |it: PciAddress| (it.domain, it.bus, it.device);
+        let functions = self.function.zip(other.function);
+        place(self) == place(other) && functions.is_none_or(|(a, b)| a == b)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pci_address_is_the_same_however_a_driver_writes_it() {
+        let key = Key::Fact(Fact::Pci(Pci::Address));
+        for text in ["0000:cb:00", "cb:00", "CB:00.0", "00000000:CB:00.0", "0000:cb:00.0"] {
+            assert!(same(&key, text, "0000:cb:00.0"), "{text}");
+        }
+        for text in ["0000:cb:00.1", "0001:cb:00", "0000:cc:00", "cb", "", "zz:00"] {
+            assert!(!same(&key, text, "0000:cb:00.0"), "{text}");
+        }
+        assert!(same(&Key::Attribute("x".to_owned()), "Sda", "sda"));
+    }
+}

@@ -1,0 +1,354 @@
+//! When to look again, and at what. Pure: deadlines only.
+//!
+//! Hints come in bursts, so a pass waits until they pause. Nodes, links and attributes may come after
+//! the uevent, so there are passes to see what has settled. And now and then everything is looked at,
+//! because hints can be lost.
+
+use std::time::{Duration, Instant};
+
+use crate::model::event::Scope;
+
+/// How long hints must pause before a pass.
+const QUIET: Duration = Duration::from_millis(10);
+
+/// How long a pass waits for hints that do not pause.
+const QUIET_MAX: Duration = Duration::from_millis(50);
+
+/// When to look at a device again that has come, because it may not have been complete: udev takes
+/// tens of milliseconds for a node, firmware a second or two.
+const SETTLE: [Duration; 3] =
+    [Duration::from_millis(100), Duration::from_millis(500), Duration::from_secs(2)];
+
+/// Between two passes, so many times as long as the first of them took. Hints that never end, as of a
+/// loose plug, take a quarter of one processor at most.
+const REST: u32 = 3;
+
+/// The longest such rest.
+const REST_MAX: Duration = Duration::from_secs(2);
+
+/// A pass that takes longer is waiting for a file that does not answer: five thousand devices are looked
+/// at in a second.
+pub const OVERDUE: Duration = Duration::from_secs(10);
+
+/// When to look again.
+#[derive(Debug)]
+pub struct Rescan {
+    interval: Duration,
+    under_way: Option<Pass>,
+    hinted: Option<Burst>,
+    settling: [Settling; SETTLE.len()],
+    all_at: Option<Instant>,
+    not_before: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Pass {
+    scope: Scope,
+    // Unknown of the first, which nobody asks us for.
+    begun_at: Option<Instant>,
+    // Whether it has been called overdue.
+    is_overdue: bool,
+}
+
+/// Hints that have come since the last pass.
+#[derive(Debug)]
+struct Burst {
+    scope: Scope,
+    first_at: Instant,
+    last_at: Instant,
+}
+
+/// What one delay waits for. What comes while something waits already waits behind it, or a steady
+/// stream of hints would put the pass off for ever.
+#[derive(Debug, Default)]
+struct Settling {
+    next: Option<(Instant, Scope)>,
+    after_next: Option<(Instant, Scope)>,
+}
+
+impl Rescan {
+    /// With a pass over everything each `interval`. The first is thought to be under way.
+    pub fn new(interval: Duration) -> Rescan {
+        Rescan {
+            interval,
+            under_way: Some(Pass::first()),
+            hinted: None,
+            settling: Default::default(),
+            all_at: None,
+            not_before: None,
+        }
+    }
+
+    /// There is something to see. If it is `early`, more may follow without a hint.
+    pub fn hinted(&mut self, scope: &Scope, early: bool, now: Instant) {
+        if scope.is_none() {
+            return;
+        }
+        let burst = self.hinted.get_or_insert_with(|| Burst {
+            scope: Scope::none(),
+            first_at: now,
+            last_at: now,
+        });
+        burst.scope.add(scope);
+        burst.last_at = now;
+        if early {
+            for (settling, delay) in self.settling.iter_mut().zip(SETTLE) {
+                settling.add(now + delay, scope);
+            }
+        }
+    }
+
+    /// The pass that was under way is complete.
+    pub fn answered(&mut self, now: Instant) {
+        let pass = self.under_way.take().unwrap_or(Pass::first());
+        if pass.scope == Scope::All {
+            self.all_at = Some(now + self.interval);
+        }
+        let took = pass.begun_at.map(|it| now.saturating_duration_since(it)).unwrap_or_default();
+        self.not_before = Some(now + (took * REST).min(REST_MAX));
+    }
+
+    /// When [`Rescan::due`] is to be called.
+    pub fn deadline(&self) -> Option<Instant> {
+        if self.under_way.is_some() {
+            return None;
+        }
+        let settling = self.settling.iter().filter_map(|it| it.next.as_ref().map(|(at, _)| *at));
+        let burst = self.hinted.as_ref().map(Burst::at);
+        settling.chain(burst).chain(self.all_at).min().max(self.not_before)
+    }
+
+    /// When [`Rescan::is_overdue`] is to be called.
+    pub fn overdue_at(&self) -> Option<Instant> {
+        let pass = self.under_way.as_ref().filter(|it| !it.is_overdue)?;
+        pass.begun_at.map(|it| it + OVERDUE)
+    }
+
+    /// Whether the pass that is under way is [`OVERDUE`]. True once for each.
+    pub fn is_overdue(&mut self, now: Instant) -> bool {
+        let Some(pass) = &mut self.under_way else {
+            return false;
+        };
+        let begun_at = *pass.begun_at.get_or_insert(now);
+        let is_news = !pass.is_overdue && now >= begun_at + OVERDUE;
+        pass.is_overdue |= is_news;
+        is_news
+    }
+
+    /// The pass that is to be made now. It is under way then, and there is no other until it is
+    /// answered.
+    pub fn due(&mut self, now: Instant) -> Option<Scope> {
+        if self.deadline().is_none_or(|at| now < at) {
+            return None;
+        }
+        let mut scope = Scope::none();
+        if self.all_at.is_some_and(|at| at <= now) {
+            self.all_at = None;
+            scope = Scope::All;
+        }
+        for settling in &mut self.settling {
+            if let Some(settled) = settling.take(now) {
+                scope.add(&settled);
+            }
+        }
+        if let Some(burst) = self.hinted.take_if(|it| it.at() <= now) {
+            scope.add(&burst.scope);
+        }
+        if scope.is_none() {
+            return None;
+        }
+        self.under_way =
+            Some(Pass { scope: scope.clone(), begun_at: Some(now), is_overdue: false });
+        Some(scope)
+    }
+}
+
+impl Pass {
+    /// The first, which nobody asks us for.
+    fn first() -> Pass {
+        Pass { scope: Scope::All, begun_at: None, is_overdue: false }
+    }
+}
+
+impl Burst {
+    fn at(&self) -> Instant {
+        (self.last_at + QUIET).min(self.first_at + QUIET_MAX)
+    }
+}
+
+impl Settling {
+    fn add(&mut self, at: Instant, scope: &Scope) {
+        let slot = if self.next.is_none() { &mut self.next } else { &mut self.after_next };
+        let (slot_at, slot_scope) = slot.get_or_insert_with(|| (at, Scope::none()));
+        *slot_at = at;
+        slot_scope.add(scope);
+    }
+
+    fn take(&mut self, now: Instant) -> Option<Scope> {
+        let mut settled: Option<Scope> = None;
+        while let Some((_, scope)) = self.next.take_if(|(at, _)| *at <= now) {
+            match &mut settled {
+                Some(settled) => settled.add(&scope),
+                None => settled = Some(scope),
+            }
+            self.next = self.after_next.take();
+        }
+        settled
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a story begins at some moment")]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    const INTERVAL: Duration = Duration::from_secs(60);
+
+    struct Story {
+        rescan: Rescan,
+        start: Instant,
+        now: Instant,
+        takes: Duration,
+    }
+
+    impl Story {
+        /// After the first pass.
+        fn new() -> Story {
+            let start = Instant::now();
+            let mut rescan = Rescan::new(INTERVAL);
+            rescan.answered(start);
+            Story { rescan, start, now: start, takes: Duration::ZERO }
+        }
+
+        fn at(&mut self, ms: u64) -> &mut Story {
+            let at = self.start + Duration::from_millis(ms);
+            assert!(at >= self.now);
+            self.now = at;
+            self
+        }
+
+        fn hint(&mut self, config_idx: usize, early: bool) {
+            self.rescan.hinted(&some(&[config_idx]), early, self.now);
+        }
+
+        /// The passes up to then: when, in milliseconds, and of what.
+        fn passes_until(&mut self, ms: u64) -> Vec<(u128, Scope)> {
+            let end = self.start + Duration::from_millis(ms);
+            let mut passes = Vec::new();
+            while let Some(at) = self.rescan.deadline().filter(|at| *at <= end) {
+                self.now = self.now.max(at);
+                let scope = self.rescan.due(self.now).expect("a deadline without a pass");
+                passes.push(((self.now - self.start).as_millis(), scope));
+                assert_eq!(self.rescan.deadline(), None, "one at a time");
+                self.now += self.takes;
+                self.rescan.answered(self.now);
+            }
+            self.now = self.now.max(end);
+            passes
+        }
+    }
+
+    fn some(all: &[usize]) -> Scope {
+        Scope::Some(all.iter().copied().collect::<BTreeSet<usize>>())
+    }
+
+    #[test]
+    fn a_hint_is_followed_by_one_pass_after_a_pause_and_by_others_if_it_was_early() {
+        let mut story = Story::new();
+        story.at(1000).hint(3, false);
+        assert_eq!(story.passes_until(5000), [(1010, some(&[3]))]);
+
+        story.at(5000).hint(3, true);
+        let expected: Vec<(u128, Scope)> =
+            [5010, 5100, 5500, 7000].map(|at| (at, some(&[3]))).into();
+        assert_eq!(story.passes_until(10_000), expected);
+    }
+
+    #[test]
+    fn a_burst_is_one_pass_but_is_not_waited_for_longer_than_fifty_milliseconds() {
+        let mut story = Story::new();
+        for ms in [0, 5, 14] {
+            story.at(ms).hint(1, false);
+        }
+        story.hint(2, false);
+        assert_eq!(story.passes_until(1000), [(24, some(&[1, 2]))]);
+
+        let mut passes = Vec::new();
+        for ms in 1000..1100 {
+            passes.extend(story.passes_until(ms));
+            story.hint(1, false);
+        }
+        passes.extend(story.passes_until(2000));
+        let at: Vec<u128> = passes.into_iter().map(|(at, _)| at).collect();
+        assert_eq!(at, [1050, 1100]);
+    }
+
+    #[test]
+    fn a_stream_of_hints_puts_nothing_off_and_the_last_one_gets_all_its_passes() {
+        let mut story = Story::new();
+        let mut passes = Vec::new();
+        for ms in 0..30_000_u64 {
+            passes.extend(story.passes_until(ms));
+            story.hint(1, true);
+        }
+        let last = 29_999;
+        assert!(passes.len() > 500, "{}", passes.len());
+        passes = story.passes_until(40_000);
+        assert!((last + 1..=last + 10).contains(&passes[0].0), "{passes:?}");
+        for delay in [100, 500, 2000] {
+            assert!(passes.iter().any(|(at, _)| *at == last + delay), "{delay}: {passes:?}");
+        }
+    }
+
+    #[test]
+    fn everything_is_looked_at_in_time_however_many_hints_there_are() {
+        let mut story = Story::new();
+        let mut n_all = 0;
+        for ms in (0..600_000).step_by(7) {
+            let passes = story.passes_until(ms);
+            n_all += passes.iter().filter(|(_, scope)| *scope == Scope::All).count();
+            story.hint(1, ms % 2 == 0);
+        }
+        assert_eq!(n_all, 9);
+    }
+
+    #[test]
+    fn hints_that_never_end_leave_time_for_others() {
+        let mut story = Story::new();
+        story.takes = Duration::from_millis(100);
+        let mut n_passes = 0;
+        for ms in 0..10_000 {
+            n_passes += story.passes_until(ms).len();
+            story.hint(1, true);
+        }
+        assert!((20..=26).contains(&n_passes), "{n_passes}");
+    }
+
+    #[test]
+    fn a_pass_that_does_not_end_is_called_overdue_once() {
+        let mut rescan = Rescan::new(Duration::from_secs(60));
+        let now = Instant::now();
+        assert!(!rescan.is_overdue(now));
+        assert_eq!(rescan.overdue_at(), Some(now + OVERDUE));
+        assert!(rescan.due(now + OVERDUE).is_none(), "there is one pass at a time");
+        assert!(rescan.is_overdue(now + OVERDUE));
+        assert!(!rescan.is_overdue(now + 2 * OVERDUE));
+        assert_eq!(rescan.overdue_at(), None);
+    }
+
+    #[test]
+    fn what_comes_during_a_pass_is_looked_at_after_it() {
+        let mut story = Story::new();
+        story.at(1000).hint(1, false);
+        story.at(1010);
+        assert_eq!(story.rescan.due(story.now), Some(some(&[1])));
+        story.at(1011).hint(2, false);
+        story.at(1500);
+        assert_eq!((story.rescan.deadline(), story.rescan.due(story.now)), (None, None));
+        story.at(1510);
+        story.rescan.answered(story.now);
+        assert_eq!(story.passes_until(5000), [(3010, some(&[2]))]);
+    }
+}

@@ -1,0 +1,182 @@
+//! Whether the rules of `health` hold for what a probe has read. Pure.
+
+use crate::{
+    decide::select::{Lookup, holds},
+    model::{
+        discovery::{Requirement, Test, parse_number},
+        template::Key,
+    },
+};
+
+/// Checks one condition on what the members of a device have: it must hold for each member that has
+/// the key at all. The error is a reason, without a full stop.
+pub fn check(requirement: &Requirement, found: &[Lookup]) -> Result<(), String> {
+    for lookup in telling(found) {
+        if !holds(requirement, lookup)? {
+            return Err(broken(requirement, lookup));
+        }
+    }
+    Ok(())
+}
+
+/// The number in a counter; of several members, the sum.
+pub fn counter(key: &Key, found: &[Lookup]) -> Result<f64, String> {
+    let mut sum = 0.0;
+    for lookup in telling(found) {
+        let value = match lookup {
+            Lookup::Values(values) => values.first(),
+            Lookup::Absent => None,
+            Lookup::Lacking(what) | Lookup::Unreadable(what) => return Err(what.clone()),
+        };
+        let Some(value) = value else {
+            return Err(format!("`{key}` has no value"));
+        };
+        match number_in(value) {
+            Some(number) => sum += number,
+            None => return Err(format!("`{key}` is not a counter: {}", quoted(value))),
+        }
+    }
+    Ok(sum)
+}
+
+/// Members that lack a key say nothing, as long as another has it.
+fn telling(found: &[Lookup]) -> Vec<&Lookup> {
+    let has = |it: &&Lookup| matches!(it, Lookup::Values(_) | Lookup::Unreadable(_));
+    let having: Vec<&Lookup> = found.iter().filter(has).collect();
+    match having.is_empty() {
+        true => found.iter().take(1).collect(),
+        false => having,
+    }
+}
+
+/// A number, or a table of them such as `aer_dev_fatal`: a line that begins with `TOTAL` is the sum,
+/// or else we make it (`Documentation/ABI/testing/sysfs-bus-pci-devices-aer`).
+fn number_in(text: &str) -> Option<f64> {
+    if let Some(number) = parse_number(text.trim()) {
+        return Some(number);
+    }
+    let mut sum = None;
+    for line in text.lines().filter(|it| !it.trim().is_empty()) {
+        let (name, number) = line.trim().rsplit_once(char::is_whitespace)?;
+        let number = parse_number(number)?;
+        if name.starts_with("TOTAL") {
+            return Some(number);
+        }
+        sum = Some(sum.unwrap_or(0.0) + number);
+    }
+    sum
+}
+
+fn broken(requirement: &Requirement, found: &Lookup) -> String {
+    let key = &requirement.key;
+    let value = match found {
+        Lookup::Values(values) => Some(quoted(&values.join(","))),
+        Lookup::Absent | Lookup::Lacking(_) | Lookup::Unreadable(_) => None,
+    };
+    let Some(value) = value else {
+        return match &requirement.test {
+            Test::Exists => format!("`{key}` is not there"),
+            Test::In(_)
+            | Test::NotIn(_)
+            | Test::InRegexp(_)
+            | Test::DoesNotExist
+            | Test::Gt(_)
+            | Test::Ge(_)
+            | Test::Lt(_)
+            | Test::Le(_) => format!("`{key}` has no value"),
+        };
+    };
+    let one_of = |all: Vec<String>| match &all[..] {
+        [one] => one.clone(),
+        all => format!("one of {}", all.join(", ")),
+    };
+    match &requirement.test {
+        Test::In(wanted) => {
+            format!(
+                "`{key}` is {value}, not {}",
+                one_of(wanted.iter().map(|it| quoted(it)).collect())
+            )
+        }
+        Test::InRegexp(all) => {
+            let all = all.iter().map(|it| quoted(it.as_str())).collect();
+            format!("`{key}` is {value}, which does not match {}", one_of(all))
+        }
+        Test::NotIn(_) | Test::Exists => format!("`{key}` is {value}"),
+        Test::DoesNotExist => format!("`{key}` is there"),
+        Test::Gt(bound) => format!("`{key}` is {value}, not above {bound}"),
+        Test::Ge(bound) => format!("`{key}` is {value}, below {bound}"),
+        Test::Lt(bound) => format!("`{key}` is {value}, not below {bound}"),
+        Test::Le(bound) => format!("`{key}` is {value}, above {bound}"),
+    }
+}
+
+/// The text in backquotes, cut so that a reason stays a line.
+fn quoted(text: &str) -> String {
+    const LEN_MAX: usize = 60;
+    let mut shown: String = text.chars().take(LEN_MAX).flat_map(char::escape_debug).collect();
+    if text.chars().count() > LEN_MAX {
+        shown.push('…');
+    }
+    format!("`{shown}`")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(value: &str) -> Lookup {
+        Lookup::Values(vec![value.to_owned()])
+    }
+
+    fn said(test: Test, found: &[Lookup]) -> String {
+        let requirement = Requirement { key: Key::Attribute("k".to_owned()), test };
+        check(&requirement, found).err().unwrap_or_default()
+    }
+
+    #[test]
+    fn a_reason_names_the_value_and_what_it_should_be() {
+        let texts = |all: &[&str]| all.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>();
+        let lacking = || Lookup::Lacking("no attribute `k`".to_owned());
+        for (test, found, expected) in [
+            (Test::In(texts(&["on"])), of("off"), "`k` is `off`, not `on`"),
+            (Test::In(texts(&["a", "b"])), of("c"), "`k` is `c`, not one of `a`, `b`"),
+            (Test::In(texts(&["a"])), Lookup::Absent, "`k` has no value"),
+            (Test::In(texts(&["a"])), lacking(), "no attribute `k`"),
+            (Test::NotIn(texts(&["x"])), of("x"), "`k` is `x`"),
+            (Test::Exists, lacking(), "`k` is not there"),
+            (Test::DoesNotExist, of("x"), "`k` is there"),
+            (Test::Le(100.0), of("101"), "`k` is `101`, above 100"),
+            (Test::Lt(85.5), of("90"), "`k` is `90`, not below 85.5"),
+            (Test::Gt(1.0), of("x"), "`k` is not a number: `x`"),
+            (Test::In(texts(&["on"])), of("on"), ""),
+        ] {
+            assert_eq!(said(test, &[found]), expected);
+        }
+    }
+
+    #[test]
+    fn a_rule_must_hold_for_each_member_that_has_the_key() {
+        let lacking = || Lookup::Lacking("no attribute `k`".to_owned());
+        let online = || Test::In(vec!["on".to_owned()]);
+        assert_eq!(said(online(), &[lacking(), of("on")]), "");
+        assert_eq!(said(online(), &[of("on"), of("off")]), "`k` is `off`, not `on`");
+        assert_eq!(said(online(), &[lacking(), lacking()]), "no attribute `k`");
+    }
+
+    #[test]
+    fn a_counter_is_a_number_or_a_table_with_a_total() {
+        let key = Key::Attribute("k".to_owned());
+        for (text, expected) in [
+            ("17", Some(17.0)),
+            ("0x11", Some(17.0)),
+            ("Undefined 0\nDLP 2\nTOTAL_ERR_FATAL 2", Some(2.0)),
+            ("a b 1\nc 2\n", Some(3.0)),
+            ("ok", None),
+            ("a b", None),
+            ("", None),
+        ] {
+            assert_eq!(counter(&key, &[of(text)]).ok(), expected, "{text:?}");
+        }
+        assert_eq!(counter(&key, &[of("1"), of("2")]), Ok(3.0));
+    }
+}

@@ -1,0 +1,166 @@
+//! Whether a resource takes a candidate. Pure, but for the reading that `lookup` does.
+
+use crate::model::{
+    discovery::{Requirement, Test, parse_number},
+    template::Key,
+};
+
+/// What is known of a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lookup {
+    /// It has these values; an empty list is a list that is empty.
+    Values(Vec<String>),
+    /// The candidate has nothing of the kind, which says something about it: it is not a PCI
+    /// function, it has no driver.
+    Absent,
+    /// The candidate lacks an attribute, which is probably a slip of the pen.
+    Lacking(String),
+    /// It is there but cannot be read.
+    Unreadable(String),
+}
+
+/// What a resource makes of a candidate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It takes it.
+    Taken,
+    /// It does not want it, and why.
+    Rejected(String),
+    /// It would, if this were mended.
+    Unclear(String),
+}
+
+/// A candidate is taken when all of `matches` hold and none of `excludes` does.
+///
+/// What cannot be read counts only if nothing else rejects the candidate: one rule about the vendor
+/// keeps the problems of everybody else's devices away.
+pub fn judge(
+    matches: &[Requirement],
+    excludes: &[Requirement],
+    mut lookup: impl FnMut(&Key) -> Lookup,
+) -> Verdict {
+    let mut unclear = None;
+    for requirement in matches {
+        match holds(requirement, &lookup(&requirement.key)) {
+            Ok(true) => {}
+            Ok(false) => return Verdict::Rejected(format!("no match: {}", requirement.key)),
+            Err(what) => unclear = unclear.or(Some(what)),
+        }
+    }
+    for requirement in excludes {
+        match holds(requirement, &lookup(&requirement.key)) {
+            Ok(false) => {}
+            Ok(true) => return Verdict::Rejected(format!("excluded: {}", requirement.key)),
+            Err(what) => unclear = unclear.or(Some(what)),
+        }
+    }
+    match unclear {
+        Some(what) => Verdict::Unclear(what),
+        None => Verdict::Taken,
+    }
+}
+
+/// Whether one requirement holds; an error says why that cannot be told.
+pub(super) fn holds(requirement: &Requirement, found: &Lookup) -> Result<bool, String> {
+    let values = match found {
+        Lookup::Values(values) => Some(values.as_slice()),
+        Lookup::Absent => None,
+        Lookup::Unreadable(what) => return Err(what.clone()),
+        Lookup::Lacking(what) => match requirement.test {
+            Test::Exists | Test::DoesNotExist => None,
+            Test::In(_)
+            | Test::NotIn(_)
+            | Test::InRegexp(_)
+            | Test::Gt(_)
+            | Test::Ge(_)
+            | Test::Lt(_)
+            | Test::Le(_) => return Err(what.clone()),
+        },
+    };
+    let some = |ok: &dyn Fn(&str) -> bool| {
+        values.is_some_and(|values| values.iter().any(|value| ok(value)))
+    };
+    Ok(match &requirement.test {
+        Test::In(wanted) => some(&|value| wanted.iter().any(|it| it == value)),
+        Test::NotIn(unwanted) => !some(&|value| unwanted.iter().any(|it| it == value)),
+        Test::InRegexp(regexps) => some(&|value| regexps.iter().any(|it| it.is_match(value))),
+        Test::Exists => values.is_some(),
+        Test::DoesNotExist => values.is_none(),
+        Test::Gt(bound) => number(requirement, values)?.is_some_and(|it| it > *bound),
+        Test::Ge(bound) => number(requirement, values)?.is_some_and(|it| it >= *bound),
+        Test::Lt(bound) => number(requirement, values)?.is_some_and(|it| it < *bound),
+        Test::Le(bound) => number(requirement, values)?.is_some_and(|it| it <= *bound),
+    })
+}
+
+fn number(requirement: &Requirement, values: Option<&[String]>) -> Result<Option<f64>, String> {
+    let Some(value) = values.and_then(<[String]>::first) else {
+        return Ok(None);
+    };
+    match parse_number(value.trim()) {
+        Some(number) => Ok(Some(number)),
+        None => Err(format!("`{}` is not a number: `{value}`", requirement.key)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn requirement(key: &str, test: Test) -> Requirement {
+        Requirement { key: Key::Attribute(key.to_owned()), test }
+    }
+
+    fn of(values: &[&str]) -> Lookup {
+        Lookup::Values(values.iter().map(|it| (*it).to_owned()).collect())
+    }
+
+    fn check(test: Test, found: &Lookup) -> Verdict {
+        judge(&[requirement("k", test)], &[], |_| found.clone())
+    }
+
+    #[test]
+    fn each_operator_holds_for_what_it_says() {
+        let texts = |it: &[&str]| it.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>();
+        let regex = |it| vec![regex_lite::Regex::new(it).unwrap()];
+        for (test, value, taken) in [
+            (Test::In(texts(&["a", "b"])), "b", true),
+            (Test::In(texts(&["a"])), "ab", false),
+            (Test::NotIn(texts(&["a"])), "b", true),
+            (Test::NotIn(texts(&["a"])), "a", false),
+            (Test::InRegexp(regex("US")), "ttyUSB0", true),
+            (Test::InRegexp(regex("^USB")), "ttyUSB0", false),
+            (Test::Exists, "", true),
+            (Test::DoesNotExist, "", false),
+            (Test::Gt(1.0), "1", false),
+            (Test::Ge(1.0), "1", true),
+            (Test::Lt(16.0), "0xf", true),
+            (Test::Le(0.5), "0.5", true),
+        ] {
+            let verdict = check(test.clone(), &of(&[value]));
+            assert_eq!(verdict == Verdict::Taken, taken, "{test:?} {value:?} {verdict:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_candidate_is_not_is_no_problem() {
+        assert!(matches!(check(Test::In(vec!["x".into()]), &Lookup::Absent), Verdict::Rejected(_)));
+        assert_eq!(check(Test::NotIn(vec!["x".into()]), &Lookup::Absent), Verdict::Taken);
+        assert_eq!(check(Test::DoesNotExist, &Lookup::Absent), Verdict::Taken);
+    }
+
+    #[test]
+    fn a_missing_attribute_counts_only_if_nothing_else_rejects() {
+        let lookup = |key: &Key| match key.to_string().as_str() {
+            "vendor" => of(&["0x1"]),
+            _ => Lookup::Lacking("no attribute `modle`".to_owned()),
+        };
+        let model = || requirement("modle", Test::In(vec!["m".into()]));
+        let vendor = |it: &str| requirement("vendor", Test::In(vec![it.to_owned()]));
+
+        let unclear = Verdict::Unclear("no attribute `modle`".to_owned());
+        assert_eq!(judge(&[model(), vendor("0x1")], &[], lookup), unclear);
+        let verdict = judge(&[model(), vendor("0x2")], &[], lookup);
+        assert!(matches!(verdict, Verdict::Rejected(_)), "{verdict:?}");
+    }
+}

@@ -1,0 +1,140 @@
+//! Something that may be a device: a directory in sysfs, a device node, or a path.
+
+use std::io;
+
+use crate::{
+    config::near,
+    decide::{natural, select::Lookup},
+    discovery::facts,
+    host::Host,
+    model::template::{Core, Key},
+};
+
+/// The highest NUMA node the kubelet can align to: its masks have 64 bits
+/// (`pkg/kubelet/cm/topologymanager/bitmask` in Kubernetes).
+const NUMA_NODE_MAX: u32 = 63;
+
+/// Something that may be a device.
+#[derive(Debug, Clone)]
+pub(super) struct Candidate {
+    /// The kernel's name.
+    pub(super) name: String,
+    /// The path it was found at, for problems.
+    pub(super) at: String,
+    /// Its directory in sysfs, without links; a plain file or an unknown node has none.
+    pub(super) dir: Option<String>,
+    /// What a glob found; candidates from sysfs have none.
+    pub(super) given: Option<String>,
+    /// The node is not the one that the kernel names for its device, but one that somebody made
+    /// with the same number. Several of those are several devices, as the operator wants it.
+    pub(super) made_by_hand: bool,
+}
+
+impl Candidate {
+    /// What tells it from every other candidate, however it was found.
+    pub(super) fn identity(&self) -> &str {
+        let dir = self.dir.as_deref().filter(|_| !self.made_by_hand);
+        dir.or(self.given.as_deref()).unwrap_or(&self.at)
+    }
+
+    /// What is known of `key`. The core words that need a finished device are not known here.
+    pub(super) fn lookup(&self, host: &Host, key: &Key) -> Lookup {
+        let result = match key {
+            Key::Core(Core::Name) => Ok(Lookup::Values(vec![self.name.clone()])),
+            Key::Core(Core::Number) => {
+                Ok(present(natural::last_number(&self.name).map(|it| vec![it])))
+            }
+            Key::Core(Core::NumaNode) => {
+                self.numa_node(host).map(|it| present(it.map(|it| vec![it.to_string()])))
+            }
+            Key::Core(Core::Driver) => self.link(host, &["driver", "device/driver"]),
+            Key::Core(Core::Subsystem) => self.link(host, &["subsystem"]),
+            Key::Core(
+                Core::Id | Core::Ids | Core::Index | Core::Replica | Core::Node | Core::Nodes,
+            ) => Ok(Lookup::Absent),
+            Key::Fact(fact) => match &self.dir {
+                Some(dir) => facts::lookup(host, dir, *fact).map(present),
+                None => Ok(Lookup::Absent),
+            },
+            Key::Attribute(path) => self.attribute(host, path),
+            Key::Ancestor(path) => self.ancestor(host, path),
+        };
+        match result {
+            Ok(lookup) => lookup,
+            Err(err) => Lookup::Unreadable(format!("cannot read `{key}`: {err}")),
+        }
+    }
+
+    /// The NUMA node of the device or of the nearest ancestor that has one. The kernel's -1 means
+    /// none.
+    pub(super) fn numa_node(&self, host: &Host) -> io::Result<Option<u32>> {
+        let Some(dir) = &self.dir else {
+            return Ok(None);
+        };
+        for at in self_and_ancestors(dir) {
+            if let Some(text) = host.attribute(&format!("{at}/numa_node"))?
+                && let Ok(node) = text.parse()
+                && node <= NUMA_NODE_MAX
+            {
+                return Ok(Some(node));
+            }
+        }
+        Ok(None)
+    }
+
+    fn link(&self, host: &Host, paths: &[&str]) -> io::Result<Lookup> {
+        if let Some(dir) = &self.dir {
+            for path in paths {
+                if let Some(name) = host.link_name(&format!("{dir}/{path}"))? {
+                    return Ok(Lookup::Values(vec![name]));
+                }
+            }
+        }
+        Ok(Lookup::Absent)
+    }
+
+    fn attribute(&self, host: &Host, path: &str) -> io::Result<Lookup> {
+        let Some(dir) = &self.dir else {
+            return Ok(Lookup::Lacking(format!("no attribute `{path}`: not known to sysfs")));
+        };
+        if let Some(value) = attribute_or_link(host, &format!("{dir}/{path}"))? {
+            return Ok(Lookup::Values(vec![value]));
+        }
+        let (below, name) = match path.rsplit_once('/') {
+            Some((below, name)) => (format!("{dir}/{below}"), name),
+            None => (dir.clone(), path),
+        };
+        let names = host.names(&below)?;
+        let near = near(name, names.iter().map(String::as_str));
+        let near = near.map(|it| format!("; did you mean `{it}`?")).unwrap_or_default();
+        Ok(Lookup::Lacking(format!("no attribute `{path}`{near}")))
+    }
+
+    fn ancestor(&self, host: &Host, path: &str) -> io::Result<Lookup> {
+        let dir = self.dir.as_deref().unwrap_or_default();
+        for at in self_and_ancestors(dir).skip(1) {
+            if let Some(value) = attribute_or_link(host, &format!("{at}/{path}"))? {
+                return Ok(Lookup::Values(vec![value]));
+            }
+        }
+        Ok(Lookup::Absent)
+    }
+}
+
+fn present(values: Option<Vec<String>>) -> Lookup {
+    values.map_or(Lookup::Absent, Lookup::Values)
+}
+
+/// The text of a file, or the last component of a link.
+fn attribute_or_link(host: &Host, path: &str) -> io::Result<Option<String>> {
+    match host.link_name(path)? {
+        Some(name) => Ok(Some(name)),
+        None => host.attribute(path),
+    }
+}
+
+/// The directory of a device and those of its ancestors, up to where sysfs begins.
+pub(super) fn self_and_ancestors(dir: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors(Some(dir), |at| at.rsplit_once('/').map(|(parent, _)| parent))
+        .take_while(|at| at.starts_with("/sys/") && *at != "/sys/devices")
+}

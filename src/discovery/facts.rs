@@ -1,0 +1,32 @@
+//! What sysfs says of a device in more than one file: small modules, one for each bus.
+
+mod pci;
+mod usb;
+
+use std::io;
+
+pub(super) use crate::discovery::facts::{
+    pci::function as pci_function, usb::device as usb_device,
+};
+use crate::{host::Host, model::template::Fact};
+
+/// The values of `fact` for the device at `dir`. `None` if it has nothing of the kind; an empty list
+/// is a list that is empty.
+pub(super) fn lookup(host: &Host, dir: &str, fact: Fact) -> io::Result<Option<Vec<String>>> {
+    match fact {
+        Fact::Pci(fact) => Ok(pci::lookup(host, dir, fact)?.map(|it| vec![it])),
+        Fact::Usb(fact) => usb::lookup(host, dir, fact),
+    }
+}
+
+/// The node that the kernel names for the device at `dir` (`DEVNAME` in its `uevent`).
+pub(super) fn kernel_node(host: &Host, dir: &str) -> io::Result<Option<String>> {
+    let uevent = host.attribute(&format!("{dir}/uevent"))?;
+    let name = uevent.as_deref().and_then(|text| {
+        text.lines().find_map(|line| line.strip_prefix("DEVNAME=")).map(str::to_owned)
+    });
+    Ok(name.filter(|it| !it.is_empty()).map(|it| match it.starts_with('/') {
+        true => it,
+        false => format!("/dev/{it}"),
+    }))
+}

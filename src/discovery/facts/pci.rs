@@ -1,0 +1,77 @@
+//! The PCI function that a device is, or is part of.
+
+use std::io;
+
+use crate::{
+    discovery::{candidate::self_and_ancestors, facts::usb},
+    host::Host,
+    model::template::Pci,
+};
+
+pub(super) fn lookup(host: &Host, dir: &str, fact: Pci) -> io::Result<Option<String>> {
+    let Some(function) = function(host, dir)? else {
+        return Ok(None);
+    };
+    let identifier = |name: &str| {
+        let text = host.attribute(&format!("{function}/{name}"))?;
+        Ok(text.map(|it| it.trim_start_matches("0x").to_ascii_lowercase()))
+    };
+    match fact {
+        Pci::Address => Ok(function.rsplit_once('/').map(|(_, name)| name.to_owned())),
+        Pci::Vendor => identifier("vendor"),
+        Pci::Device => identifier("device"),
+        Pci::SubsystemVendor => identifier("subsystem_vendor"),
+        Pci::SubsystemDevice => identifier("subsystem_device"),
+        Pci::Class => identifier("class"),
+        Pci::Revision => identifier("revision"),
+        Pci::Driver => host.link_name(&format!("{function}/driver")),
+    }
+}
+
+/// The directory of the nearest PCI function: the device itself or an ancestor of it.
+///
+/// What hangs on a USB bus is not part of the host controller's function.
+pub(in crate::discovery) fn function<'d>(host: &Host, dir: &'d str) -> io::Result<Option<&'d str>> {
+    for at in self_and_ancestors(dir) {
+        if usb::is_device(host, at)? {
+            return Ok(None);
+        }
+        if is_address(at) {
+            return Ok(Some(at));
+        }
+    }
+    Ok(None)
+}
+
+/// `0000:3b:00.2`: a domain of four or more hex digits, bus, device and function.
+fn is_address(dir: &str) -> bool {
+    let name = dir.rsplit_once('/').map_or(dir, |(_, name)| name);
+    let parts: Vec<&str> = name.split([':', '.']).collect();
+    let hex = |text: &str| !text.is_empty() && text.bytes().all(|it| it.is_ascii_hexdigit());
+    match parts[..] {
+        [domain, bus, device, function] => {
+            domain.len() >= 4
+                && bus.len() == 2
+                && device.len() == 2
+                && function.len() == 1
+                && name.contains('.')
+                && parts.iter().all(|it| hex(it))
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_has_four_parts() {
+        for yes in ["/sys/x/0000:3b:00.2", "10000:01:1f.7"] {
+            assert!(is_address(yes), "{yes}");
+        }
+        for no in ["pci0000:00", "0000:3b:00", "1-1:1.0", "000:3b:00.2", "0000:3b:00:2"] {
+            assert!(!is_address(no), "{no}");
+        }
+    }
+}

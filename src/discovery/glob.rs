@@ -1,0 +1,51 @@
+//! Finding what a glob names.
+
+use std::io;
+
+use glob::MatchOptions;
+
+use crate::{decide::natural, host::Host, model::discovery::Glob};
+
+/// As in a shell: `*` takes no leading dot, and case counts.
+const OPTIONS: MatchOptions = MatchOptions {
+    case_sensitive: true,
+    require_literal_separator: true,
+    require_literal_leading_dot: true,
+};
+
+/// How many paths one glob may give. More is a slip such as `/dev/*/*`, not hardware.
+const PATHS_MAX: usize = 20_000;
+
+/// Every path that `glob` names, links among them, in natural order.
+pub(super) fn expand(host: &Host, glob: &Glob) -> io::Result<Vec<String>> {
+    let mut paths = vec![String::new()];
+    for pattern in &glob.components {
+        let text = pattern.as_str();
+        let mut next = Vec::new();
+        for dir in paths {
+            if !has_wildcard(text) {
+                next.push(format!("{dir}/{text}"));
+                continue;
+            }
+            let names = host.names(if dir.is_empty() { "/" } else { &dir })?;
+            let names = names.iter().filter(|name| pattern.matches_with(name, OPTIONS));
+            next.extend(names.map(|name| format!("{dir}/{name}")));
+        }
+        next.truncate(PATHS_MAX);
+        paths = next;
+    }
+    // What a directory lists is there; what was only written down may not be.
+    let is_listed = glob.components.last().is_some_and(|it| has_wildcard(it.as_str()));
+    let mut found = Vec::new();
+    for path in paths {
+        if is_listed || host.kind(&path)?.is_some() {
+            found.push(path);
+        }
+    }
+    found.sort_by(|a, b| natural::compare(a, b));
+    Ok(found)
+}
+
+fn has_wildcard(component: &str) -> bool {
+    component.contains(['*', '?', '['])
+}

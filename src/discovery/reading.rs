@@ -1,0 +1,42 @@
+//! Looking again at a device that was found: what probes read.
+
+use std::io;
+
+use crate::{
+    decide::select::Lookup,
+    discovery::{candidate::Candidate, facts},
+    host::Host,
+    model::{
+        device::{Device, Member},
+        template::Key,
+    },
+};
+
+/// What is known of `key` now, of each member of `device`.
+pub fn lookups(host: &Host, device: &Device, key: &Key) -> Vec<Lookup> {
+    device.place.members.iter().map(|it| candidate(it).lookup(host, key)).collect()
+}
+
+/// The directories of the PCI functions that `device` is, or is part of, each once.
+pub fn pci_functions<'d>(host: &Host, device: &'d Device) -> io::Result<Vec<&'d str>> {
+    let mut functions = Vec::new();
+    for dir in device.place.members.iter().filter_map(|it| it.dir.as_deref()) {
+        if let Some(function) = facts::pci_function(host, dir)?
+            && !functions.contains(&function)
+        {
+            functions.push(function);
+        }
+    }
+    Ok(functions)
+}
+
+fn candidate(member: &Member) -> Candidate {
+    let dir = member.dir.clone();
+    Candidate {
+        name: member.name.clone(),
+        at: String::new(),
+        dir,
+        given: None,
+        made_by_hand: false,
+    }
+}

@@ -1,0 +1,153 @@
+//! The candidates of each source.
+
+use std::{collections::BTreeSet, fmt::Display, io};
+
+use crate::{
+    decide::natural,
+    discovery::{candidate::Candidate, facts, glob, node},
+    host::{FileKind, Host},
+    model::{
+        device::Problem,
+        discovery::{Glob, Source},
+    },
+};
+
+/// What a source came up with.
+#[derive(Debug, Default)]
+pub(super) struct Candidates {
+    /// In natural order.
+    pub(super) all: Vec<Candidate>,
+    /// What should have been a candidate.
+    pub(super) problems: Vec<Problem>,
+    /// Globs that found nothing.
+    pub(super) unmatched: Vec<String>,
+}
+
+impl Candidates {
+    pub(super) fn problem(&mut self, at: &str, what: impl Display) {
+        self.problems.push(Problem { at: at.to_owned(), what: format!("{what}") });
+    }
+}
+
+pub(super) fn candidates(host: &Host, source: &Source) -> Candidates {
+    match source {
+        Source::Class(name) => in_sysfs(host, &format!("/sys/class/{name}"), |_| true),
+        Source::Bus(name) => in_sysfs(host, &format!("/sys/bus/{name}/devices"), |_| true),
+        // An interface is called `1-4:1.0`.
+        Source::Usb => in_sysfs(host, "/sys/bus/usb/devices", |name| !name.contains(':')),
+        Source::Nodes(globs) => at_nodes(host, globs),
+        Source::Paths(globs) => at_paths(host, globs),
+    }
+}
+
+fn in_sysfs(host: &Host, dir: &str, wanted: impl Fn(&str) -> bool) -> Candidates {
+    let mut found = Candidates::default();
+    let mut names = match host.names(dir) {
+        Ok(names) => names,
+        Err(err) => {
+            found.problem(dir, err);
+            return found;
+        }
+    };
+    names.retain(|name| wanted(name));
+    names.sort_by(|a, b| natural::compare(a, b));
+    for name in names {
+        let at = format!("{dir}/{name}");
+        match host.find(&at) {
+            // Classes hold plain files too, such as `class/gpio/export`.
+            Ok(Some((FileKind::Directory, dir))) => {
+                let dir = dir.into_os_string().into_string().ok();
+                found.all.push(Candidate { name, at, dir, given: None, made_by_hand: false });
+            }
+            // Gone since the directory was read, or a file.
+            Ok(_) => {}
+            Err(err) => found.problem(&at, err),
+        }
+    }
+    found
+}
+
+fn at_nodes(host: &Host, globs: &[Glob]) -> Candidates {
+    let mut found = Candidates::default();
+    let mut seen = BTreeSet::new();
+    each_path(host, globs, &mut found, |path, found| {
+        let node = match node::check(host, path) {
+            Ok(Some(node)) => node,
+            Ok(None) => return,
+            Err(what) => return found.problem(path, what),
+        };
+        if !seen.insert(node.path.clone()) {
+            return;
+        }
+        match of_node(host, path, node) {
+            Ok(candidate) => found.all.push(candidate),
+            Err(err) => found.problem(path, err),
+        }
+    });
+    found
+}
+
+fn of_node(host: &Host, at: &str, node: node::Node) -> io::Result<Candidate> {
+    let dir = node::sysfs_dir(host, &node)?;
+    let kernels = dir.as_deref().map(|it| facts::kernel_node(host, it)).transpose()?.flatten();
+    let made_by_hand = kernels.is_some_and(|it| it != node.path);
+    let named_by = dir.as_deref().filter(|_| !made_by_hand).unwrap_or(&node.path);
+    let name = named_by.rsplit_once('/').map_or(named_by, |(_, name)| name).to_owned();
+    Ok(Candidate { name, at: at.to_owned(), dir, given: Some(node.path), made_by_hand })
+}
+
+fn at_paths(host: &Host, globs: &[Glob]) -> Candidates {
+    let mut found = Candidates::default();
+    let mut seen = BTreeSet::new();
+    each_path(host, globs, &mut found, |path, found| match host.canonical(path) {
+        Ok(Some(real)) => {
+            if seen.insert(real.clone()) {
+                let name = path.rsplit_once('/').map_or(path, |(_, name)| name).to_owned();
+                found.all.push(Candidate {
+                    name,
+                    at: path.to_owned(),
+                    dir: None,
+                    given: Some(real),
+                    made_by_hand: false,
+                });
+            }
+        }
+        Ok(None) => found.problem(path, "a link to nothing"),
+        Err(err) => found.problem(path, err),
+    });
+    found
+}
+
+fn each_path(
+    host: &Host,
+    globs: &[Glob],
+    found: &mut Candidates,
+    mut visit: impl FnMut(&str, &mut Candidates),
+) {
+    for pattern in globs {
+        match glob::expand(host, pattern) {
+            Ok(paths) => {
+                if paths.is_empty() {
+                    found.unmatched.push(pattern.text.clone());
+                }
+                for path in paths {
+                    visit(&path, found);
+                }
+            }
+            Err(err) => found.problem(&pattern.text, err),
+        }
+    }
+}
+
+/// The nodes that the kernel names for a candidate.
+pub(super) fn kernel_nodes(host: &Host, candidate: &Candidate) -> Result<Vec<String>, String> {
+    if let Some(given) = &candidate.given {
+        return Ok(vec![given.clone()]);
+    }
+    let Some(dir) = &candidate.dir else {
+        return Ok(Vec::new());
+    };
+    let node =
+        facts::kernel_node(host, dir).map_err(|err| format!("cannot read `uevent`: {err}"))?;
+    Ok(node.into_iter().collect())
+}

@@ -1,0 +1,17 @@
+//! The one door to the host: its files, and what the kernel says by itself.
+
+pub mod command;
+pub mod deadline;
+pub mod devdir;
+pub mod directories;
+pub mod files;
+pub(crate) mod hints;
+mod inside;
+pub mod kernel_log;
+pub(crate) mod outbox;
+pub mod socket;
+pub mod uevent;
+pub mod wake;
+pub mod worker;
+
+pub use crate::host::files::{FileKind, Host};

@@ -1,0 +1,347 @@
+//! The host's files below some root: `/` as a rule, a mount such as `/host` in a container, a
+//! captured tree in a bug report or a test.
+//!
+//! Links are resolved inside the root. Reads are bounded and never wait for a writer.
+
+#![expect(clippy::disallowed_methods, reason = "this module is what the others are sent to")]
+
+use std::{
+    fs::{self, OpenOptions},
+    io::{self, Read, Write},
+    os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt},
+    path::{Component, Path, PathBuf},
+    sync::{Arc, OnceLock},
+};
+
+use nix::{
+    fcntl::OFlag,
+    sys::stat::{major, minor},
+};
+
+use crate::host::inside::Inside;
+
+/// The most that is read of an attribute, in bytes: a page, which is all that sysfs gives
+/// (`Documentation/filesystems/sysfs.rst`).
+pub const ATTRIBUTE_LEN_MAX: u64 = 4096;
+
+/// How many links are followed for one path; the kernel's limit too (`MAXSYMLINKS`).
+const LINKS_MAX: usize = 40;
+
+/// A link to this, in a captured tree, stands for a device node: those cannot be made without
+/// privilege, nor kept in an archive that anybody may unpack.
+const STAND_IN: &str = "/dev/null";
+
+/// A view of the host's files below some root.
+#[derive(Debug, Clone)]
+pub struct Host {
+    root: PathBuf,
+    // Opened when it is first needed.
+    inside: Arc<OnceLock<Option<Inside>>>,
+}
+
+/// What is at a path, after all links.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileKind {
+    /// A character device, and its number unless it is a stand-in.
+    Char(Option<(u64, u64)>),
+    /// A block device, and its number.
+    Block(Option<(u64, u64)>),
+    /// A directory.
+    Directory,
+    /// A regular file.
+    File,
+    /// A socket.
+    Socket,
+    /// A link to nothing.
+    DanglingLink,
+    /// A FIFO, or something stranger.
+    Other,
+}
+
+impl FileKind {
+    /// Whether a container can be given it as a device.
+    pub fn is_device(self) -> bool {
+        matches!(self, FileKind::Char(_) | FileKind::Block(_))
+    }
+
+    /// What it is, for messages.
+    pub fn describe(self) -> &'static str {
+        match self {
+            FileKind::Char(_) => "a character device",
+            FileKind::Block(_) => "a block device",
+            FileKind::Directory => "a directory",
+            FileKind::File => "a regular file",
+            FileKind::Socket => "a socket",
+            FileKind::DanglingLink => "a link to nothing",
+            FileKind::Other => "a special file",
+        }
+    }
+}
+
+impl Host {
+    /// A view of the tree below `root`.
+    pub fn new(root: impl Into<PathBuf>) -> Host {
+        Host { root: root.into(), inside: Arc::default() }
+    }
+
+    /// Reads a sysfs or procfs attribute, without the newline the kernel adds.
+    ///
+    /// A missing attribute is `None`: drivers leave out what does not apply to them. At most
+    /// [`ATTRIBUTE_LEN_MAX`] bytes are read; what is not UTF-8 is replaced.
+    pub fn attribute(&self, path: &str) -> io::Result<Option<String>> {
+        absent_as_none(self.read(path))
+    }
+
+    fn read(&self, path: &str) -> io::Result<String> {
+        let bytes = self.read_bytes(path, ATTRIBUTE_LEN_MAX)?;
+        let text = String::from_utf8_lossy(&bytes);
+        Ok(text.trim_matches(|it: char| it.is_whitespace() || it == '\0').to_owned())
+    }
+
+    fn read_bytes(&self, path: &str, len: u64) -> io::Result<Vec<u8>> {
+        // A FIFO must not hold us up, and a terminal must not become ours.
+        let file = self.open_nonblocking(path)?;
+        let kind = file.metadata()?.file_type();
+        if kind.is_dir() {
+            return Err(io::Error::from(io::ErrorKind::IsADirectory));
+        }
+        if !kind.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+        }
+        let mut bytes = Vec::new();
+        file.take(len).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// The first `len` bytes of a file, or fewer: for what is not text. A missing file is `None`.
+    pub fn bytes(&self, path: &str, len: u64) -> io::Result<Option<Vec<u8>>> {
+        absent_as_none(self.read_bytes(path, len))
+    }
+
+    /// The last component of a link's target: `driver` becomes `vfio-pci`. `None` if there is
+    /// nothing, or no link.
+    pub fn link_name(&self, path: &str) -> io::Result<Option<String>> {
+        let Some(real) = self.entry(path)? else {
+            return Ok(None);
+        };
+        match absent_as_none(fs::read_link(real)) {
+            Ok(target) => Ok(target
+                .and_then(|it| it.file_name().map(|name| name.to_string_lossy().into_owned()))),
+            Err(err) if err.kind() == io::ErrorKind::InvalidInput => Ok(None),
+            Err(err) => Err(err),
+        }
+    }
+
+    /// The names in a directory, sorted. A missing directory is empty; a name that is not UTF-8 is
+    /// left out, since no configuration can name it.
+    pub fn names(&self, dir: &str) -> io::Result<Vec<String>> {
+        let Some(entries) = absent_as_none(self.real(dir).and_then(fs::read_dir))? else {
+            return Ok(Vec::new());
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            names.extend(entry?.file_name().into_string());
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// The names of the directories in a directory, links not followed, sorted.
+    pub fn directories(&self, dir: &str) -> io::Result<Vec<String>> {
+        let Some(entries) = absent_as_none(self.real(dir).and_then(fs::read_dir))? else {
+            return Ok(Vec::new());
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                names.extend(entry.file_name().into_string());
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// The path without links. `None` if it leads nowhere.
+    pub fn canonical(&self, path: &str) -> io::Result<Option<String>> {
+        let resolved = absent_as_none(self.resolve(Path::new(path)))?;
+        Ok(resolved.and_then(|it| it.into_os_string().into_string().ok()))
+    }
+
+    /// What is at `path`, after all links. `None` if nothing is.
+    pub fn kind(&self, path: &str) -> io::Result<Option<FileKind>> {
+        Ok(self.find(path)?.map(|(kind, _)| kind))
+    }
+
+    /// What is at `path`, after all links, and its path without links. `None` if nothing is.
+    pub fn find(&self, path: &str) -> io::Result<Option<(FileKind, PathBuf)>> {
+        let at = match self.resolve(Path::new(path)) {
+            Ok(at) => at,
+            Err(err) if is_absent(&err) => {
+                let Some(link) = self.entry(path)? else {
+                    return Ok(None);
+                };
+                let is_link = absent_as_none(fs::symlink_metadata(link))?.is_some();
+                return Ok(is_link.then(|| (FileKind::DanglingLink, PathBuf::from(path))));
+            }
+            Err(err) => return Err(err),
+        };
+        let real = self.below_root(&at);
+        let metadata = fs::symlink_metadata(&real)?;
+        let kind = metadata.file_type();
+        let number = Some((major(metadata.rdev()), minor(metadata.rdev())));
+        let kind = match () {
+            () if kind.is_char_device() => FileKind::Char(number),
+            () if kind.is_block_device() => FileKind::Block(number),
+            () if kind.is_dir() => FileKind::Directory,
+            () if kind.is_file() => FileKind::File,
+            () if kind.is_socket() => FileKind::Socket,
+            // Only a stand-in is still a link.
+            () if kind.is_symlink() => FileKind::Char(None),
+            () => FileKind::Other,
+        };
+        Ok(Some((kind, at)))
+    }
+
+    /// Where the directory `path` really is, for those that must hand its path to the kernel. An error
+    /// of the kind `NotFound` or `NotADirectory` if there is none.
+    pub(in crate::host) fn locate(&self, path: &Path) -> io::Result<PathBuf> {
+        Ok(self.below_root(&self.resolve(path)?))
+    }
+
+    /// Opens a file to be read without waiting.
+    pub(in crate::host) fn open_nonblocking(&self, path: &str) -> io::Result<fs::File> {
+        let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+        if let Some(inside) = self.inside(Path::new(path))
+            && let Some(opened) = inside.open_file(path, flags)
+        {
+            return opened;
+        }
+        OpenOptions::new().read(true).custom_flags(flags.bits()).open(self.real(path)?)
+    }
+
+    /// Another way to resolve `path`. In sysfs only: elsewhere are stand-ins, which the kernel would
+    /// follow.
+    fn inside(&self, path: &Path) -> Option<&Inside> {
+        if self.is_whole() || !path.starts_with("/sys") {
+            return None;
+        }
+        self.inside.get_or_init(|| Inside::new(&self.root)).as_ref()
+    }
+
+    fn is_whole(&self) -> bool {
+        self.root == Path::new("/")
+    }
+
+    fn below_root(&self, path: &Path) -> PathBuf {
+        self.root.join(path.strip_prefix("/").unwrap_or(path))
+    }
+
+    /// Where to open `path`, with every link on the way resolved inside the root.
+    fn real(&self, path: &str) -> io::Result<PathBuf> {
+        match self.is_whole() {
+            true => Ok(PathBuf::from(path)),
+            false => Ok(self.below_root(&self.resolve(Path::new(path))?)),
+        }
+    }
+
+    /// Where the entry `path` of a directory is, a link itself not followed.
+    fn entry(&self, path: &str) -> io::Result<Option<PathBuf>> {
+        let (dir, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let dir = if dir.is_empty() { "/" } else { dir };
+        Ok(absent_as_none(self.real(dir))?.map(|it| it.join(name)))
+    }
+
+    /// The path on the host without links. An error of the kind `NotFound` if it leads nowhere.
+    fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
+        if self.is_whole() {
+            return fs::canonicalize(path);
+        }
+        if let Some(inside) = self.inside(path)
+            && let Some(resolved) = path.to_str().and_then(|it| inside.canonical(it))
+        {
+            return resolved;
+        }
+        let mut done = PathBuf::from("/");
+        let mut todo: Vec<PathBuf> = vec![path.to_owned()];
+        let mut n_links = 0;
+        while let Some(next) = todo.pop() {
+            let mut parts = next.components();
+            let Some(part) = parts.next() else {
+                continue;
+            };
+            let rest = parts.as_path().to_owned();
+            todo.push(rest);
+            match part {
+                Component::RootDir | Component::Prefix(_) => done = PathBuf::from("/"),
+                Component::CurDir => {}
+                Component::ParentDir => _ = done.pop(),
+                Component::Normal(name) => {
+                    done.push(name);
+                    let real = self.below_root(&done);
+                    if !fs::symlink_metadata(&real)?.is_symlink() {
+                        continue;
+                    }
+                    let target = fs::read_link(&real)?;
+                    if target == Path::new(STAND_IN)
+                        && todo.iter().all(|it| it.as_os_str().is_empty())
+                    {
+                        continue;
+                    }
+                    n_links += 1;
+                    if n_links > LINKS_MAX {
+                        return Err(io::Error::from(nix::errno::Errno::ELOOP));
+                    }
+                    done.pop();
+                    todo.push(target);
+                }
+            }
+        }
+        Ok(done)
+    }
+}
+
+/// Reads a text file of ours, such as the configuration. One of more than `len_max` bytes is refused.
+pub fn read_text(path: &Path, len_max: usize) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    let limit = u64::try_from(len_max).unwrap_or(u64::MAX).saturating_add(1);
+    fs::File::open(path)?.take(limit).read_to_end(&mut bytes)?;
+    if bytes.len() > len_max {
+        return Err(io::Error::other(format!("more than {len_max} bytes")));
+    }
+    String::from_utf8(bytes).map_err(|err| {
+        io::Error::other(format!("not UTF-8 at byte {}", err.utf8_error().valid_up_to()))
+    })
+}
+
+/// Writes a text file of ours so that a reader finds the old or the new one and never half of it. The
+/// directory is made if it is not there.
+pub fn write_text(path: &Path, text: &str) -> io::Result<()> {
+    let dir = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::create_dir_all(dir)?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let new = dir.join(format!(".{name}.{}", std::process::id()));
+    let written = fs::File::create(&new).and_then(|mut file| {
+        file.write_all(text.as_bytes())?;
+        file.sync_all()
+    });
+    let result = written.and_then(|()| fs::rename(&new, path));
+    if result.is_err() {
+        // What is left of a full disk would only be in the way.
+        drop(fs::remove_file(&new));
+    }
+    result
+}
+
+fn is_absent(err: &io::Error) -> bool {
+    // A path through something that is not a directory leads nowhere either.
+    matches!(err.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+fn absent_as_none<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(err) if is_absent(&err) => Ok(None),
+        Err(err) => Err(err),
+    }
+}

@@ -1,0 +1,323 @@
+//! The kernel's log: the thread `kmsg`.
+//!
+//! Drivers say there what sysfs does not: that a GPU has fallen off the bus, that a disk has reset.
+//! Only lines that somebody has asked for leave this thread
+//! (`Documentation/ABI/testing/dev-kmsg`).
+
+use std::{
+    fs::File,
+    io::{self, Read, Seek, SeekFrom},
+    os::fd::AsFd,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use crossbeam_channel::Sender;
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, poll},
+};
+use regex_lite::Regex;
+
+use crate::{
+    host::{
+        Host,
+        deadline::Deadline,
+        outbox::Outbox,
+        worker::{StopFd, Worker},
+    },
+    model::event::{Event, KernelLine},
+};
+
+/// Where the kernel gives its records, one for each `read`.
+const KMSG: &str = "/dev/kmsg";
+
+/// More than any record (`PRINTK_MESSAGE_MAX` in `kernel/printk/internal.h` is 2 KiB); what does not
+/// fit could never be read.
+const RECORD_LEN_MAX: usize = 8192;
+
+/// Which records are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Records {
+    /// All that the kernel still has, and those to come.
+    All,
+    /// Those to come.
+    New,
+}
+
+/// Reads the kernel's log. Dropping it stops the thread.
+#[derive(Debug)]
+pub struct KernelLog {
+    status: Arc<Status>,
+    _worker: Option<Worker>,
+}
+
+#[derive(Debug, Default)]
+struct Status {
+    is_closed: AtomicBool,
+    n_gaps: AtomicU64,
+}
+
+impl KernelLog {
+    /// Starts the thread `kmsg`, which sends the lines that one of `regexes` finds something in. Without
+    /// any there is no thread.
+    ///
+    /// Where the log cannot be read this succeeds, says so in the log, and
+    /// [`KernelLog::is_degraded`].
+    pub fn start(
+        host: &Host,
+        regexes: Vec<Regex>,
+        records: Records,
+        events: Sender<Event>,
+    ) -> io::Result<KernelLog> {
+        let status = Arc::new(Status::default());
+        if regexes.is_empty() {
+            return Ok(KernelLog { status, _worker: None });
+        }
+        let file = match open(host, records) {
+            Ok(file) => file,
+            Err(err) => {
+                log::warn!("the kernel's log is not read: cannot open {KMSG}: {err}");
+                status.is_closed.store(true, Ordering::Relaxed);
+                return Ok(KernelLog { status, _worker: None });
+            }
+        };
+        let outbox = Outbox::new(events);
+        let mut reader = Reader { file, regexes, outbox, status: Arc::clone(&status) };
+        let worker = Worker::spawn_polling("kmsg", move |stop| {
+            if let Err(err) = reader.run(&stop) {
+                log::error!("the kernel's log is no longer read: {err}");
+                reader.status.is_closed.store(true, Ordering::Relaxed);
+            }
+        })?;
+        Ok(KernelLog { status, _worker: Some(worker) })
+    }
+
+    /// Whether lines were asked for, but the log cannot be read.
+    pub fn is_degraded(&self) -> bool {
+        self.status.is_closed.load(Ordering::Relaxed)
+    }
+
+    /// How often the kernel has overwritten records before we could read them.
+    pub fn n_gaps(&self) -> u64 {
+        self.status.n_gaps.load(Ordering::Relaxed)
+    }
+}
+
+fn open(host: &Host, records: Records) -> io::Result<File> {
+    let mut file = host.open_nonblocking(KMSG)?;
+    if records == Records::New {
+        file.seek(SeekFrom::End(0))?;
+    }
+    Ok(file)
+}
+
+/// What the thread owns.
+struct Reader {
+    file: File,
+    regexes: Vec<Regex>,
+    outbox: Outbox,
+    status: Arc<Status>,
+}
+
+impl Reader {
+    fn run(&mut self, stop: &StopFd) -> io::Result<()> {
+        loop {
+            let mut fds = [
+                PollFd::new(stop.as_fd(), PollFlags::POLLIN),
+                PollFd::new(self.file.as_fd(), PollFlags::POLLIN),
+            ];
+            // While lines wait for the main thread the kernel keeps the others for us.
+            let n_polled = if self.outbox.is_empty() { fds.len() } else { 1 };
+            match poll(&mut fds[..n_polled], Deadline::timeout(self.outbox.deadline())) {
+                Ok(_) if fds[0].any() == Some(true) => return Ok(()),
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(err) => return Err(err.into()),
+            }
+            self.outbox.flush();
+            self.read()?;
+        }
+    }
+
+    /// Reads what is there, until a line does not fit into the inbox. A log that never ends must not
+    /// keep us here.
+    fn read(&mut self) -> io::Result<()> {
+        let mut record = [0; RECORD_LEN_MAX];
+        for _ in 0..1024 {
+            if !self.outbox.is_empty() {
+                return Ok(());
+            }
+            match self.file.read(&mut record) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(len) => self.heard(&record[..len]),
+                Err(err) if err.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
+                // Overwritten; the next read gives the oldest that is left.
+                Err(err) if err.kind() == io::ErrorKind::BrokenPipe => {
+                    if self.status.n_gaps.fetch_add(1, Ordering::Relaxed) == 0 {
+                        log::warn!("the kernel's log has gaps: it is written faster than read");
+                    }
+                }
+                Err(err) => return Err(err),
+            }
+        }
+        Ok(())
+    }
+
+    fn heard(&mut self, record: &[u8]) {
+        if let Some(line) = parse(record)
+            && self.regexes.iter().any(|it| it.is_match(&line.text))
+        {
+            self.outbox.push(Event::KernelLogged(line));
+        }
+    }
+}
+
+/// Understands one record: `<level>,<sequence>,<microseconds>,<flags>…;<text>`, and lines that begin
+/// with a blank and are left out. `None` if it is anything else.
+pub fn parse(record: &[u8]) -> Option<KernelLine> {
+    let semicolon = record.iter().position(|it| *it == b';')?;
+    let prefix = str::from_utf8(&record[..semicolon]).ok()?;
+    let mut fields = prefix.split(',');
+    let _level: u32 = fields.next()?.parse().ok()?;
+    let sequence = fields.next()?.parse().ok()?;
+    let since_boot_us = fields.next()?.parse().ok()?;
+    // More fields may follow the flags one day.
+    let _flags = fields.next()?;
+    let text = record[semicolon + 1..].split(|it| *it == b'\n').next()?;
+    let text = String::from_utf8_lossy(&unescape(text)).into_owned();
+    Some(KernelLine { sequence, since_boot_us, text })
+}
+
+/// `\x0a` becomes the byte: whatever cannot be printed is written so, and the backslash too.
+fn unescape(text: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((first, after)) = rest.split_first() {
+        if let Some(byte) = escaped(rest) {
+            plain.push(byte);
+            rest = &rest[4..];
+        } else {
+            plain.push(*first);
+            rest = after;
+        }
+    }
+    plain
+}
+
+fn escaped(text: &[u8]) -> Option<u8> {
+    let digits = text.strip_prefix(b"\\x")?.get(..2)?;
+    let digits = str::from_utf8(digits).ok().filter(|it| !it.starts_with('+'))?;
+    u8::from_str_radix(digits, 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, io::Write, time::Duration};
+
+    use crossbeam_channel::bounded;
+
+    use super::*;
+
+    fn text(record: &[u8]) -> Option<String> {
+        parse(record).map(|it| it.text)
+    }
+
+    #[test]
+    fn a_record_is_understood_and_its_dictionary_left_out() {
+        let record = b"3,1410,97412366,-;nvme nvme0: controller is down; will reset\n \
+            SUBSYSTEM=nvme\n DEVICE=c240:0\n";
+        let expected = KernelLine {
+            sequence: 1410,
+            since_boot_us: 97_412_366,
+            text: "nvme nvme0: controller is down; will reset".to_owned(),
+        };
+        assert_eq!(parse(record), Some(expected));
+        assert_eq!(text(b"6,1,2,c,caller=T1,new=x;a").as_deref(), Some("a"));
+        assert_eq!(text(b"6,1,2,-;").as_deref(), Some(""));
+    }
+
+    #[test]
+    fn escapes_become_the_bytes_they_stand_for() {
+        for (record, expected) in [
+            (&b"6,1,2,-;a\\x09b\\x5cn"[..], "a\tb\\n"),
+            (b"6,1,2,-;gr\\xc3\\xbcn", "gr\u{fc}n"),
+            (b"6,1,2,-;\\xff", "\u{fffd}"),
+            (b"6,1,2,-;\\x4", "\\x4"),
+            (b"6,1,2,-;\\x+1 \\xzz \\", "\\x+1 \\xzz \\"),
+        ] {
+            assert_eq!(text(record).as_deref(), Some(expected));
+        }
+    }
+
+    #[test]
+    fn no_bytes_make_it_panic_and_foreign_ones_say_nothing() {
+        for foreign in [
+            &b""[..],
+            b";",
+            b" KEY=value\n",
+            b"6,1,2;no flags",
+            b"-6,1,2,-;a",
+            b"6,1,99999999999999999999999,-;a",
+            b"\xff,1,2,-;a",
+        ] {
+            assert_eq!(parse(foreign), None, "{foreign:?}");
+        }
+        let record = b"3,1410,97412366,-;gr\\xc3\\xbcn\n KEY=value\n";
+        for end in 0..record.len() {
+            drop(parse(&record[..end]));
+            for byte in [0, b';', b'\\', b',', 0xff] {
+                let mut bytes = record.to_vec();
+                bytes[end] = byte;
+                drop(parse(&bytes));
+            }
+        }
+    }
+
+    #[test]
+    fn without_a_question_there_is_no_thread_and_without_a_log_it_says_so() {
+        let root = tempfile::tempdir().unwrap();
+        let host = Host::new(root.path());
+        let (sender, _inbox) = bounded(1);
+        let silent = KernelLog::start(&host, Vec::new(), Records::New, sender.clone()).unwrap();
+        assert!(silent._worker.is_none() && !silent.is_degraded());
+
+        let any = vec![Regex::new("").unwrap()];
+        assert!(KernelLog::start(&host, any, Records::New, sender).unwrap().is_degraded());
+    }
+
+    #[test]
+    fn only_the_lines_that_were_asked_for_are_sent_if_we_are_privileged() {
+        let mark = format!("chandler-test-{}", std::process::id());
+        let Ok(mut kmsg) = fs::File::options().write(true).open(KMSG) else {
+            eprintln!("skipped: needs {KMSG}");
+            return;
+        };
+        let mut say = |text: &str| kmsg.write_all(format!("{mark} {text}\n").as_bytes()).unwrap();
+        say("old");
+        // More lines match than fit: none may be lost.
+        let (sender, inbox) = bounded(1);
+        let asked = || vec![Regex::new(&format!("{mark}.*(new|old)")).unwrap()];
+        let host = Host::new("/");
+        let log = KernelLog::start(&host, asked(), Records::New, sender).unwrap();
+        if log.is_degraded() {
+            eprintln!("skipped: {KMSG} cannot be read");
+            return;
+        }
+        let next = |inbox: &crossbeam_channel::Receiver<Event>| {
+            let event = inbox.recv_timeout(Duration::from_secs(10)).expect("no line");
+            let Event::KernelLogged(line) = event else { panic!("{event:?}") };
+            line.text.trim_start_matches(&mark).trim().to_owned()
+        };
+        for text in ["new 1", "other", "new 2", "new 3"] {
+            say(text);
+        }
+        assert_eq!([next(&inbox), next(&inbox), next(&inbox)], ["new 1", "new 2", "new 3"]);
+
+        let (sender, inbox) = bounded(1);
+        let _all = KernelLog::start(&host, asked(), Records::All, sender).unwrap();
+        assert_eq!(next(&inbox), "old");
+    }
+}

@@ -1,0 +1,287 @@
+//! The plugin of one resource: the thread that serves it and registers it.
+//!
+//! It decides nothing: when to register is the inventory's business, and comes as an order. It knows
+//! how, though, in the one order of steps that every kubelet from 1.26 to 1.37 takes without a hitch
+//! (`Plugin::register`).
+//!
+//! The thread, `plugin-N`, waits in one `poll` and nowhere else, not even for the main thread; see
+//! `Outbox`. It owns the gRPC server, the endpoint and the call that registers.
+
+use std::{
+    io,
+    os::fd::AsFd,
+    path::{Path, PathBuf},
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use grpcio::Environment;
+
+use crate::{
+    host::{
+        deadline::Deadline,
+        outbox::Outbox,
+        wake::Wake,
+        worker::{StopFd, Worker},
+    },
+    kubelet::{
+        endpoint::Endpoint,
+        mailbox::{Mailbox, Readers},
+        proto::deviceplugin_grpc::create_device_plugin,
+        register::{Call, Connection},
+        server::Server,
+        service::Service,
+    },
+    model::{
+        event::{Attempt, Event, PluginEvent, Refusal},
+        name::ResourceName,
+        report,
+        snapshot::Snapshot,
+    },
+};
+
+/// The name of the kubelet's socket in the plugin directory (`constants.go` of the device plugin
+/// API).
+pub const KUBELET_SOCKET: &str = "kubelet.sock";
+
+/// How long the kubelet may take to close a connection whose stream we have ended. It takes two
+/// milliseconds; registering before it has closed makes kubelets 1.37 refuse.
+const HANG_UP_MAX: Duration = Duration::from_millis(500);
+
+/// The plugin of one resource. Nothing here waits, but for dropping it.
+///
+/// Dropping it ends the streams, shuts the server down, which takes a second at worst, removes the
+/// socket and joins the thread.
+#[derive(Debug)]
+pub struct Plugin {
+    // Dropped in this order: the streams end before the server shuts down, which waits for them.
+    mailbox: Mailbox<Snapshot>,
+    register: Sender<()>,
+    check: Sender<()>,
+    wake: Wake,
+    worker: Worker,
+}
+
+impl Plugin {
+    /// Starts the thread `plugin-<number>`, which serves `initial` to whoever comes. It makes no
+    /// socket in `dir`, where the kubelet has its own, before it has been told to register.
+    pub fn start(
+        dir: &Path,
+        env: Arc<Environment>,
+        number: usize,
+        initial: Arc<Snapshot>,
+        events: Sender<Event>,
+    ) -> io::Result<Plugin> {
+        Endpoint::check_dir(dir).map_err(|err| io::Error::new(io::ErrorKind::InvalidInput, err))?;
+        let wake = Wake::new()?;
+        let resource = initial.resource.clone();
+        let mailbox = Mailbox::new(initial);
+        let service = create_device_plugin(Service::new(mailbox.readers(), wake.clone()));
+        let server = Server::new(Arc::clone(&env), service).map_err(io::Error::other)?;
+        // One slot each: the message is "do it again", so a slot that is full says it already.
+        let (register, register_orders) = bounded(1);
+        let (check, check_orders) = bounded(1);
+        let (bell, readers, dir) = (wake.clone(), mailbox.readers(), dir.to_owned());
+        let worker = Worker::spawn_polling(format!("plugin-{number}"), move |stop| {
+            let room = Room {
+                resource,
+                dir,
+                env,
+                stop,
+                wake: bell,
+                register_orders,
+                check_orders,
+                readers,
+                server,
+                outbox: Outbox::new(events),
+                told_streaming: false,
+            };
+            room.run();
+        })?;
+        Ok(Plugin { mailbox, register, check, wake, worker })
+    }
+
+    /// Hands `snapshot` to the kubelet, and to whoever else listens.
+    pub fn publish(&self, snapshot: Arc<Snapshot>) {
+        self.mailbox.publish(snapshot);
+    }
+
+    /// Registers, from the beginning. [`PluginEvent::Attempted`] says how it went, in any case.
+    ///
+    /// First we connect to the kubelet: if there is none, nothing of ours is disturbed. Then our
+    /// streams are ended, and the kubelet is given time to close its connections; then it is told of
+    /// a new socket with a name that it has never heard. Registering while an earlier stream lives,
+    /// or under the same name, can blind it or make it refuse.
+    pub fn register(&self) {
+        _ = self.register.try_send(());
+        self.wake.wake();
+    }
+
+    /// Looks whether our socket is still in its directory, and says [`PluginEvent::EndpointLost`] if
+    /// it is not.
+    pub fn check_endpoint(&self) {
+        _ = self.check.try_send(());
+        self.wake.wake();
+    }
+
+    /// Asks the thread to stop, without waiting for it: to drop several plugins in the time of one,
+    /// ask them all first.
+    pub fn ask_to_stop(&mut self) {
+        self.worker.ask_to_stop();
+    }
+}
+
+impl Drop for Plugin {
+    fn drop(&mut self) {
+        // Before the streams end, or their end would still be reported.
+        self.ask_to_stop();
+    }
+}
+
+/// What the thread owns.
+struct Room {
+    resource: ResourceName,
+    dir: PathBuf,
+    env: Arc<Environment>,
+    stop: StopFd,
+    /// Rung for orders, for streams that begin or end, and by the answer to `Register`.
+    wake: Wake,
+    register_orders: Receiver<()>,
+    check_orders: Receiver<()>,
+    readers: Readers<Snapshot>,
+    server: Server,
+    outbox: Outbox,
+    /// What the main thread believes.
+    told_streaming: bool,
+}
+
+/// The thread must end.
+struct Stopped;
+
+impl Room {
+    fn run(mut self) {
+        while let Ok(()) = self.turn() {}
+        self.readers.end_readers();
+        self.server.close(&self.wake);
+    }
+
+    fn turn(&mut self) -> Result<(), Stopped> {
+        if self.check_orders.try_recv().is_ok() && self.is_endpoint_lost() {
+            self.tell(PluginEvent::EndpointLost);
+        }
+        if self.register_orders.try_recv().is_ok() {
+            let attempt = self.attempt()?;
+            self.told_streaming = attempt.streaming;
+            self.tell(PluginEvent::Attempted(attempt));
+        }
+        let streaming = self.is_streaming();
+        // While something waits to be said, this can wait too: it may have changed back by then.
+        if streaming != self.told_streaming && self.outbox.is_empty() {
+            self.told_streaming = streaming;
+            self.tell(PluginEvent::Streaming(streaming));
+        }
+        self.wait(None)
+    }
+
+    /// Registers once. See [`Plugin::register`].
+    fn attempt(&mut self) -> Result<Attempt, Stopped> {
+        let connection = match Connection::open(&self.dir.join(KUBELET_SOCKET)) {
+            Ok(connection) => connection,
+            Err(refusal) => {
+                let streaming = self.is_streaming();
+                return Ok(Attempt { kubelet: None, streaming, result: Err(refusal) });
+            }
+        };
+        let kubelet = connection.kubelet;
+        // Before the streams are ended: if there is no room for a socket, they live on.
+        let endpoint = match Endpoint::bind(&self.dir, &self.resource) {
+            Ok(endpoint) => endpoint,
+            Err(err) => {
+                let streaming = self.is_streaming();
+                let result = Err(Refusal::Local(report::chain(&err)));
+                return Ok(Attempt { kubelet, streaming, result });
+            }
+        };
+        let name = endpoint.name().to_owned();
+        self.end_streams(connection.peer())?;
+        self.server.listen(endpoint);
+        let result = self.call(connection, &name)?;
+        Ok(Attempt { kubelet, streaming: self.is_streaming(), result })
+    }
+
+    /// Ends the streams and waits until the kubelet has closed its connections, or long enough. Only
+    /// that kubelet: its predecessor no longer minds, and others may stay connected for ever.
+    fn end_streams(&mut self, kubelet: i32) -> Result<(), Stopped> {
+        let connections = self.server.mark(kubelet);
+        self.readers.end_readers();
+        let until = Deadline::after(HANG_UP_MAX);
+        while self.server.has_connections_of(connections) {
+            if until.has_passed() {
+                log::debug!("resource={} a connection is still open", self.resource);
+                break;
+            }
+            self.wait(Some(until))?;
+        }
+        Ok(())
+    }
+
+    /// Calls `Register` and waits for the answer, while the kubelet dials back and asks us things.
+    fn call(
+        &mut self,
+        connection: Connection,
+        endpoint: &str,
+    ) -> Result<Result<(), Refusal>, Stopped> {
+        let env = Arc::clone(&self.env);
+        let mut call = match Call::start(env, connection, &self.resource, endpoint) {
+            Ok(call) => call,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let waker = self.wake.waker();
+        loop {
+            match call.poll(&waker) {
+                Poll::Ready(answer) => return Ok(answer),
+                // The call has a deadline of its own.
+                Poll::Pending => self.wait(None)?,
+            }
+        }
+    }
+
+    /// The only place where the thread waits.
+    fn wait(&mut self, until: Option<Deadline>) -> Result<(), Stopped> {
+        self.outbox.flush();
+        let until = Deadline::earlier(until, self.outbox.deadline());
+        match self.server.wait([self.stop.as_fd(), self.wake.as_fd()], until) {
+            Ok([true, _]) => Err(Stopped),
+            Ok([false, woken]) => {
+                if woken {
+                    self.wake.drain();
+                }
+                Ok(())
+            }
+            // Out of memory, or of descriptors by a limit lowered since: nothing here can go on.
+            Err(err) => {
+                log::error!("resource={} is no longer served: cannot poll: {err}", self.resource);
+                Err(Stopped)
+            }
+        }
+    }
+
+    fn is_streaming(&self) -> bool {
+        self.readers.n_open() > 0
+    }
+
+    fn is_endpoint_lost(&self) -> bool {
+        self.server.endpoint().is_some_and(|it| !it.still_there())
+    }
+
+    fn tell(&mut self, event: PluginEvent) {
+        self.outbox.push(Event::Plugin(self.resource.clone(), event));
+    }
+}
+
+#[cfg(test)]
+mod fake;
+#[cfg(test)]
+pub(super) mod tests;

@@ -1,0 +1,262 @@
+//! The gRPC server of one resource, and the connections to it.
+//!
+//! The server lives as long as the plugin and has no port. Endpoints come and go in front of it: we
+//! accept connections ourselves and hand each over, keeping a duplicate of its descriptor. The
+//! duplicate is never read or written; it is only polled, to learn when the connection is gone,
+//! which the gRPC core does not tell.
+//!
+//! All of this belongs to the thread of the plugin, which waits in `Server::wait` and nowhere else.
+
+#![expect(unsafe_code, reason = "the gRPC core is given connections as bare descriptors")]
+
+use std::{
+    io,
+    os::{
+        fd::{AsFd, BorrowedFd, IntoRawFd},
+        unix::net::UnixStream,
+    },
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use grpcio::{ChannelBuilder, EnvBuilder, Environment, ServerBuilder, ShutdownFuture};
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, poll},
+};
+
+use crate::{
+    host::{deadline::Deadline, socket, wake::Wake},
+    kubelet::endpoint::Endpoint,
+};
+
+/// How many calls may arrive at once before the core queues them. The kubelet makes one at a time,
+/// and a second during `PreStartContainer`; the core's own default costs half a megabyte.
+const REQUEST_SLOTS: usize = 16;
+
+/// The longest message that we accept. A list that the kubelet takes is at most 4 MiB, and it asks
+/// `GetPreferredAllocation` with each id at most twice.
+const MESSAGE_LEN_MAX: i32 = 16 << 20;
+
+/// What the core takes for "never": `INT_MAX` milliseconds. (grpcio would cap a longer duration to
+/// that, but overflows on a very long one.)
+const NEVER: Duration = Duration::from_millis(i32::MAX as u64);
+
+/// How many connections may be open at once. The kubelet has one, and somebody who looks at the
+/// plugin another; a client that leaks them must not use up our descriptors.
+const CONNECTIONS_MAX: usize = 64;
+
+/// How long we do not accept when the kernel has no descriptor left. The connection stays in the
+/// queue, so without a pause `poll` would return at once, again and again.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long the server may take to shut down before its calls are cancelled, and again before it is
+/// given up. Without open streams it takes ten milliseconds.
+const SHUTDOWN_MAX: Duration = Duration::from_millis(500);
+
+/// Starts the gRPC core with its one thread of ours, `grpc-0`, and sends its log lines where ours
+/// go: call it once, after the logger is installed, and keep it until all plugins are dropped.
+///
+/// The core must not be started before a fork.
+pub fn environment() -> Environment {
+    // Or they would go to stderr in a form of their own.
+    grpcio::redirect_log();
+    EnvBuilder::new().cq_count(1).name_prefix("grpc").build()
+}
+
+/// A server with its connections, and the endpoint in front of it.
+#[derive(Debug)]
+pub(super) struct Server {
+    server: grpcio::Server,
+    endpoint: Option<Endpoint>,
+    connections: Vec<Connection>,
+    /// How many there have ever been.
+    n_accepted: u64,
+    /// The kernel has no descriptor for another connection.
+    deaf_until: Option<Deadline>,
+}
+
+#[derive(Debug)]
+struct Connection {
+    /// Grows with each connection.
+    number: u64,
+    /// The process that has connected; 0 if it is out of sight.
+    peer: i32,
+    /// Only ever polled; the core owns the other descriptor of it.
+    duplicate: UnixStream,
+}
+
+/// The connections of one process that exist at one moment. See [`Server::mark`].
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Mark {
+    last: u64,
+    peer: i32,
+}
+
+impl Server {
+    /// Starts a server on which nobody can call yet.
+    pub(super) fn new(
+        env: Arc<Environment>,
+        service: grpcio::Service,
+    ) -> Result<Server, grpcio::Error> {
+        // The kubelet may be stopped for a while, so a connection is never given up for being
+        // silent: no age, no idleness, and no pings, neither of ours (the core's default is one after
+        // two hours, and 20 s for the answer) nor to measure bandwidth. Who pings us may.
+        let args = ChannelBuilder::new(Arc::clone(&env))
+            .keepalive_time(NEVER)
+            .http2_bdp_probe(false)
+            .http2_max_ping_strikes(0)
+            .max_receive_message_len(MESSAGE_LEN_MAX)
+            .build_args();
+        let mut server = ServerBuilder::new(env)
+            .channel_args(args)
+            .requests_slot_per_cq(REQUEST_SLOTS)
+            .register_service(service)
+            .build()?;
+        server.start();
+        Ok(Server {
+            server,
+            endpoint: None,
+            connections: Vec::new(),
+            n_accepted: 0,
+            deaf_until: None,
+        })
+    }
+
+    /// Serves on `endpoint` from now on. The endpoint before it is removed; connections that came
+    /// through it stay.
+    pub(super) fn listen(&mut self, endpoint: Endpoint) {
+        self.endpoint = Some(endpoint);
+    }
+
+    /// Where it serves.
+    pub(super) fn endpoint(&self) -> Option<&Endpoint> {
+        self.endpoint.as_ref()
+    }
+
+    /// The connections that `peer` has now. In a container without the host's pids all processes look
+    /// the same, and these are everybody's.
+    pub(super) fn mark(&self, peer: i32) -> Mark {
+        Mark { last: self.n_accepted, peer }
+    }
+
+    /// Whether any of the connections that existed then still does.
+    pub(super) fn has_connections_of(&self, mark: Mark) -> bool {
+        self.connections.iter().any(|it| it.number <= mark.last && it.peer == mark.peer)
+    }
+
+    /// Waits until one of `others` can be read, somebody connects or hangs up, or the time is over.
+    /// Says which of `others` it was; connections have been seen to.
+    pub(super) fn wait(
+        &mut self,
+        others: [BorrowedFd<'_>; 2],
+        until: Option<Deadline>,
+    ) -> io::Result<[bool; 2]> {
+        if self.deaf_until.is_some_and(Deadline::has_passed) {
+            self.deaf_until = None;
+        }
+        let until = Deadline::earlier(until, self.deaf_until);
+        let listener = self.endpoint.as_ref().filter(|_| self.deaf_until.is_none());
+
+        let mut fds: Vec<PollFd<'_>> = Vec::with_capacity(3 + self.connections.len());
+        fds.extend(others.map(|it| PollFd::new(it, PollFlags::POLLIN)));
+        // Nothing is asked for, so what is said is a hang-up or an error.
+        fds.extend(
+            self.connections.iter().map(|it| PollFd::new(it.duplicate.as_fd(), PollFlags::empty())),
+        );
+        fds.extend(listener.map(|it| PollFd::new(it.as_fd(), PollFlags::POLLIN)));
+        match poll(&mut fds, Deadline::timeout(until)) {
+            Ok(_) => {}
+            Err(Errno::EINTR) => return Ok([false; 2]),
+            Err(err) => return Err(err.into()),
+        }
+        let mut said = fds.iter().map(said_something);
+        let heard = [said.next() == Some(true), said.next() == Some(true)];
+        let gone: Vec<bool> = said.by_ref().take(self.connections.len()).collect();
+        let knocked = said.next() == Some(true);
+
+        drop_marked(&mut self.connections, &gone);
+        if knocked {
+            self.accept();
+        }
+        Ok(heard)
+    }
+
+    /// Stops serving: no new connections, then a shutdown of what there is. The streams should have
+    /// been ended before, because the core waits for them. Takes a second at worst.
+    pub(super) fn close(mut self, wake: &Wake) {
+        self.endpoint = None;
+        let mut shutdown = self.server.shutdown();
+        if is_done_within(&mut shutdown, wake, SHUTDOWN_MAX) {
+            return;
+        }
+        self.server.cancel_all_calls();
+        if !is_done_within(&mut shutdown, wake, SHUTDOWN_MAX) {
+            log::warn!("a gRPC server does not shut down; it is left behind");
+        }
+    }
+
+    /// Takes in everybody who waits at the door.
+    fn accept(&mut self) {
+        let Some(endpoint) = &self.endpoint else { return };
+        loop {
+            let admitted = match endpoint.accept() {
+                Ok(None) => return,
+                Ok(Some(_)) if self.connections.len() >= CONNECTIONS_MAX => {
+                    log::warn!("{}: more than {CONNECTIONS_MAX} connections", endpoint.name());
+                    continue;
+                }
+                Ok(Some(stream)) => stream.try_clone().map(|duplicate| (stream, duplicate)),
+                Err(err) => Err(err),
+            };
+            match admitted {
+                Ok((stream, duplicate)) => {
+                    self.n_accepted += 1;
+                    let (number, peer) = (self.n_accepted, socket::peer(&duplicate));
+                    self.connections.push(Connection { number, peer, duplicate });
+                    // SAFETY: the descriptor is that of a connected stream socket, and nobody else
+                    // has it. Its duplicate is only polled, neither read, written nor shut down.
+                    unsafe { self.server.add_channel_from_fd(stream.into_raw_fd()) };
+                }
+                Err(err) if is_of_the_client(&err) => {}
+                Err(err) => {
+                    log::warn!("{}: cannot accept a connection: {err}", endpoint.name());
+                    self.deaf_until = Some(Deadline::after(ACCEPT_PAUSE));
+                    return;
+                }
+            }
+        }
+    }
+}
+
+fn said_something(fd: &PollFd<'_>) -> bool {
+    fd.revents().is_some_and(|it| !it.is_empty())
+}
+
+fn drop_marked(connections: &mut Vec<Connection>, marked: &[bool]) {
+    let mut marked = marked.iter();
+    connections.retain(|_| marked.next() != Some(&true));
+}
+
+/// Whether only this one connection failed, so that the next may be tried at once (accept(2)).
+fn is_of_the_client(err: &io::Error) -> bool {
+    matches!(err.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted)
+}
+
+fn is_done_within(shutdown: &mut ShutdownFuture, wake: &Wake, max: Duration) -> bool {
+    let until = Deadline::after(max);
+    let waker = wake.waker();
+    loop {
+        wake.drain();
+        match Pin::new(&mut *shutdown).poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(_) => return true,
+            Poll::Pending if until.has_passed() => return false,
+            Poll::Pending => {}
+        }
+        let mut fds = [PollFd::new(wake.as_fd(), PollFlags::POLLIN)];
+        // Whatever it says, the loop looks for itself.
+        _ = poll(&mut fds, Deadline::timeout(Some(until)));
+    }
+}

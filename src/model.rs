@@ -1,0 +1,14 @@
+//! What things are: plain values, valid by construction. Nothing here does I/O or decides anything.
+
+pub mod allocation;
+pub mod cordon;
+pub mod device;
+pub mod discovery;
+pub mod edits;
+pub mod event;
+pub mod health;
+pub mod name;
+pub mod report;
+pub mod resource;
+pub mod snapshot;
+pub mod template;

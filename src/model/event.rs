@@ -1,0 +1,245 @@
+//! What can happen, and what can be done about it. Both lists are closed.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use crate::model::{
+    cordon::Cordon,
+    device::{Problem, Scan},
+    health::{Round, Target},
+    name::ResourceName,
+    resource::Resource,
+    snapshot::Snapshot,
+};
+
+/// Anything that can make the daemon do something.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// A pass is complete. Whatever its scope was, it tells of everything.
+    Surveyed(Survey),
+    /// Something may have changed: look again.
+    Hinted(Hint),
+    /// Devices of a resource were probed.
+    Probed(Round),
+    /// What an operator has taken out of use: all of it.
+    Cordons(Vec<Cordon>),
+    /// The kernel has logged something.
+    KernelLogged(KernelLine),
+    /// The configuration file has changed, and says this now.
+    Reconfigured(Arc<Vec<Resource>>),
+    /// Who holds which device, by resource; `None` if the kubelet does not tell.
+    PodsListed(Option<Holdings>),
+    /// The configuration file has changed, and cannot be used. The text says why.
+    ReconfigureFailed(String),
+    /// The kubelet's socket is there, and is this one.
+    KubeletAppeared(SocketIdentity),
+    /// The kubelet's socket is not there.
+    KubeletGone,
+    /// Something was removed from the plugin directory that may have been ours.
+    EndpointsDisturbed,
+    /// A plugin has something to say.
+    Plugin(ResourceName, PluginEvent),
+    /// The deadline that the inventory named has passed.
+    Tick,
+    /// SIGTERM or SIGINT.
+    Terminate,
+}
+
+/// Who holds what: ids, by resource, as the kubelet's pod resources API lists them.
+pub type Holdings = BTreeMap<String, BTreeSet<String>>;
+
+/// Why it may be worth to look again. A hint may be lost, doubled or late without harm.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Hint {
+    /// Hints were lost, or nobody can say more.
+    Everything,
+    /// The kernel announced a change of a device (`Documentation/core-api/kobject.rst`).
+    Uevent {
+        /// `add`, `remove`, `change`, `bind`, `unbind`, …
+        action: String,
+        /// The device's directory, without `/sys`.
+        devpath: String,
+        /// Its class or bus.
+        subsystem: String,
+        /// The node, below `/dev`, if it has one.
+        devname: Option<String>,
+    },
+    /// Entries of this directory below `/dev` came or went.
+    Directory(String),
+}
+
+/// One record of the kernel's log (`Documentation/ABI/testing/dev-kmsg`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KernelLine {
+    /// The kernel's number of the record.
+    pub sequence: u64,
+    /// Microseconds since boot.
+    pub since_boot_us: u64,
+    /// The text, without its end of line.
+    pub text: String,
+}
+
+/// What a resource's plugin has to say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PluginEvent {
+    /// An attempt to register has ended.
+    Attempted(Attempt),
+    /// The kubelet has opened its first stream, or the last one has ended.
+    Streaming(bool),
+    /// The plugin's socket is no longer in its directory.
+    EndpointLost,
+}
+
+/// How an attempt to register ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    /// The socket that was connected to.
+    pub kubelet: Option<SocketIdentity>,
+    /// Whether the kubelet has a stream open now, which outranks `result`: a Register that timed
+    /// out here may have succeeded there.
+    pub streaming: bool,
+    /// What the kubelet answered.
+    pub result: Result<(), Refusal>,
+}
+
+/// Why an attempt to register failed. The text says what happened.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// There is no kubelet socket.
+    #[error("{0}")]
+    Absent(String),
+    /// Nobody listens on it: a kubelet that is starting, or one that is gone.
+    #[error("{0}")]
+    NotListening(String),
+    /// The kubelet thinks that the endpoint is connected already.
+    #[error("{0}")]
+    AlreadyConnected(String),
+    /// The kubelet will never accept it: wrong version or name.
+    #[error("{0}")]
+    Permanent(String),
+    /// The kubelet answered with an error, or not in time.
+    #[error("{0}")]
+    Refused(String),
+    /// The socket could not be made here.
+    #[error("{0}")]
+    Local(String),
+}
+
+/// Tells one kubelet socket from the next.
+///
+/// The inode alone does not: ext4 gives the same number again at once. The change time comes first,
+/// so that a later socket compares greater.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SocketIdentity {
+    /// Nanoseconds since 1970.
+    pub ctime_ns: i128,
+    /// Device number of the file system.
+    pub dev: u64,
+    /// Inode number.
+    pub ino: u64,
+}
+
+/// Which resources are looked at again, by their places in the configuration file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scope {
+    /// All of them.
+    All,
+    /// These, and those that depend on what these take.
+    Some(BTreeSet<usize>),
+}
+
+impl Scope {
+    /// None of them.
+    pub fn none() -> Scope {
+        Scope::Some(BTreeSet::new())
+    }
+
+    /// Whether it is none of them.
+    pub fn is_none(&self) -> bool {
+        matches!(self, Scope::Some(all) if all.is_empty())
+    }
+
+    /// Whether the resource at `config_idx` is looked at.
+    pub fn contains(&self, config_idx: usize) -> bool {
+        match self {
+            Scope::All => true,
+            Scope::Some(all) => all.contains(&config_idx),
+        }
+    }
+
+    /// Adds what `other` asks for.
+    pub fn add(&mut self, other: &Scope) {
+        match (&mut *self, other) {
+            (Scope::All, _) => {}
+            (_, Scope::All) => *self = Scope::All,
+            (Scope::Some(all), Scope::Some(more)) => all.extend(more),
+        }
+    }
+}
+
+/// Everything one pass found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Survey {
+    /// The configuration that was looked for: 0 for the first, one more with each that replaces it.
+    pub version: u64,
+    /// One entry for each resource; at least one for each with a fixed name.
+    pub found: Vec<Found>,
+    /// Problems of candidates that have no resource yet, by the template of its name.
+    pub unnamed: Vec<(String, Vec<Problem>)>,
+}
+
+/// What one pass found for one resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The resource.
+    pub resource: ResourceName,
+    /// Its place in the configuration file.
+    pub config_idx: usize,
+    /// Its devices. The same allocation as in the last survey if nothing has changed.
+    pub scan: Arc<Scan>,
+}
+
+/// A configuration, and which one it is.
+#[derive(Debug, Clone)]
+pub struct Configured {
+    /// As in [`Survey::version`].
+    pub version: u64,
+    /// In the order of the file.
+    pub resources: Arc<Vec<Resource>>,
+}
+
+impl PartialEq for Configured {
+    fn eq(&self, other: &Configured) -> bool {
+        // A version is given once; regular expressions do not compare.
+        self.version == other.version
+    }
+}
+
+impl Eq for Configured {}
+
+/// What the daemon loop must do. Effects are data, so that tests can look at them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Start the plugin of a resource, with this list.
+    Serve(Arc<Snapshot>),
+    /// Hand this list to the kubelet.
+    Publish(Arc<Snapshot>),
+    /// Register the resource, from the beginning.
+    Register(ResourceName),
+    /// Look whether the plugin's socket is still there.
+    CheckEndpoint(ResourceName),
+    /// Make a pass.
+    Survey(Scope),
+    /// Probe these from now on, and nothing else.
+    Probe(Arc<[Target]>),
+    /// Look for these resources from now on, which are the given version of the configuration.
+    Reconfigure(Configured),
+    /// Stop serving a resource: it is no longer configured.
+    Retire(ResourceName),
+    /// Ask the kubelet who holds which device.
+    AskPods,
+    /// Leave the loop.
+    Stop,
+}

@@ -1,0 +1,62 @@
+//! A resource, as the operator configured it.
+
+use std::sync::Arc;
+
+use crate::model::{
+    discovery::Alternative, health::HealthPolicy, name::ResourceName, template::Template,
+};
+
+/// One entry of `resources`.
+#[derive(Debug, Clone)]
+pub struct Resource {
+    /// What pods ask for.
+    pub name: NamePattern,
+    /// Where its devices come from, in order. Never empty.
+    pub alternatives: Vec<Alternative>,
+    /// Whether it claims its devices, and heeds the claims of resources before it.
+    pub exclusive: bool,
+    /// The device's id; `None` means the stable ladder.
+    pub id: Option<Template>,
+    /// How many containers may share a device.
+    pub sharing: Sharing,
+    /// Whether the kubelet is told the devices' NUMA nodes.
+    pub topology: Topology,
+    /// When its devices count as healthy.
+    pub health: Arc<HealthPolicy>,
+}
+
+/// The name of one resource, or of several.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NamePattern {
+    /// One resource.
+    Fixed(ResourceName),
+    /// One resource for each distinct value.
+    Template(Template),
+}
+
+/// How many containers may share a device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sharing {
+    /// How many times each device is offered.
+    pub replicas: u32,
+    /// The id of a replica, from `{id}` and `{replica}`; `None` for a device that is not shared.
+    pub ids: Option<Template>,
+    /// How many replicas one container may have.
+    pub max_per_container: Option<u32>,
+}
+
+impl Default for Sharing {
+    fn default() -> Sharing {
+        Sharing { replicas: 1, ids: None, max_per_container: None }
+    }
+}
+
+/// Whether the kubelet is told the devices' NUMA nodes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Topology {
+    /// It is.
+    #[default]
+    Numa,
+    /// It is not.
+    None,
+}

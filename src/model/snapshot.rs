@@ -1,0 +1,66 @@
+//! What is offered of a resource at one moment: the only thing that servers see.
+
+use std::sync::Arc;
+
+use crate::model::{
+    device::Device,
+    name::{DeviceId, ResourceName},
+};
+
+/// A verdict on a device, with its reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Health {
+    /// May be allocated.
+    Healthy,
+    /// Counts towards capacity but not towards allocatable.
+    Unhealthy {
+        /// A phrase, without a full stop.
+        reason: String,
+    },
+}
+
+impl Health {
+    /// The kubelet's word for it (`Healthy` and `Unhealthy` in the device plugin API).
+    pub fn word(&self) -> &'static str {
+        match self {
+            Health::Healthy => "Healthy",
+            Health::Unhealthy { .. } => "Unhealthy",
+        }
+    }
+}
+
+/// One entry of the kubelet's list: a device, or one replica of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offer {
+    /// What the kubelet calls it.
+    pub id: DeviceId,
+    /// The hardware behind it.
+    pub device: Arc<Device>,
+    /// Which replica, from 0.
+    pub replica: u32,
+    /// May it be allocated?
+    pub health: Health,
+    /// What the kubelet is told; `None` as well where the operator wants no hints.
+    pub numa_node: Option<u32>,
+}
+
+/// All offers of a resource. Immutable once published; share it by [`Arc`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The resource.
+    pub resource: ResourceName,
+    /// Grows by one with each publication.
+    pub generation: u64,
+    /// Sorted by id.
+    pub offers: Vec<Offer>,
+    /// How many offers one container may have.
+    pub max_per_container: Option<u32>,
+}
+
+impl Snapshot {
+    /// Looks up one offer.
+    pub fn get(&self, id: &str) -> Option<&Offer> {
+        let idx = self.offers.binary_search_by(|offer| offer.id.as_str().cmp(id)).ok()?;
+        self.offers.get(idx)
+    }
+}

@@ -1,0 +1,9 @@
+//! What people see.
+
+pub mod cordons;
+pub mod discovered;
+pub mod logger;
+pub mod notify;
+pub mod probing;
+
+pub use crate::model::report;

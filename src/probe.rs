@@ -1,0 +1,123 @@
+//! Whether devices work: looks at each again and again, in threads that may hang.
+//!
+//! The thread `probe` knows when each resource is due and gives its devices to one of the threads
+//! `probe-0` …, which look at one device after the other. A device that does not answer in time is
+//! said to have timed out; the thread is left behind and another goes on with the rest. What the
+//! readings mean is decided elsewhere: a [`Round`] of them is one event.
+
+mod check;
+mod pool;
+mod schedule;
+
+use std::{io, sync::Arc, time::Instant};
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, at, bounded, never, select};
+
+use crate::{
+    config::Config,
+    decide::health::{Input, Monitor},
+    host::{Host, worker::Worker},
+    model::{
+        event::{Event, Found, Survey},
+        health::{Round, Target, Verdicts},
+    },
+    probe::schedule::Schedule,
+};
+
+#[expect(clippy::disallowed_methods, reason = "whoever waits for deadlines needs the clock")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+/// Probes what it is told to, until it is dropped.
+#[derive(Debug)]
+pub struct Prober {
+    // Before the worker, so that it is dropped first: the thread waits on it.
+    targets: Sender<Arc<[Target]>>,
+    // To take back what the thread has not seen yet.
+    unseen: Receiver<Arc<[Target]>>,
+    _worker: Worker,
+}
+
+impl Prober {
+    /// Starts the thread `probe`. Its rounds become [`Event::Probed`].
+    pub fn start(host: Host, events: Sender<Event>) -> io::Result<Prober> {
+        // One slot: only the latest targets count.
+        let (targets, inbox) = bounded(1);
+        let unseen = inbox.clone();
+        let worker = Worker::spawn("probe", move |_stop| run(host, &inbox, &events))?;
+        Ok(Prober { targets, unseen, _worker: worker })
+    }
+
+    /// From now on, these are probed, and nothing else. Never waits.
+    pub fn watch(&self, targets: Arc<[Target]>) {
+        let mut targets = targets;
+        while let Err(TrySendError::Full(latest)) = self.targets.try_send(targets) {
+            // Nobody else sends, so that there is room then.
+            drop(self.unseen.try_recv());
+            targets = latest;
+        }
+    }
+}
+
+fn run(host: Host, inbox: &Receiver<Arc<[Target]>>, events: &Sender<Event>) {
+    let mut schedule = Schedule::new(host);
+    loop {
+        let alarm = schedule.deadline().map_or_else(never, at);
+        select! {
+            recv(inbox) -> targets => match targets {
+                Ok(targets) => schedule.watch(&targets, now()),
+                Err(_) => return,
+            },
+            recv(schedule.threads()) -> no => if let Ok(no) = no { schedule.finished(no, now()); },
+            recv(alarm) -> _ => {}
+        }
+        for round in schedule.turn(now()) {
+            if events.send(Event::Probed(round)).is_err() {
+                return; // The daemon is going down.
+            }
+        }
+    }
+}
+
+/// Probes each device of `survey` once, and waits until all have answered or timed out.
+pub fn once(host: &Host, config: &Config, survey: &Survey) -> Verdicts {
+    let target = |found: &Found| {
+        Some(Target {
+            resource: found.resource.clone(),
+            policy: Arc::clone(&config.resources.get(found.config_idx)?.health),
+            devices: found.scan.devices.iter().cloned().map(Arc::new).collect(),
+        })
+    };
+    let targets: Vec<Target> = survey.found.iter().filter_map(target).collect();
+    let mut schedule = Schedule::new(host.clone());
+    schedule.watch(&targets, now());
+    let mut verdicts = Verdicts::new();
+    loop {
+        for round in schedule.turn(now()) {
+            judge(&targets, round, &mut verdicts);
+        }
+        if schedule.is_complete() {
+            return verdicts;
+        }
+        let alarm = schedule.deadline().map_or_else(never, at);
+        select! {
+            recv(schedule.threads()) -> no => if let Ok(no) = no { schedule.finished(no, now()); },
+            recv(alarm) -> _ => {}
+        }
+    }
+}
+
+/// What one probe says of devices of which nothing was known before.
+fn judge(targets: &[Target], round: Round, verdicts: &mut Verdicts) {
+    let Some(target) = targets.iter().find(|it| it.resource == round.resource) else {
+        return;
+    };
+    for reading in round.readings {
+        let now = now();
+        let mut monitor = Monitor::new(Arc::clone(&target.policy), now);
+        monitor.apply(Input::Probed(&reading.outcome), now);
+        let key = (round.resource.clone(), reading.device);
+        verdicts.insert(key, monitor.health().clone());
+    }
+}

@@ -1,0 +1,179 @@
+//! One probe of one device. This is what may hang.
+
+use crate::{
+    decide::{known, rules, template::render},
+    discovery::{lookups, pci_functions},
+    host::{FileKind, Host, command},
+    model::{
+        device::Device,
+        health::{Fault, HealthPolicy, Outcome, ProbeCommand, Rule},
+    },
+};
+
+/// What is read of a function's configuration space: the part that everybody may read, and that no
+/// function has without a bit that is 0. Of virtual functions, the first four bytes read all ones.
+const PCI_CONFIG_LEN: u64 = 64;
+
+/// What a failing command's last words may fill of a reason, in characters.
+const WORDS_MAX: usize = 120;
+
+/// Looks at `device` once.
+pub(super) fn probe(host: &Host, policy: &HealthPolicy, device: &Device) -> Outcome {
+    let checked = nodes(host, device)
+        .and_then(|()| pci_links(host, device))
+        .and_then(|()| rules(host, policy, device))
+        .and_then(|counters| match &policy.command {
+            Some(it) => command(it, device).map(|()| counters),
+            None => Ok(counters),
+        });
+    match checked {
+        Ok(counters) => Outcome::Good(counters),
+        Err(fault) => Outcome::Bad(fault),
+    }
+}
+
+fn fault(check: &str, reason: String) -> Fault {
+    Fault { check: check.to_owned(), reason }
+}
+
+fn nodes(host: &Host, device: &Device) -> Result<(), Fault> {
+    let gone = |path: &str| fault("node", format!("{path} is gone"));
+    let unknown =
+        |path: &str, err: std::io::Error| fault("node", format!("cannot look at {path}: {err}"));
+    for (idx, path) in device.nodes.iter().enumerate() {
+        let kind = host.kind(path).map_err(|err| unknown(path, err))?;
+        let kind = kind.ok_or_else(|| gone(path))?;
+        let number = match kind {
+            FileKind::Char(number) | FileKind::Block(number) => number,
+            FileKind::Directory
+            | FileKind::File
+            | FileKind::Socket
+            | FileKind::DanglingLink
+            | FileKind::Other => {
+                let what = format!("{path} is {}, not a device node", kind.describe());
+                return Err(fault("node", what));
+            }
+        };
+        let expected = device.place.numbers.get(idx).copied().flatten();
+        if let (Some((major, minor)), Some(expected)) = (number, expected)
+            && (major, minor) != expected
+        {
+            let (was_major, was_minor) = expected;
+            let what = format!("{path} is now device {major}:{minor}, not {was_major}:{was_minor}");
+            return Err(fault("node", what));
+        }
+    }
+    for path in &device.paths {
+        if host.kind(path).map_err(|err| unknown(path, err))?.is_none() {
+            return Err(gone(path));
+        }
+    }
+    Ok(())
+}
+
+/// A card whose link is lost answers nothing, and the bus makes ones of that.
+fn pci_links(host: &Host, device: &Device) -> Result<(), Fault> {
+    let unreadable =
+        |err: std::io::Error| fault("PCI link", format!("cannot look at its PCI function: {err}"));
+    for function in pci_functions(host, device).map_err(unreadable)? {
+        let address = function.rsplit_once('/').map_or(function, |(_, name)| name);
+        let lost = |what: &str| {
+            fault(
+                "PCI link",
+                format!("the PCI link to {address} is lost: its {what} reads all ones"),
+            )
+        };
+        let attribute =
+            |name: &str| host.attribute(&format!("{function}/{name}")).map_err(unreadable);
+        if attribute("vendor")?.as_deref() == Some("0xffff") {
+            return Err(lost("vendor"));
+        }
+        // To read the configuration of a sleeping function would wake it.
+        if attribute("power/runtime_status")?.as_deref() == Some("suspended") {
+            continue;
+        }
+        let config = host.bytes(&format!("{function}/config"), PCI_CONFIG_LEN);
+        if let Some(config) = config.map_err(unreadable)?
+            && !config.is_empty()
+            && config.iter().all(|it| *it == 0xff)
+        {
+            return Err(lost("configuration"));
+        }
+    }
+    Ok(())
+}
+
+/// The counters, if all rules hold that one look can tell.
+fn rules(host: &Host, policy: &HealthPolicy, device: &Device) -> Result<Vec<f64>, Fault> {
+    let mut counters = Vec::new();
+    for rule in &policy.rules {
+        match rule {
+            Rule::Holds(requirement) => {
+                let found = lookups(host, device, &requirement.key);
+                rules::check(requirement, &found)
+                    .map_err(|reason| fault(&requirement.key.to_string(), reason))?;
+            }
+            Rule::Rises { key, .. } => {
+                let counter = rules::counter(key, &lookups(host, device, key));
+                counters.push(counter.map_err(|reason| fault(&key.to_string(), reason))?);
+            }
+        }
+    }
+    Ok(counters)
+}
+
+fn command(it: &ProbeCommand, device: &Device) -> Result<(), Fault> {
+    let fault = |reason| Fault { check: "command".to_owned(), reason };
+    let mut program = Vec::new();
+    for template in &it.run {
+        let text = render(template, |key| {
+            let values = known::values(device, key);
+            match values.is_empty() {
+                true => Err(fault(format!("the command cannot be run: no value for `{key}`"))),
+                false => Ok(values),
+            }
+        });
+        program.push(text?);
+    }
+    let name = program.first().cloned().unwrap_or_default();
+    let ended = command::run(&program, it.timeout)
+        .map_err(|err| fault(format!("cannot run {name}: {err}")))?;
+    let what = match ended.status {
+        Some(status) if status.success() => return Ok(()),
+        Some(status) => format!("{name} says no: {status}"),
+        None => {
+            let timeout = crate::config::duration_text(it.timeout);
+            format!("{name} did not end within {timeout}")
+        }
+    };
+    let words: String = ended.output.chars().take(WORDS_MAX).collect();
+    let words = words.split_whitespace().collect::<Vec<&str>>().join(" ");
+    Err(fault(if words.is_empty() { what } else { format!("{what}: {words}") }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, sync::Arc};
+
+    use super::*;
+    use crate::model::{device::Place, name::DeviceId};
+
+    #[test]
+    fn a_node_that_is_another_device_now_is_a_fault() {
+        let host = Host::new("/");
+        let null = |number| Device {
+            id: DeviceId::new("null").unwrap(),
+            name: "null".to_owned(),
+            nodes: vec!["/dev/null".to_owned()],
+            paths: Vec::new(),
+            numa_node: None,
+            attributes: BTreeMap::new(),
+            allocation: Arc::default(),
+            place: Arc::new(Place { members: Vec::new(), numbers: vec![number] }),
+        };
+        assert_eq!(nodes(&host, &null(Some((1, 3)))), Ok(()));
+        assert_eq!(nodes(&host, &null(None)), Ok(()), "a stand-in when it was found");
+        let what = nodes(&host, &null(Some((188, 0)))).unwrap_err();
+        assert_eq!(what.reason, "/dev/null is now device 1:3, not 188:0");
+    }
+}

@@ -1,0 +1,149 @@
+//! What a container gets.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use chandler::{
+    config,
+    decide::{allocate::allocate, offer::offers},
+    model::{
+        device::Device,
+        name::{DeviceId, ResourceName},
+        snapshot::{Health, Snapshot},
+    },
+};
+use expect_test::{Expect, expect};
+
+/// Three devices `dev0` to `dev2`, of two nodes each, under the rest of a resource.
+fn snapshot(rest: &str) -> Snapshot {
+    let text = format!(
+        "version: v1\nresources:\n  - name: example.com/x\n    discovery: {{ nodes: [/dev/x] }}\n{rest}"
+    );
+    let config = config::parse("c.yaml", &text).unwrap();
+    let resource = &config.resources[0];
+    let mut all = Vec::new();
+    for (n, health) in [(0, Health::Healthy), (1, Health::Healthy), (10, gone())] {
+        let device = Arc::new(Device {
+            id: DeviceId::new(format!("S{n}")).unwrap(),
+            name: format!("dev{n}"),
+            nodes: vec![format!("/dev/dev{n}"), "/dev/control".to_owned()],
+            paths: Vec::new(),
+            numa_node: Some(1),
+            attributes: BTreeMap::from([("model".to_owned(), vec!["M".to_owned()])]),
+            allocation: Arc::clone(&resource.alternatives[0].allocation),
+            place: Arc::default(),
+        });
+        all.extend(offers(resource, &device, &health).unwrap());
+    }
+    all.sort_by(|a, b| a.id.cmp(&b.id));
+    Snapshot {
+        resource: ResourceName::parse("example.com/x").unwrap(),
+        generation: 1,
+        offers: all,
+        max_per_container: resource.sharing.max_per_container,
+    }
+}
+
+fn gone() -> Health {
+    Health::Unhealthy { reason: "the device is gone".to_owned() }
+}
+
+#[track_caller]
+fn check(snapshot: &Snapshot, ids: &[&str], expect: &Expect) {
+    let ids: Vec<String> = ids.iter().map(|it| (*it).to_owned()).collect();
+    let report = match allocate(snapshot, &ids) {
+        Err(err) => err.to_string(),
+        Ok(edits) => {
+            let devices = edits.devices.iter().map(|it| {
+                format!("device {} as {} {}", it.host_path, it.container_path, it.permissions)
+            });
+            let mounts = edits.mounts.iter().map(|it| {
+                let mode = if it.read_only { "ro" } else { "rw" };
+                format!("mount {} as {} {mode}", it.host_path, it.container_path)
+            });
+            let env = edits.env.iter().map(|(name, value)| format!("env {name}={value}"));
+            let annotations =
+                edits.annotations.iter().map(|(name, value)| format!("annotation {name}={value}"));
+            let lines: Vec<String> = devices.chain(mounts).chain(env).chain(annotations).collect();
+            lines.join("\n")
+        }
+    };
+    expect.assert_eq(&report);
+}
+
+#[test]
+fn without_templates_a_container_gets_every_node_once_under_its_own_path() {
+    check(
+        &snapshot(""),
+        &["S1", "S0"],
+        &expect![[r#"
+            device /dev/dev0 as /dev/dev0 rw
+            device /dev/control as /dev/control rw
+            device /dev/dev1 as /dev/dev1 rw"#]],
+    );
+}
+
+#[test]
+fn templates_give_one_entry_a_device_and_join_what_is_said_once() {
+    check(
+        &snapshot(
+            r#"
+    allocation:
+      devices:
+        - { hostPath: /dev/control, permissions: r }
+        - { hostPath: "{node}", containerPath: "/dev/x/{name}-{number}" }
+      mounts: [{ hostPath: "/opt/{id}", containerPath: "/opt/{index}", readOnly: true }]
+      env:
+        IDS: "{ids}"
+        NODES: "{node}"
+        MODEL: "{model|lower}"
+        "X{index}": "{name|upper}"
+      annotations: { example.com/id: "{id}" }
+"#,
+        ),
+        &["S1", "S0", "S1"],
+        &expect![[r#"
+            device /dev/control as /dev/control r
+            device /dev/dev0 as /dev/x/dev0-0 rw
+            device /dev/dev1 as /dev/x/dev1-1 rw
+            mount /opt/S0 as /opt/0 ro
+            mount /opt/S1 as /opt/1 ro
+            env IDS=S0,S1
+            env MODEL=m
+            env NODES=/dev/dev0,/dev/dev1
+            env X0=DEV0
+            env X1=DEV1
+            annotation example.com/id=S0,S1"#]],
+    );
+}
+
+#[test]
+fn replicas_of_one_device_are_one_device_in_the_container() {
+    let snapshot = snapshot(
+        "    sharing: { replicas: 3, maxPerContainer: 2 }\n    allocation: { devices: [], env: { A: \"{ids}\" } }\n",
+    );
+    check(&snapshot, &["S0::2", "S0::0"], &expect!["env A=S0"]);
+    check(
+        &snapshot,
+        &["S0::2", "S0::0", "S1::0"],
+        &expect!["a container may have 2 of example.com/x (sharing.maxPerContainer), not 3"],
+    );
+}
+
+#[test]
+fn what_is_refused_is_named() {
+    let snapshot = snapshot("");
+    check(&snapshot, &["S0", "S7"], &expect!["example.com/x has no device S7"]);
+    check(
+        &snapshot,
+        &["S10"],
+        &expect!["device S10 of example.com/x is unhealthy: the device is gone"],
+    );
+    check(&snapshot, &[], &expect![""]);
+}
+
+#[test]
+fn any_order_and_any_repeats_give_the_same_answer() {
+    let snapshot = snapshot("");
+    let answer = |ids: [&str; 3]| allocate(&snapshot, &ids.map(str::to_owned)).unwrap();
+    assert_eq!(answer(["S0", "S1", "S0"]), answer(["S1", "S1", "S0"]));
+}

@@ -1,0 +1,470 @@
+//! The configuration file: what it means, and what is said about mistakes.
+
+use chandler::config;
+use expect_test::{Expect, expect};
+
+/// `text` is the part below `resources:`, as a rule.
+#[track_caller]
+fn check(text: &str, expect: &Expect) {
+    let report = match config::parse("c.yaml", text) {
+        Ok(config) => config::show(&config),
+        Err(err) => format!("{err}\n"),
+    };
+    expect.assert_eq(&report);
+}
+
+#[test]
+#[expect(clippy::too_many_lines, reason = "a whole file is shown")]
+fn the_effective_configuration_has_every_default_filled_in() {
+    check(
+        "version: v1
+resources:
+  - name: example.com/kvm
+    discovery: { nodes: [/dev/kvm] }
+    sharing: { replicas: 2, maxPerContainer: 1 }
+  - name: example.com/camera
+    discovery:
+      - { usb: { vendor: \"046D\" }, nodes: [\"{usb.video}\"], limit: 3 }
+      - { nodes: [/dev/video9, /dev/snd/controlC1], groupBy: all }
+    allocation:
+      env: { \"CAMERA{index}\": \"{node|upper} {{}\" }
+",
+        &expect![[r#"
+            version: v1
+            kubelet:
+              pluginDir: /var/lib/kubelet/device-plugins
+              podResources: /var/lib/kubelet/pod-resources/kubelet.sock
+            resources:
+            - name: example.com/kvm
+              discovery:
+              - nodes:
+                - /dev/kvm
+                allocation: {}
+              exclusive: true
+              sharing:
+                replicas: 2
+                ids: "{id}::{replica}"
+                maxPerContainer: 1
+              topology: numa
+              health:
+                interval: 30s
+                timeout: 2s
+                unhealthyAfter: 1
+                healthyAfter: 1
+                recovery: auto
+                flapping:
+                  changes: 5
+                  within: 10m
+                  hold: 10m
+            - name: example.com/camera
+              discovery:
+              - usb: {}
+                nodes:
+                - "{usb.video}"
+                match:
+                - key: usb.vendor
+                  operator: In
+                  values:
+                  - 046d
+                limit: 3
+                allocation:
+                  env:
+                    "CAMERA{index}": "{node|upper} {{}"
+              - nodes:
+                - /dev/video9
+                - /dev/snd/controlC1
+                groupBy: all
+                allocation:
+                  env:
+                    "CAMERA{index}": "{node|upper} {{}"
+              exclusive: true
+              sharing:
+                replicas: 1
+              topology: numa
+              health:
+                interval: 30s
+                timeout: 2s
+                unhealthyAfter: 1
+                healthyAfter: 1
+                recovery: auto
+                flapping:
+                  changes: 5
+                  within: 10m
+                  hold: 10m
+        "#]],
+    );
+}
+
+#[test]
+fn what_is_shown_means_the_same_when_it_is_read_again() {
+    let text = "version: v1
+resources:
+  - name: example.com/x
+    id: \"{name}-{^idVendor}\"
+    topology: none
+    exclusive: false
+    discovery:
+      sysfs: bus/pci
+      match: [{ key: pci.vendor, operator: In, values: [\"0x10DE\"] }, { key: a/b, operator: Gt, values: [0x10] }]
+      exclude: [{ key: driver, operator: Exists }]
+      nodes: [\"/dev/{name}\", { path: \"/dev/{number}\", optional: true }]
+      groupBy: iommu_group
+    health:
+      interval: 90s
+      timeout: 1m
+      rules: [{ key: a, operator: Rises, values: [2.5, 1h] }, { key: b, operator: DoesNotExist }]
+      recovery: 10m
+      flapping: none
+      kernelLog: [{ pattern: '(?P<a>x) \\d \"y\"', match: { a: name } }]
+      command: { run: ['/bin/{name|lower}', '{{}'] }
+";
+    let shown = config::show(&config::parse("a", text).unwrap());
+    let again = config::show(&config::parse("b", &shown).unwrap());
+    assert_eq!(shown, again);
+}
+
+#[test]
+#[expect(clippy::too_many_lines, reason = "a whole file is shown")]
+fn health_is_shown_with_every_default_filled_in() {
+    check(
+        r#"version: v1
+resources:
+  - name: example.com/gpu
+    discovery: { sysfs: class/gpu }
+    health:
+      interval: 1500ms
+      timeout: 1s
+      rules:
+        - { key: status, operator: In, values: [online] }
+        - { key: error_count, operator: Le, values: [100] }
+        - { key: device/aer_dev_fatal, operator: Rises, values: [1, "10m"] }
+      healthyAfter: 3
+      recovery: 300s
+      flapping: { changes: 4 }
+      kernelLog:
+        - { pattern: "NVRM: Xid \\(PCI:(?P<address>[0-9a-f:.]+)\\): (?P<code>[0-9]+)", match: { address: pci.address }, ignoreCodes: [13, "31"] }
+        - pattern: all is lost
+      command: { run: [/usr/bin/check, "{node}"], timeout: 500ms }
+  - name: example.com/b
+    discovery: { sysfs: class/b }
+    health: { interval: 1s, recovery: manual, flapping: none }
+"#,
+        &expect![[r#"
+            version: v1
+            kubelet:
+              pluginDir: /var/lib/kubelet/device-plugins
+              podResources: /var/lib/kubelet/pod-resources/kubelet.sock
+            resources:
+            - name: example.com/gpu
+              discovery:
+              - sysfs: class/gpu
+                allocation: {}
+              exclusive: true
+              sharing:
+                replicas: 1
+              topology: numa
+              health:
+                interval: 1500ms
+                timeout: 1s
+                rules:
+                - key: status
+                  operator: In
+                  values:
+                  - online
+                - key: error_count
+                  operator: Le
+                  values:
+                  - "100"
+                - key: device/aer_dev_fatal
+                  operator: Rises
+                  values:
+                  - "1"
+                  - 10m
+                unhealthyAfter: 1
+                healthyAfter: 3
+                recovery: 5m
+                flapping:
+                  changes: 4
+                  within: 10m
+                  hold: 10m
+                kernelLog:
+                - pattern: "NVRM: Xid \\(PCI:(?P<address>[0-9a-f:.]+)\\): (?P<code>[0-9]+)"
+                  match:
+                    address: pci.address
+                  ignoreCodes:
+                  - "13"
+                  - "31"
+                - pattern: all is lost
+                command:
+                  run:
+                  - /usr/bin/check
+                  - "{node}"
+                  timeout: 500ms
+            - name: example.com/b
+              discovery:
+              - sysfs: class/b
+                allocation: {}
+              exclusive: true
+              sharing:
+                replicas: 1
+              topology: numa
+              health:
+                interval: 1s
+                timeout: 1s
+                unhealthyAfter: 1
+                healthyAfter: 1
+                recovery: manual
+                flapping: none
+        "#]],
+    );
+}
+
+#[test]
+fn mistakes_in_health_are_all_shown() {
+    check(
+        r#"version: v1
+resources:
+  - name: example.com/gpu
+    discovery: { sysfs: class/gpu, match: [{ key: x, operator: Rises, values: [1, 1m] }] }
+    health:
+      interval: 5
+      timeout: 1d
+      rules:
+        - { key: status, operator: Is, values: [online] }
+        - { key: errors, operator: Rises, values: [1] }
+        - { key: errors, operator: Rises, values: [0, 1m] }
+        - { key: errors, operator: Rises, values: [x, soon] }
+        - { key: pci.vender, operator: Exists }
+      unhealthyAfter: 0
+      healthyAfter: 3x
+      recovery: by itself
+      flapping: { changes: 1, within: 0s, held: 1m }
+      kernelLog:
+        - { pattern: "(", ignoreCodes: [1] }
+        - { pattern: x, match: { address: pci.adress }, ignoreCodes: [1], hold: 1m }
+        - { match: {} }
+      command: { run: [check, "{index}"], timeout: 1s, shell: true }
+      retries: 3
+  - name: example.com/b
+    discovery: { sysfs: class/b }
+    health: { interval: 1s, timeout: 2s, command: { run: [] }, recovery: 1ms, flapping: off }
+  - name: example.com/c
+    discovery: { sysfs: class/b }
+    health: { interval: 50ms, rules: x, kernelLog: x, command: x }
+"#,
+        &expect![[r#"
+            c.yaml:4:64: unknown operator `Rises`; known here: In, NotIn, InRegexp, Exists, DoesNotExist, Gt, Ge, Lt, Le
+            c.yaml:6:17: interval must be a duration, not `5`; a whole number with ms, s, m or h: 500ms, 5s
+            c.yaml:7:16: timeout must be a duration, not `1d`; a whole number with ms, s, m or h: 500ms, 5s
+            c.yaml:9:36: unknown operator `Is`; did you mean `In`?
+            c.yaml:10:43: operator Rises needs two values: by how much, and within which time
+            c.yaml:11:11: a counter rises by more than 0, not by 0
+            c.yaml:12:52: a bound must be a number, not `x`
+            c.yaml:12:55: the time of Rises must be a duration, not `soon`; a whole number with ms, s, m or h: 500ms, 5s
+            c.yaml:13:18: key: unknown fact `pci.vender`; did you mean `pci.vendor`?
+            c.yaml:14:23: unhealthyAfter must be a number from 1 to 1000, not `0`
+            c.yaml:15:21: healthyAfter must be a number from 1 to 1000, not `3x`
+            c.yaml:16:17: recovery must be auto, manual or a duration, not `by itself`
+            c.yaml:17:28: changes must be a number from 2 to 100, not `1`
+            c.yaml:17:39: within must be a duration from 100ms to 168h, not `0s`
+            c.yaml:17:43: unknown key `held`; did you mean `hold`?
+            c.yaml:19:22: `(` is not a regular expression: found open group without closing ')'
+            c.yaml:20:34: the pattern has no group `address`; write (?P<address>…)
+            c.yaml:20:43: match: unknown fact `pci.adress`; did you mean `pci.address`?
+            c.yaml:20:57: ignoreCodes needs a group `code` in the pattern; write (?P<code>[0-9]+)
+            c.yaml:20:75: unknown key `hold`; known here: pattern, match, ignoreCodes
+            c.yaml:21:11: an entry of kernelLog needs `pattern`
+            c.yaml:22:24: the program must be an absolute path without `..`, not `check`
+            c.yaml:22:31: an argument: `index` has no value in health in `{index}`
+            c.yaml:22:56: unknown key `shell`; known here: run, timeout
+            c.yaml:23:7: unknown key `retries`; known here: interval, timeout, rules, unhealthyAfter, healthyAfter, recovery, flapping, kernelLog, command
+            c.yaml:26:38: timeout must be a duration from 10ms to 1s, not `2s`
+            c.yaml:26:58: run: at least the program is needed
+            c.yaml:26:74: recovery must be a duration from 100ms to 168h, not `1ms`
+            c.yaml:26:89: flapping must be a map, not `off`
+            c.yaml:29:25: interval must be a duration from 100ms to 24h, not `50ms`
+            c.yaml:29:38: rules must be a list, not `x`
+            c.yaml:29:52: kernelLog must be a list, not `x`
+            c.yaml:29:64: command must be a map, not `x`
+        "#]],
+    );
+}
+
+#[test]
+fn every_mistake_is_shown_in_one_run_with_its_place_and_a_near_name() {
+    check(
+        "version: v2
+kublet: {}
+resources:
+  - nmae: example.com/a
+    discovery: { nodes: /dev/kvm }
+  - name: kvm
+    discovery: { sysfs: clas/tty, match: [{ key: pci.vender, operator: Inn, values: [x] }] }
+    sharing: { replicas: 0 }
+  - name: example.com/b
+    discovery: { nodes: [\"/dev/[tty\", relative] }
+    topology: nuam
+    allocation:
+      devices: [{ containerPath: x, permissions: rx }]
+      env: { A: \"{usb.serail}\", B: \"{node|lowr}\", C: \"{id\" }
+",
+        &expect![[r#"
+            c.yaml:1:10: unknown version `v2`; this is v1
+            c.yaml:2:1: unknown key `kublet`; did you mean `kubelet`?
+            c.yaml:4:5: a resource needs `name`
+            c.yaml:4:5: unknown key `nmae`; did you mean `name`?
+            c.yaml:5:25: nodes must be a list, not `/dev/kvm`
+            c.yaml:6:11: resource name `kvm` must be of the form domain/name, with one `/`
+            c.yaml:7:25: sysfs must be class/<name> or bus/<name>, not `clas/tty`; `ls /sys/class /sys/bus` shows what this machine has
+            c.yaml:7:50: key: unknown fact `pci.vender`; did you mean `pci.vendor`?
+            c.yaml:7:72: unknown operator `Inn`; did you mean `In`?
+            c.yaml:8:26: replicas must be a number from 1 to 10000, not `0`
+            c.yaml:10:26: nodes: `/dev/[tty` is not a glob: invalid range pattern
+            c.yaml:10:39: nodes: `relative` must be an absolute path
+            c.yaml:11:15: unknown topology `nuam`; did you mean `numa`?
+            c.yaml:13:17: a device needs `hostPath`
+            c.yaml:13:34: containerPath must be an absolute path without `..`, not `x`
+            c.yaml:13:50: permissions must be some of `rwm`, each once, not `rx`
+            c.yaml:14:17: A: unknown fact `usb.serail` in `{usb.serail}`; did you mean `usb.serial`?
+            c.yaml:14:36: B: unknown filter `lowr` in `{node|lowr}`; did you mean `lower`?
+            c.yaml:14:54: C: a `{` without its `}` in `{id`; write `{{` for a brace
+        "#]],
+    );
+}
+
+#[test]
+fn two_resources_of_one_name_are_refused() {
+    check(
+        "version: v1
+resources:
+  - { name: example.com/a, discovery: { nodes: [/dev/kvm] } }
+  - { name: example.com/a, discovery: { nodes: [/dev/fuse] } }
+",
+        &expect![[r#"
+            c.yaml:4:13: a second resource of this name; the first is on line 3; give one a list of alternatives under `discovery`, or another name
+        "#]],
+    );
+}
+
+#[test]
+fn what_comes_later_is_refused_and_never_ignored() {
+    check(
+        "version: v1
+kubelet: { podResources: /x }
+resources:
+  - name: example.com/a
+    profile: nvidia-gpu
+    discovery: { nodes: [/dev/kvm] }
+    allocation: { policy: numa, cdi: true, env: { A: \"{net.ifName}\" } }
+",
+        &expect![[r#"
+            c.yaml:5:5: `profile` is not supported yet
+            c.yaml:7:19: `policy` is not supported yet
+            c.yaml:7:33: `cdi` is not supported yet
+            c.yaml:7:54: A: fact `net.ifName` is not supported yet in `{net.ifName}`
+        "#]],
+    );
+}
+
+#[test]
+fn a_bare_number_for_an_identifier_is_refused_because_yaml_would_change_it() {
+    check(
+        "version: v1
+resources:
+  - name: example.com/a
+    discovery: { usb: { vendor: 0451, product: \"16a8\", serial: 1e10 } }
+  - name: example.com/b
+    discovery:
+      sysfs: bus/pci
+      match:
+        - { key: pci.vendor, operator: In, values: [1209, \"xyz\"] }
+        - { key: index, operator: In, values: [0, 010] }
+        - { key: index, operator: Le, values: [ten] }
+        - { key: index, operator: Exists, values: [1] }
+        - { key: index, operator: In }
+",
+        &expect![[r#"
+            c.yaml:4:33: vendor must be text, not the number `0451`; quote it: "0451"
+            c.yaml:4:64: serial must be text, not the number `1e10`; quote it: "1e10"
+            c.yaml:9:53: pci.vendor must be text, not the number `1209`; quote it: "1209"
+            c.yaml:9:59: pci.vendor must be a hexadecimal number, not `xyz`
+            c.yaml:10:51: a value must be text, not the number `010`; quote it: "010"
+            c.yaml:11:48: a bound must be a number, not `ten`
+            c.yaml:12:43: operator Exists needs no values
+            c.yaml:13:11: operator In needs at least one value
+        "#]],
+    );
+}
+
+#[test]
+fn words_that_have_no_value_in_their_place_are_refused() {
+    check(
+        "version: v1
+resources:
+  - name: example.com/a
+    id: \"{index}\"
+    discovery: { sysfs: class/tty, nodes: [\"/dev/{ids}\"], groupBy: \"^../x\" }
+    sharing: { replicas: 2, ids: \"{id}\" }
+    allocation: { env: { A: \"{replica}\", B: \"{../x}\", C: \"{NumaNode}\" } }
+",
+        &expect![[r#"
+            c.yaml:4:9: id: `index` has no value in an id in `{index}`
+            c.yaml:5:44: a node's path: `ids` has no value in nodes in `/dev/{ids}`
+            c.yaml:5:68: groupBy: `../x` is neither a core word, a fact nor a path below the device's directory
+            c.yaml:6:34: ids must hold `{replica}`, or all replicas would have one id
+            c.yaml:7:29: A: `replica` has no value in an allocation in `{replica}`
+            c.yaml:7:45: B: `../x` is neither a core word, a fact nor a path below the device's directory in `{../x}`
+            c.yaml:7:58: C: unknown key `NumaNode` in `{NumaNode}`; did you mean `numaNode`?
+        "#]],
+    );
+}
+
+#[test]
+fn text_that_is_no_yaml_is_refused_with_its_place() {
+    check(
+        "version: [v1",
+        &expect![[r#"
+        c.yaml:2:1: not valid YAML: while parsing a flow sequence, expected ',' or ']'
+    "#]],
+    );
+    check(
+        "",
+        &expect![[r#"
+        c.yaml:1:1: the file is empty
+    "#]],
+    );
+    check(
+        "version: v1\n---\nversion: v1\n",
+        &expect![[r#"
+        c.yaml:2:1: a second YAML document; one file holds one
+    "#]],
+    );
+    check(
+        "- a\n- b\n",
+        &expect![[r#"
+        c.yaml:1:1: the configuration must be a map, not a list
+    "#]],
+    );
+    check(
+        "version: v1\nversion: v1\nresources: []\n",
+        &expect![[r#"
+        c.yaml:2:1: `version` is given twice
+        c.yaml:3:12: resources: at least one is needed
+    "#]],
+    );
+}
+
+#[test]
+fn a_short_file_cannot_fill_the_memory() {
+    let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for n in 1..12 {
+        let all = vec![format!("*a{}", n - 1); 10].join(", ");
+        text += &format!("a{n}: &a{n} [{all}]\n");
+    }
+    let err = config::parse("c.yaml", &text).unwrap_err().to_string();
+    assert!(err.contains("more than 100000 values"), "{err}");
+
+    let deep = "[".repeat(5000);
+    let err = config::parse("c.yaml", &deep).unwrap_err().to_string();
+    assert!(err.contains("recursion limit exceeded"), "{err}");
+}

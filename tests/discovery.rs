@@ -1,0 +1,478 @@
+//! What is found on a fake host.
+
+use chandler::{
+    config,
+    discovery::survey,
+    operate::discovered::{self, Discovered},
+    probe,
+};
+use expect_test::{Expect, expect};
+
+use crate::fixture::Fixture;
+
+#[track_caller]
+fn check(fixture: &str, resources: &str, expect: &Expect) {
+    let fixture = Fixture::new(fixture);
+    let text = format!("version: v1\nresources:\n{resources}");
+    let config = config::parse("c.yaml", &text).unwrap_or_else(|err| panic!("{err}"));
+    let found = survey(&fixture.host, &config);
+    let verdicts = probe::once(&fixture.host, &config, &found);
+    let all = Discovered { config: &config, survey: &found, verdicts: &verdicts };
+    let mut report = discovered::table(all);
+    for found in &found.found {
+        for device in found.scan.devices.iter().filter(|it| !it.attributes.is_empty()) {
+            report += &format!("{} {:?}\n", device.id, device.attributes);
+        }
+    }
+    expect.assert_eq(&report);
+}
+
+const ACCELERATORS: &str = "
+//- /sys/class/custom-accelerator/acc0/vendor
+0x1d0f
+//- /sys/class/custom-accelerator/acc0/serial
+SN 17
+//- /sys/class/custom-accelerator/acc0/numa_node
+1
+//- /sys/class/custom-accelerator/acc0/status
+online
+//- /sys/class/custom-accelerator/acc10/vendor
+0x1d0f
+//- /sys/class/custom-accelerator/acc10/numa_node
+-1
+//- /sys/class/custom-accelerator/acc2/vendor
+0x1d0f
+//- /sys/class/custom-accelerator/acc2/numa_node
+64
+//- /sys/class/custom-accelerator/other/vendor
+0x0000
+//- /sys/class/custom-accelerator/export
+//- /dev/acc0 char
+//- /dev/acc2 char
+//- /dev/acc10 char
+";
+
+#[test]
+fn a_custom_class_is_offered_by_serial_or_name_with_its_numa_node() {
+    check(
+        ACCELERATORS,
+        r#"
+  - name: example.com/acc
+    discovery:
+      sysfs: class/custom-accelerator
+      match: [{ key: vendor, operator: In, values: ["0x1d0f"] }]
+      nodes: ["/dev/{name}"]
+    sharing: { replicas: 2 }
+"#,
+        &expect![[r#"
+            RESOURCE         DEVICE    HEALTH   NUMA  NODES
+            example.com/acc  SN_17 ×2  Healthy  1     /dev/acc0
+            example.com/acc  acc2 ×2   Healthy  -     /dev/acc2
+            example.com/acc  acc10 ×2  Healthy  -     /dev/acc10
+            SN_17 {"vendor": ["0x1d0f"]}
+            acc2 {"vendor": ["0x1d0f"]}
+            acc10 {"vendor": ["0x1d0f"]}
+        "#]],
+    );
+}
+
+#[test]
+fn an_attribute_that_one_device_lacks_makes_that_device_a_problem_with_a_near_name() {
+    check(
+        ACCELERATORS,
+        r#"
+  - name: example.com/acc
+    discovery:
+      sysfs: class/custom-accelerator
+      match: [{ key: statsu, operator: In, values: [online] }, { key: vendor, operator: NotIn, values: ["0x0000"] }]
+      nodes: []
+  - name: example.com/env
+    discovery: { sysfs: class/custom-accelerator, nodes: [] }
+    allocation: { env: { SERIAL: "{serial}" } }
+"#,
+        &expect![[r#"
+            RESOURCE         DEVICE  HEALTH   NUMA  NODES
+            example.com/acc  none    -        -     -
+            example.com/env  SN_17   Healthy  1     -
+
+            found but not offered:
+              example.com/acc: /sys/class/custom-accelerator/acc0: no attribute `statsu`; did you mean `status`?
+              example.com/acc: /sys/class/custom-accelerator/acc10: no attribute `statsu`
+              example.com/acc: /sys/class/custom-accelerator/acc2: no attribute `statsu`
+              example.com/env: /sys/class/custom-accelerator/acc2: no attribute `serial`
+              example.com/env: /sys/class/custom-accelerator/acc10: no attribute `serial`
+              example.com/env: /sys/class/custom-accelerator/other: no attribute `serial`
+            SN_17 {"serial": ["SN 17"]}
+        "#]],
+    );
+}
+
+#[test]
+fn only_real_device_nodes_are_offered() {
+    check(
+        "
+//- /dev/tty0 char
+//- /dev/tty1
+text
+//- /dev/tty2/x char
+//- /dev/tty3 -> gone
+//- /dev/tty4 -> tty0
+//- /dev/.tty5 char
+//- /sys/class/x/a/uevent
+DEVNAME=tty1
+//- /sys/class/x/b/uevent
+DEVNAME=nothing
+//- /sys/class/x/c/uevent
+MAJOR=1
+DEVNAME=tty0
+",
+        "
+  - { name: example.com/tty, discovery: { nodes: [\"/dev/*tty*\", \"/dev/tty[!1-9]\"] } }
+  - { name: example.com/x, discovery: { sysfs: class/x } }
+",
+        &expect![[r#"
+            RESOURCE         DEVICE  HEALTH   NUMA  NODES
+            example.com/tty  tty0    Healthy  -     /dev/tty0
+            example.com/x    c       Healthy  -     /dev/tty0
+
+            found but not offered:
+              example.com/tty: /dev/tty1: a regular file, not a device node
+              example.com/tty: /dev/tty2: a directory, not a device node
+              example.com/tty: /dev/tty3: a link to nothing, not a device node
+              example.com/x: /sys/class/x/a: /dev/tty1 is a regular file, not a device node
+              example.com/x: /sys/class/x/b: no device node at /dev/nothing
+        "#]],
+    );
+}
+
+const SERIAL_PORTS: &str = "
+//- /sys/class/tty/ttyUSB0 -> ../../devices/pci0000:00/0000:00:14.0/usb1/1-4/1-4:1.0/ttyUSB0/tty/ttyUSB0
+//- /sys/class/tty/ttyUSB1 -> ../../devices/pci0000:00/0000:00:14.0/usb1/1-4/1-4:1.1/ttyUSB1/tty/ttyUSB1
+//- /sys/class/tty/ttyUSB2 -> ../../devices/pci0000:00/0000:00:14.0/usb1/1-5/1-5:1.0/ttyUSB2/tty/ttyUSB2
+//- /sys/class/tty/ttyS0 -> ../../devices/pci0000:00/0000:00:16.3/tty/ttyS0
+//- /sys/devices/pci0000:00/0000:00:14.0/vendor
+0x8086
+//- /sys/devices/pci0000:00/0000:00:16.3/vendor
+0x8086
+//- /sys/devices/pci0000:00/0000:00:16.3/numa_node
+0
+//- /sys/devices/pci0000:00/0000:00:16.3/driver -> ../../../bus/pci/drivers/serial
+//- /sys/devices/pci0000:00/0000:00:16.3/tty/ttyS0/uevent
+DEVNAME=ttyS0
+//- /sys/devices/pci0000:00/0000:00:14.0/usb1/1-4/idVendor
+0403
+//- /sys/devices/pci0000:00/0000:00:14.0/usb1/1-4/serial
+FT1
+//- /sys/devices/pci0000:00/0000:00:14.0/usb1/1-4/uevent
+DEVNAME=bus/usb/001/004
+//- /sys/devices/pci0000:00/0000:00:14.0/usb1/1-5/idVendor
+10C4
+//- /sys/devices/pci0000:00/0000:00:14.0/usb1/1-5/uevent
+DEVNAME=bus/usb/001/005
+//- /sys/devices/pci0000:00/0000:00:14.0/usb1/1-4/1-4:1.0/ttyUSB0/tty/ttyUSB0/uevent
+DEVNAME=ttyUSB0
+//- /sys/devices/pci0000:00/0000:00:14.0/usb1/1-4/1-4:1.0/ttyUSB0/tty/ttyUSB0/subsystem -> ../../../../../../../../../class/tty
+//- /sys/devices/pci0000:00/0000:00:14.0/usb1/1-4/1-4:1.1/ttyUSB1/tty/ttyUSB1/uevent
+DEVNAME=ttyUSB1
+//- /sys/devices/pci0000:00/0000:00:14.0/usb1/1-4/1-4:1.1/ttyUSB1/tty/ttyUSB1/subsystem -> ../../../../../../../../../class/tty
+//- /sys/devices/pci0000:00/0000:00:14.0/usb1/1-5/1-5:1.0/ttyUSB2/tty/ttyUSB2/uevent
+DEVNAME=ttyUSB2
+//- /sys/bus/usb/devices/1-4 -> ../../../devices/pci0000:00/0000:00:14.0/usb1/1-4
+//- /sys/bus/usb/devices/1-4:1.0 -> ../../../devices/pci0000:00/0000:00:14.0/usb1/1-4/1-4:1.0
+//- /sys/bus/usb/devices/1-5 -> ../../../devices/pci0000:00/0000:00:14.0/usb1/1-5
+//- /dev/ttyUSB0 char
+//- /dev/ttyUSB1 char
+//- /dev/ttyUSB2 char
+//- /dev/ttyS0 char
+//- /dev/bus/usb/001/004 char
+//- /dev/bus/usb/001/005 char
+//- /dev/serial/by-id/usb-FTDI -> ../../ttyUSB0
+";
+
+/// A disk as the kernel shows it with NVMe multipath, and a graphics card with a connector.
+const WITH_PARTS: &str = "
+//- /sys/devices/pci0000:00/0000:00:04.0/0000:01:00.0/nvme/nvme0/nvme0c0n1/hidden
+1
+//- /sys/devices/pci0000:00/0000:00:04.0/0000:01:00.0/nvme/nvme0/nvme0c0n1/uevent
+DEVTYPE=disk
+//- /sys/devices/pci0000:00/0000:00:04.0/0000:01:00.0/nvme/nvme0/nvme0c0n1/device -> ..
+//- /sys/devices/pci0000:00/0000:00:04.0/0000:01:00.0/nvme/nvme0/serial
+SN1
+//- /sys/devices/virtual/nvme-subsystem/nvme-subsys0/nvme0n1/uevent
+MAJOR=259
+MINOR=0
+DEVNAME=nvme0n1
+DEVTYPE=disk
+//- /sys/devices/virtual/nvme-subsystem/nvme-subsys0/nvme0n1/device -> ..
+//- /sys/devices/virtual/nvme-subsystem/nvme-subsys0/serial
+SN1
+//- /sys/class/block/nvme0c0n1 -> ../../devices/pci0000:00/0000:00:04.0/0000:01:00.0/nvme/nvme0/nvme0c0n1
+//- /sys/class/block/nvme0n1 -> ../../devices/virtual/nvme-subsystem/nvme-subsys0/nvme0n1
+//- /dev/nvme0n1 char
+//- /sys/devices/pci0000:00/0000:00:0b.0/drm/card0/uevent
+DEVNAME=dri/card0
+//- /sys/devices/pci0000:00/0000:00:0b.0/drm/card0/card0-DP-1/status
+connected
+//- /sys/class/drm/card0 -> ../../devices/pci0000:00/0000:00:0b.0/drm/card0
+//- /sys/class/drm/card0-DP-1 -> ../../devices/pci0000:00/0000:00:0b.0/drm/card0/card0-DP-1
+//- /dev/dri/card0 char
+";
+
+#[test]
+fn what_has_no_node_where_others_have_one_is_no_device() {
+    check(
+        WITH_PARTS,
+        "
+  - name: example.com/disk
+    discovery: { sysfs: class/block, limit: 1 }
+  - name: example.com/gpu
+    discovery: { sysfs: class/drm }
+  - name: example.com/gpu-whole
+    exclusive: false
+    discovery: { sysfs: class/drm, groupBy: pci.address }
+  - name: example.com/connector
+    exclusive: false
+    discovery: { sysfs: class/drm, match: [{ key: status, operator: In, values: [connected] }] }
+",
+        &expect![[r#"
+            RESOURCE               DEVICE        HEALTH   NUMA  NODES
+            example.com/disk       SN1           Healthy  -     /dev/nvme0n1
+            example.com/gpu        0000:00:0b.0  Healthy  -     /dev/dri/card0
+            example.com/gpu-whole  0000:00:0b.0  Healthy  -     /dev/dri/card0
+            example.com/connector  0000:00:0b.0  Healthy  -     -
+
+            found but not offered:
+              example.com/disk: /sys/class/block/nvme0c0n1: the kernel names a node for others here, but none for it
+              example.com/gpu: /sys/class/drm/card0-DP-1: the kernel names a node for others here, but none for it
+              example.com/connector: /sys/class/drm/card0: no attribute `status`
+            0000:00:0b.0 {"status": ["connected"]}
+        "#]],
+    );
+}
+
+#[test]
+fn nodes_have_the_facts_of_their_sysfs_device_and_ids_that_survive_replug() {
+    check(
+        SERIAL_PORTS,
+        r#"
+  - name: example.com/serial
+    discovery: { nodes: ["/dev/ttyUSB*", "/dev/ttyS*"] }
+    allocation: { env: { DRIVER: "{subsystem}" } }
+"#,
+        &expect![[r#"
+            RESOURCE            DEVICE       HEALTH   NUMA  NODES
+            example.com/serial  FT1@1-4:1.0  Healthy  -     /dev/ttyUSB0
+            example.com/serial  FT1@1-4:1.1  Healthy  -     /dev/ttyUSB1
+
+            found but not offered:
+              example.com/serial: /dev/ttyS0: no value for `subsystem`
+              example.com/serial: /dev/ttyUSB2: no value for `subsystem`
+            FT1@1-4:1.0 {"subsystem": ["tty"]}
+            FT1@1-4:1.1 {"subsystem": ["tty"]}
+        "#]],
+    );
+    check(
+        SERIAL_PORTS,
+        r#"
+  - name: example.com/ftdi
+    discovery:
+      nodes: ["/dev/serial/by-id/*"]
+      match:
+        - { key: usb.vendor, operator: In, values: ["0x0403"] }
+        - { key: ^idVendor, operator: In, values: ["0403"] }
+  - name: example.com/on-board
+    discovery:
+      nodes: ["/dev/tty*"]
+      match: [{ key: pci.driver, operator: Exists }, { key: pci.vendor, operator: In, values: ["8086"] }]
+    allocation: { env: { PCI: "{pci.address}" } }
+  - name: example.com/rest
+    discovery: { sysfs: class/tty }
+"#,
+        &expect![[r#"
+            RESOURCE              DEVICE        HEALTH   NUMA  NODES
+            example.com/ftdi      FT1           Healthy  -     /dev/ttyUSB0
+            example.com/on-board  0000:00:16.3  Healthy  0     /dev/ttyS0
+            example.com/rest      FT1           Healthy  -     /dev/ttyUSB1
+            example.com/rest      1-5           Healthy  -     /dev/ttyUSB2
+            FT1 {"^idVendor": ["0403"], "usb.vendor": ["0403"]}
+            0000:00:16.3 {"pci.address": ["0000:00:16.3"], "pci.driver": ["serial"], "pci.vendor": ["8086"]}
+        "#]],
+    );
+}
+
+#[test]
+fn one_device_may_be_several_nodes() {
+    check(
+        SERIAL_PORTS,
+        r#"
+  - name: example.com/adapter
+    discovery: { usb: { vendor: "0403" }, nodes: ["{usb.tty}", "{usb.node}", { path: "/dev/absent", optional: true }] }
+    allocation: { env: { PORT: "{usb.port}", SERIAL: "{usb.serial}" } }
+  - name: example.com/other-usb
+    discovery: { usb: {} }
+  - name: example.com/by-device
+    exclusive: false
+    discovery: { sysfs: class/tty, groupBy: usb.port, match: [{ key: usb.port, operator: Exists }] }
+  - name: example.com/set
+    exclusive: false
+    discovery:
+      - { nodes: ["/dev/ttyUSB0", "/dev/absent"], groupBy: all }
+      - { nodes: ["/dev/ttyUSB0", "/dev/ttyS0"], groupBy: all }
+  - name: example.com/first
+    exclusive: false
+    discovery: { nodes: ["/dev/tty*"], limit: 2 }
+"#,
+        &expect![[r#"
+            RESOURCE               DEVICE        HEALTH   NUMA  NODES
+            example.com/adapter    FT1           Healthy  -     /dev/ttyUSB0 /dev/ttyUSB1 /dev/bus/usb/001/004
+            example.com/other-usb  1-5           Healthy  -     /dev/bus/usb/001/005
+            example.com/by-device  FT1           Healthy  -     /dev/ttyUSB0 /dev/ttyUSB1
+            example.com/by-device  1-5           Healthy  -     /dev/ttyUSB2
+            example.com/set        FT1           Healthy  0     /dev/ttyUSB0 /dev/ttyS0
+            example.com/first      0000:00:16.3  Healthy  0     /dev/ttyS0
+            example.com/first      FT1           Healthy  -     /dev/ttyUSB0
+
+            found but not offered:
+              example.com/set: /dev/absent: nothing matches, so the device is not complete
+            FT1 {"usb.port": ["1-4"], "usb.serial": ["FT1"], "usb.vendor": ["0403"]}
+            FT1 {"usb.port": ["1-4"]}
+            1-5 {"usb.port": ["1-5"]}
+        "#]],
+    );
+}
+
+#[test]
+fn a_name_with_a_template_makes_one_resource_for_each_value() {
+    check(
+        SERIAL_PORTS,
+        r#"
+  - name: "example.com/usb-{usb.vendor|upper}"
+    discovery: { usb: {} }
+    id: "{usb.port}"
+  - name: "example.com/{usb.serial|name}"
+    exclusive: false
+    discovery: { usb: {} }
+"#,
+        &expect![[r#"
+            RESOURCE                       DEVICE  HEALTH   NUMA  NODES
+            example.com/usb-0403           1-4     Healthy  -     /dev/bus/usb/001/004
+            example.com/usb-10C4           1-5     Healthy  -     /dev/bus/usb/001/005
+            example.com/FT1                FT1     Healthy  -     /dev/bus/usb/001/004
+            example.com/{usb.serial|name}  none    -        -     -
+
+            found but not offered:
+              example.com/{usb.serial|name}: /sys/bus/usb/devices/1-5: no value for `usb.serial`
+            1-4 {"usb.port": ["1-4"]}
+            1-5 {"usb.port": ["1-5"]}
+        "#]],
+    );
+}
+
+#[test]
+fn a_path_is_handed_over_whole_or_as_the_nodes_in_it() {
+    check(
+        "
+//- /dev/snd/controlC0 char
+//- /dev/snd/by-path/x char
+//- /opt/model/weights
+//- /etc/licence
+",
+        "
+  - { name: example.com/sound, discovery: { paths: [/dev/snd] } }
+  - { name: example.com/files, discovery: { paths: [/opt/*, /etc/licence, /gone] } }
+",
+        &expect![[r#"
+            RESOURCE           DEVICE   HEALTH   NUMA  NODES
+            example.com/sound  snd      Healthy  -     /dev/snd/by-path/x /dev/snd/controlC0
+            example.com/files  licence  Healthy  -     /etc/licence
+            example.com/files  model    Healthy  -     /opt/model
+        "#]],
+    );
+}
+
+#[test]
+fn an_unreadable_attribute_is_a_problem_of_that_device_alone() {
+    check(
+        "
+//- /sys/class/x/a/state dir
+//- /sys/class/x/b/state
+up
+//- /sys/class/x/c/other
+//- /sys/class/x/d -> ../gone
+",
+        "
+  - name: example.com/x
+    discovery: { sysfs: class/x, match: [{ key: state, operator: In, values: [up] }] }
+",
+        &expect![[r#"
+            RESOURCE       DEVICE  HEALTH   NUMA  NODES
+            example.com/x  b       Healthy  -     -
+
+            found but not offered:
+              example.com/x: /sys/class/x/a: cannot read `state`: is a directory
+              example.com/x: /sys/class/x/c: no attribute `state`
+            b {"state": ["up"]}
+        "#]],
+    );
+}
+
+#[test]
+fn links_do_not_lead_out_of_another_root() {
+    check(
+        "
+//- /sys/class/x/a/secret -> /etc/passwd
+//- /sys/class/x/b -> ../../../../../../../../../../../../etc
+//- /dev/escape -> ../../../../../../../../dev/zero
+",
+        "
+  - { name: example.com/x, discovery: { sysfs: class/x, match: [{ key: secret, operator: InRegexp, values: [root] }] } }
+  - { name: example.com/dev, discovery: { nodes: [/dev/escape] } }
+",
+        &expect![[r#"
+            RESOURCE         DEVICE  HEALTH  NUMA  NODES
+            example.com/x    none    -       -     -
+            example.com/dev  none    -       -     -
+
+            found but not offered:
+              example.com/dev: /dev/escape: a link to nothing, not a device node
+        "#]],
+    );
+}
+
+#[test]
+fn nodes_made_by_hand_with_one_number_are_devices_of_their_own() {
+    use nix::sys::stat::{Mode, SFlag, makedev, mknod};
+
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["a0", "a1"] {
+        let path = dir.path().join(name);
+        if let Err(err) = mknod(&path, SFlag::S_IFCHR, Mode::S_IRWXU, makedev(1, 3)) {
+            eprintln!("skipped: device nodes cannot be made here: {err}");
+            return;
+        }
+    }
+    let text = format!(
+        "version: v1\nresources: [{{ name: example.com/a, discovery: {{ nodes: [\"{}/*\"] }} }}]",
+        dir.path().display()
+    );
+    let config = config::parse("c.yaml", &text).unwrap();
+    let found = survey(&chandler::host::Host::new("/"), &config);
+    let devices = &found.found[0].scan.devices;
+    let ids: Vec<&str> = devices.iter().map(|it| it.id.as_str()).collect();
+    assert_eq!(ids, ["a0", "a1"]);
+}
+
+#[test]
+fn more_devices_than_the_kubelets_list_holds_are_refused_with_advice() {
+    check(
+        "//- /dev/a0 char\n//- /dev/a1 char\n//- /dev/a2 char\n//- /dev/a3 char\n",
+        "  - { name: example.com/a, discovery: { nodes: [/dev/a*] }, sharing: { replicas: 10000 } }\n",
+        &expect![[r#"
+            RESOURCE       DEVICE  HEALTH  NUMA  NODES
+            example.com/a  none    -       -     -
+
+            found but not offered:
+              example.com/a: example.com/a: 4 devices with 10000 replicas each are 40000 entries, and the kubelet's list holds 30000; match fewer, or set `limit` or fewer replicas
+        "#]],
+    );
+}

@@ -1,0 +1,282 @@
+//! The state machine against many random histories: devices that come and go, hints that are lost and
+//! doubled, probes, cordons, answers about pods, kubelets and configurations, in any order.
+//!
+//! Each seed is one history. A failure names its seed, which replays it exactly.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use chandler::{
+    config,
+    decide::inventory::{Inventory, SURVEY_INTERVAL},
+    model::{
+        cordon::Cordon,
+        device::{Device, Scan},
+        event::{
+            Attempt, Effect, Event, Found, Hint, Holdings, PluginEvent, SocketIdentity, Survey,
+        },
+        health::{Fault, Outcome, Reading, Round, Target},
+        name::{DeviceId, ResourceName},
+        resource::Resource,
+        snapshot::{Health, Snapshot},
+    },
+};
+
+use crate::kubelet::dice::Dice;
+
+const N_DEVICES: usize = 6;
+
+/// What really is, and what the daemon would do about it.
+struct World {
+    dice: Dice,
+    now: Instant,
+    inventory: Inventory,
+    resources: Arc<Vec<Resource>>,
+    version: u64,
+    present: BTreeSet<usize>,
+    ill: BTreeSet<usize>,
+    cordoned: BTreeSet<usize>,
+    held: BTreeSet<String>,
+    kubelet: i128,
+    targets: Arc<[Target]>,
+    surveys: usize,
+    calls: usize,
+    asked: bool,
+    // The list that the kubelet has, and how often each id of it was said to be free in a row.
+    list: BTreeMap<String, bool>,
+    generation: u64,
+    clean: BTreeMap<String, u32>,
+}
+
+fn name() -> ResourceName {
+    ResourceName::parse("example.com/x").unwrap()
+}
+
+fn id(n: usize) -> DeviceId {
+    DeviceId::new(format!("dev{n}")).unwrap()
+}
+
+impl World {
+    fn new(seed: u64) -> World {
+        let text = "version: v1\nresources: [{ name: example.com/x, discovery: { nodes: [/dev/x] }, \
+                    health: { flapping: none } }]\n";
+        let resources = Arc::new(config::parse("c.yaml", text).unwrap().resources);
+        World {
+            dice: Dice::new(seed),
+            now: Instant::now(),
+            inventory: Inventory::new(resources.to_vec(), SURVEY_INTERVAL, seed),
+            resources,
+            version: 0,
+            present: BTreeSet::new(),
+            ill: BTreeSet::new(),
+            cordoned: BTreeSet::new(),
+            held: BTreeSet::new(),
+            kubelet: 0,
+            targets: Arc::new([]),
+            surveys: 1,
+            calls: 0,
+            asked: false,
+            list: BTreeMap::new(),
+            generation: 0,
+            clean: BTreeMap::new(),
+        }
+    }
+
+    fn apply(&mut self, event: Event) {
+        for effect in self.inventory.apply(event, self.now) {
+            match effect {
+                Effect::Serve(list) | Effect::Publish(list) => self.published(&list),
+                Effect::Register(_) => {
+                    self.calls += 1;
+                    assert_eq!(self.calls, 1, "two attempts at once");
+                }
+                Effect::Survey(_) => self.surveys += 1,
+                Effect::Probe(targets) => self.targets = targets,
+                Effect::Reconfigure(configured) => {
+                    self.version = configured.version;
+                    self.surveys += 1;
+                }
+                Effect::AskPods => self.asked = true,
+                Effect::CheckEndpoint(_) => {}
+                Effect::Retire(_) | Effect::Stop => panic!("nobody asked for that"),
+            }
+        }
+    }
+
+    fn published(&mut self, list: &Snapshot) {
+        assert_eq!(list.generation, self.generation + 1, "none is lost or repeated");
+        self.generation = list.generation;
+        let ids: Vec<&DeviceId> = list.offers.iter().map(|it| &it.id).collect();
+        assert!(ids.is_sorted_by(|a, b| a < b), "sorted, each once: {ids:?}");
+        let new: BTreeMap<String, bool> = list
+            .offers
+            .iter()
+            .map(|it| (it.id.to_string(), it.health == Health::Healthy))
+            .collect();
+        for dropped in self.list.keys().filter(|it| !new.contains_key(*it)) {
+            let n_clean = self.clean.get(dropped).copied().unwrap_or(0);
+            assert!(n_clean >= 2, "{dropped} was dropped after {n_clean} clean answers");
+        }
+        self.list = new;
+    }
+
+    /// A pass that is under way ends. It saw what is there now.
+    fn survey(&mut self) {
+        if self.surveys == 0 {
+            return;
+        }
+        self.surveys -= 1;
+        let device = |n: &usize| Device {
+            id: id(*n),
+            name: format!("dev{n}"),
+            nodes: vec![format!("/dev/dev{n}")],
+            paths: Vec::new(),
+            numa_node: None,
+            attributes: BTreeMap::new(),
+            allocation: Arc::clone(&self.resources[0].alternatives[0].allocation),
+            place: Default::default(),
+        };
+        let scan =
+            Scan { devices: self.present.iter().map(device).collect(), problems: Vec::new() };
+        let found = vec![Found { resource: name(), config_idx: 0, scan: Arc::new(scan) }];
+        let survey = Survey { version: self.version, found, unnamed: Vec::new() };
+        self.apply(Event::Surveyed(survey));
+    }
+
+    fn probe(&mut self) {
+        let devices = self.targets.iter().flat_map(|it| &it.devices);
+        let ids: Vec<DeviceId> = devices.map(|it| it.id.clone()).collect();
+        let reading = |device: DeviceId| {
+            let is_ill = self.ill.iter().any(|n| id(*n) == device);
+            let fault = || Fault { check: "hot".to_owned(), reason: "hot".to_owned() };
+            let outcome = if is_ill { Outcome::Bad(fault()) } else { Outcome::Good(Vec::new()) };
+            Reading { device, outcome }
+        };
+        let readings = ids.into_iter().map(reading).collect();
+        self.apply(Event::Probed(Round { resource: name(), readings }));
+    }
+
+    fn cordons(&mut self) {
+        let cordon =
+            |n: &usize| Cordon { device: id(*n), resource: None, reason: "by hand".to_owned() };
+        let cordons = self.cordoned.iter().map(cordon).collect();
+        self.apply(Event::Cordons(cordons));
+    }
+
+    fn answer_about_pods(&mut self) {
+        if !std::mem::take(&mut self.asked) {
+            return;
+        }
+        if self.dice.below(4) == 0 {
+            return self.apply(Event::PodsListed(None));
+        }
+        for listed in self.list.keys() {
+            let n_clean = self.clean.entry(listed.clone()).or_default();
+            *n_clean = if self.held.contains(listed) { 0 } else { *n_clean + 1 };
+        }
+        let holdings = Holdings::from([(name().to_string(), self.held.clone())]);
+        self.apply(Event::PodsListed(Some(holdings)));
+    }
+
+    fn answer_register(&mut self) {
+        if self.calls == 0 {
+            return;
+        }
+        self.calls = 0;
+        let identity = SocketIdentity { ctime_ns: self.kubelet, dev: 1, ino: 1 };
+        let attempt = Attempt { kubelet: Some(identity), streaming: true, result: Ok(()) };
+        self.apply(Event::Plugin(name(), PluginEvent::Attempted(attempt)));
+    }
+
+    fn toggle(&mut self) {
+        let n = self.dice.below(N_DEVICES);
+        if !self.present.remove(&n) {
+            self.present.insert(n);
+        }
+        // The hint may be lost, or doubled.
+        for _ in 0..self.dice.below(3) {
+            self.apply(Event::Hinted(Hint::Directory("/dev".to_owned())));
+        }
+    }
+
+    fn happen(&mut self) {
+        self.now += Duration::from_millis(self.dice.below(400) as u64);
+        let n = self.dice.below(N_DEVICES);
+        match self.dice.below(12) {
+            0..3 => self.toggle(),
+            3 | 4 => self.survey(),
+            5 => self.probe(),
+            6 => {
+                if !self.ill.remove(&n) {
+                    self.ill.insert(n);
+                }
+            }
+            7 => {
+                if !self.cordoned.remove(&n) {
+                    self.cordoned.insert(n);
+                }
+                self.cordons();
+            }
+            8 => {
+                // Only what is healthy can be taken; anything may be given back.
+                let text = id(n).to_string();
+                if !self.held.remove(&text) && self.list.get(&text) == Some(&true) {
+                    self.clean.remove(&text);
+                    self.held.insert(text);
+                }
+            }
+            9 => self.answer_about_pods(),
+            10 => self.answer_register(),
+            _ => {
+                self.kubelet += 1;
+                let identity = SocketIdentity { ctime_ns: self.kubelet, dev: 1, ino: 1 };
+                self.apply(Event::KubeletAppeared(identity));
+                if self.dice.below(20) == 0 {
+                    self.apply(Event::Reconfigured(Arc::clone(&self.resources)));
+                }
+            }
+        }
+        self.apply(Event::Tick);
+    }
+
+    /// Nothing happens any more, but what was begun is finished, for some minutes.
+    fn calm_down(&mut self) {
+        for _ in 0..200 {
+            if let Some(deadline) = self.inventory.deadline() {
+                self.now = self.now.max(deadline);
+            }
+            self.apply(Event::Tick);
+            while self.surveys > 0 {
+                self.survey();
+            }
+            self.probe();
+            self.answer_register();
+            self.answer_about_pods();
+        }
+    }
+
+    fn expected(&self) -> BTreeMap<String, bool> {
+        let well = |n: usize| !self.ill.contains(&n) && !self.cordoned.contains(&n);
+        let present = self.present.iter().map(|n| (id(*n).to_string(), well(*n)));
+        let held = self.held.iter().map(|it| (it.clone(), false));
+        held.chain(present).collect()
+    }
+}
+
+#[test]
+fn after_any_history_the_list_is_right_and_nothing_was_dropped_that_may_be_held() {
+    for seed in 0..300 {
+        let outcome = std::panic::catch_unwind(|| {
+            let mut world = World::new(seed);
+            for _ in 0..400 {
+                world.happen();
+            }
+            world.calm_down();
+            assert_eq!(world.list, world.expected());
+        });
+        assert!(outcome.is_ok(), "replay with seed {seed}");
+    }
+}

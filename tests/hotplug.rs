@@ -1,0 +1,153 @@
+//! The real program hears of devices that come and go, and of a changed configuration.
+
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    time::{Duration, Instant},
+};
+
+use nix::sys::signal::Signal;
+
+use crate::{
+    kubelet::{Device, Kubelet},
+    lifecycle::{Node, until},
+};
+
+const CONFIG: &str = "version: v1
+resources:
+  - { name: example.com/serial, discovery: { nodes: [\"/dev/ttyUSB*\", \"/dev/serial/by-id/*\"] } }
+  - { name: example.com/other, discovery: { nodes: [\"/dev/other*\"] } }
+";
+
+/// How soon a change must be seen: long before everything is looked at again.
+const SOON: Duration = Duration::from_secs(5);
+
+#[track_caller]
+fn expect_soon(kubelet: &Kubelet, resource: &str, devices: &str) -> Duration {
+    let start = Instant::now();
+    kubelet.expect_devices(resource, devices);
+    let took = start.elapsed();
+    assert!(took < SOON, "after {took:?}");
+    took
+}
+
+#[test]
+fn a_node_that_comes_and_goes_is_seen_at_once() {
+    let (mut node, kubelet) = Node::with_kubelet("//- /dev/ttyUSB0 char\n", CONFIG);
+    node.start();
+    kubelet.expect_devices("example.com/serial", "ttyUSB0 Healthy");
+
+    for _ in 0..3 {
+        symlink("/dev/null", node.host.real("/dev/ttyUSB1")).unwrap();
+        expect_soon(&kubelet, "example.com/serial", "ttyUSB0 Healthy\nttyUSB1 Healthy");
+        fs::remove_file(node.host.real("/dev/ttyUSB1")).unwrap();
+        expect_soon(&kubelet, "example.com/serial", "ttyUSB0 Healthy\nttyUSB1 Unhealthy");
+    }
+}
+
+#[test]
+fn links_in_a_directory_that_did_not_exist_are_seen_at_once() {
+    let (mut node, kubelet) = Node::with_kubelet("//- /dev/null char\n", CONFIG);
+    node.start();
+    kubelet.expect_devices("example.com/serial", "");
+
+    node.host.add("//- /dev/ports/a char\n//- /dev/serial/by-id/usb-a -> ../../ports/a\n");
+    expect_soon(&kubelet, "example.com/serial", "a Healthy");
+    fs::remove_dir_all(node.host.real("/dev/serial")).unwrap();
+    expect_soon(&kubelet, "example.com/serial", "a Unhealthy");
+    node.host.add("//- /dev/serial/by-id/usb-a -> ../../ports/a\n");
+    expect_soon(&kubelet, "example.com/serial", "a Healthy");
+}
+
+#[test]
+fn a_real_device_that_comes_and_goes_is_seen_at_once_if_we_are_privileged() {
+    const HOT_ADD: &str = "/sys/class/zram-control/hot_add";
+    let Ok(number) = fs::read_to_string(HOT_ADD) else {
+        eprintln!("skipped: needs root and the module zram");
+        return;
+    };
+    let remove = |number: &str| {
+        fs::write("/sys/class/zram-control/hot_remove", number.trim()).unwrap();
+    };
+    remove(&number);
+    // No nodes, so that only uevents tell.
+    let config = "version: v1
+resources:
+  - name: example.com/zram
+    discovery:
+      sysfs: class/block
+      match: [{ key: name, operator: InRegexp, values: [\"^zram\"] }]
+      nodes: []
+";
+    let (mut node, kubelet) = Node::with_kubelet("//- /dev dir\n", config);
+    node.start_on_this_machine();
+    kubelet.expect_devices("example.com/zram", |_: &[Device]| true);
+    let is_healthy = |it: &&Device| it.health == "Healthy";
+
+    for _ in 0..3 {
+        let start = Instant::now();
+        let number = fs::read_to_string(HOT_ADD).unwrap();
+        let name = format!("zram{}", number.trim());
+        kubelet.expect_devices("example.com/zram", |it: &[Device]| {
+            it.iter().filter(is_healthy).any(|it| it.id == name)
+        });
+        let added = start.elapsed();
+        let start = Instant::now();
+        remove(&number);
+        kubelet.expect_devices("example.com/zram", |it: &[Device]| {
+            !it.iter().filter(is_healthy).any(|it| it.id == name)
+        });
+        eprintln!("uevent to list: add {added:?}, remove {:?}", start.elapsed());
+        assert!(added < SOON && start.elapsed() < SOON);
+    }
+}
+
+#[test]
+fn a_changed_configuration_file_is_read_and_sighup_asks_for_it() {
+    let (mut node, kubelet) = Node::with_kubelet("//- /dev/ttyUSB0 char\n", CONFIG);
+    node.start();
+    kubelet.expect_devices("example.com/serial", "ttyUSB0 Healthy");
+
+    node.signal(Signal::SIGHUP);
+    until(|| node.log().contains("the configuration file has not changed"), || node.log());
+
+    let file = node.dir.path().join("config.yaml");
+    fs::write(&file, "version: v1\nresources: none\n").unwrap();
+    until(|| node.log().contains("the configuration stays as it was"), || node.log());
+    fs::write(&file, CONFIG.replace("example.com/other", "example.com/another")).unwrap();
+    until(|| node.log().contains("the configuration file has changed"), || node.log());
+    kubelet.expect_devices("example.com/serial", "ttyUSB0 Healthy");
+}
+
+#[test]
+fn how_long_it_takes_from_a_node_to_the_list_with_a_thousand_devices() {
+    let mut text = String::new();
+    for n in 0..500 {
+        text += &format!("//- /dev/ttyUSB{n} char\n//- /dev/other{n} char\n");
+    }
+    let (mut node, kubelet) = Node::with_kubelet(&text, CONFIG);
+    node.start();
+    kubelet.expect_devices("example.com/serial", |it: &[Device]| it.len() == 500);
+    kubelet.expect_devices("example.com/other", |it: &[Device]| it.len() == 500);
+
+    let (mut times, before) = (Vec::new(), node.cpu_times());
+    for n in 500..508 {
+        let start = Instant::now();
+        symlink("/dev/null", node.host.real(&format!("/dev/ttyUSB{n}"))).unwrap();
+        kubelet.expect_devices("example.com/serial", |it: &[Device]| it.len() == n + 1);
+        times.push(start.elapsed());
+        // So that the rest after a pass is not measured as well.
+        let now = Instant::now();
+        until(|| now.elapsed() > Duration::from_millis(800), String::new);
+    }
+    times.sort();
+    eprintln!(
+        "from a node to the kubelet's list: p50 {:?}, slowest {:?}",
+        times[times.len() / 2],
+        times[times.len() - 1]
+    );
+    for (thread, after) in node.cpu_times() {
+        let used = after - before.get(&thread).copied().unwrap_or_default();
+        eprintln!("  {thread} used {:?} for each", used / 8);
+    }
+}

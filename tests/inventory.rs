@@ -1,0 +1,282 @@
+//! The state machine, driven by hand-made events and a hand-made clock.
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+use chandler::{
+    config,
+    decide::inventory::{Inventory, SURVEY_INTERVAL},
+    discovery::survey,
+    model::{
+        cordon::Cordon,
+        event::{
+            Attempt, Effect, Event, Hint, KernelLine, PluginEvent, Scope, SocketIdentity, Survey,
+        },
+        health::{Fault, Outcome, Reading, Round},
+        name::{DeviceId, ResourceName},
+        snapshot::Snapshot,
+    },
+};
+
+use crate::fixture::Fixture;
+
+const CONFIG: &str = "version: v1
+resources: [{ name: example.com/tty, discovery: { nodes: [\"/dev/tty*\"] }, sharing: { replicas: 2 }, health: {
+  kernelLog: [{ pattern: 'tty: (?P<tty>\\w+) is dead, code (?P<code>[0-9]+)', match: { tty: name }, ignoreCodes: [13] }] } }]
+";
+
+struct Story {
+    inventory: Inventory,
+    now: Instant,
+}
+
+impl Story {
+    fn new() -> Story {
+        Story::of_process(0)
+    }
+
+    /// Each process has a number of its own.
+    fn of_process(seed: u64) -> Story {
+        let config = config::parse("c.yaml", CONFIG).unwrap();
+        let inventory = Inventory::new(config.resources, SURVEY_INTERVAL, seed);
+        Story { inventory, now: Instant::now() }
+    }
+
+    fn apply(&mut self, event: Event) -> Vec<Effect> {
+        self.inventory.apply(event, self.now)
+    }
+
+    /// A pass that finds `names`, all of which then turn out to work.
+    fn survey(&mut self, names: &[&str]) -> Vec<Effect> {
+        let mut effects = self.apply(Event::Surveyed(found(names)));
+        if effects.iter().any(|it| matches!(it, Effect::Probe(_))) {
+            effects.extend(self.probe(names, &Outcome::Good(Vec::new())));
+        }
+        effects
+    }
+
+    /// The same; gives what is published or served in the end.
+    fn scan(&mut self, names: &[&str]) -> Option<String> {
+        last_list(self.survey(names))
+    }
+
+    fn probe(&mut self, names: &[&str], outcome: &Outcome) -> Vec<Effect> {
+        let reading = |name: &&str| Reading {
+            device: DeviceId::new(*name).unwrap(),
+            outcome: outcome.clone(),
+        };
+        let readings = names.iter().map(reading).collect();
+        self.apply(Event::Probed(Round { resource: resource(), readings }))
+    }
+}
+
+fn last_list(effects: Vec<Effect>) -> Option<String> {
+    effects.into_iter().rev().find_map(|it| match it {
+        Effect::Serve(it) | Effect::Publish(it) => Some(list(&it)),
+        Effect::Register(_)
+        | Effect::CheckEndpoint(_)
+        | Effect::Survey(_)
+        | Effect::Reconfigure(_)
+        | Effect::Retire(_)
+        | Effect::AskPods
+        | Effect::Probe(_)
+        | Effect::Stop => None,
+    })
+}
+
+fn bad(reason: &str) -> Outcome {
+    Outcome::Bad(Fault { check: reason.to_owned(), reason: reason.to_owned() })
+}
+
+fn found(names: &[&str]) -> Survey {
+    let nodes: String = names.iter().map(|it| format!("//- /dev/{it} char\n")).collect();
+    let config = config::parse("c.yaml", CONFIG).unwrap();
+    survey(&Fixture::new(&format!("{nodes}//- /sys dir\n")).host, &config)
+}
+
+fn list(snapshot: &Snapshot) -> String {
+    let lines = snapshot.offers.iter().map(|it| format!("{} {}", it.id, it.health.word()));
+    lines.collect::<Vec<String>>().join(", ")
+}
+
+fn identity(n: i128) -> SocketIdentity {
+    SocketIdentity { ctime_ns: n, dev: 1, ino: 1 }
+}
+
+fn resource() -> ResourceName {
+    ResourceName::parse("example.com/tty").unwrap()
+}
+
+#[test]
+fn only_what_the_kubelet_would_notice_is_published() {
+    let mut story = Story::new();
+    assert_eq!(story.scan(&["tty1"]).as_deref(), Some("tty1::0 Healthy, tty1::1 Healthy"));
+    assert_eq!(story.scan(&["tty1"]), None);
+    assert_eq!(
+        story.scan(&["tty1", "tty2"]).as_deref(),
+        Some("tty1::0 Healthy, tty1::1 Healthy, tty2::0 Healthy, tty2::1 Healthy")
+    );
+}
+
+#[test]
+fn a_device_that_vanishes_stays_listed_as_unhealthy_and_comes_back_under_its_id() {
+    let mut story = Story::new();
+    story.scan(&["tty1"]);
+    assert_eq!(story.scan(&[]).as_deref(), Some("tty1::0 Unhealthy, tty1::1 Unhealthy"));
+    assert_eq!(story.scan(&[]), None);
+    assert_eq!(story.scan(&["tty1"]).as_deref(), Some("tty1::0 Healthy, tty1::1 Healthy"));
+}
+
+#[test]
+fn a_resource_is_served_before_it_is_registered_and_registered_once_for_each_kubelet() {
+    let mut story = Story::new();
+    assert_eq!(story.apply(Event::KubeletAppeared(identity(1))), []);
+    let effects = story.survey(&["tty1"]);
+    let [Effect::Probe(_), Effect::Serve(_), Effect::Register(name)] = &effects[..] else {
+        panic!("{effects:?}")
+    };
+    assert_eq!(*name, resource());
+
+    let registered = PluginEvent::Attempted(Attempt {
+        kubelet: Some(identity(1)),
+        streaming: true,
+        result: Ok(()),
+    });
+    assert_eq!(story.apply(Event::Plugin(resource(), registered)), []);
+    assert_eq!(story.apply(Event::KubeletAppeared(identity(1))), []);
+    let effects = story.apply(Event::KubeletAppeared(identity(2)));
+    assert_eq!(effects, [Effect::Register(resource())]);
+}
+
+#[test]
+fn everything_is_looked_at_again_once_in_a_while() {
+    let mut story = Story::new();
+    assert_eq!(story.inventory.deadline(), None);
+    story.scan(&[]);
+    assert_eq!(story.inventory.deadline(), Some(story.now + SURVEY_INTERVAL));
+
+    story.now += SURVEY_INTERVAL;
+    assert_eq!(story.apply(Event::Tick), [Effect::Survey(Scope::All)]);
+    assert_eq!(story.apply(Event::Tick), [], "a pass is under way");
+}
+
+#[test]
+fn a_hint_is_followed_by_a_pass_over_what_it_concerns_and_only_that() {
+    let mut story = Story::new();
+    story.scan(&[]);
+    let next_full = story.inventory.deadline();
+    assert_eq!(story.apply(Event::Hinted(Hint::Directory("/dev/snd".to_owned()))), []);
+    assert_eq!(story.inventory.deadline(), next_full, "nobody is concerned");
+
+    assert_eq!(story.apply(Event::Hinted(Hint::Directory("/dev".to_owned()))), []);
+    story.now = story.inventory.deadline().unwrap();
+    let scope = Scope::Some(BTreeSet::from([0]));
+    assert_eq!(story.apply(Event::Tick), [Effect::Survey(scope)]);
+    assert_eq!(story.apply(Event::Hinted(Hint::Everything)), [], "one pass at a time");
+    story.now += Duration::from_secs(1);
+    story.scan(&["tty1"]);
+    story.now = story.inventory.deadline().unwrap();
+    assert_eq!(story.apply(Event::Tick), [Effect::Survey(Scope::All)]);
+}
+
+#[test]
+fn a_plugin_of_a_resource_that_nobody_knows_changes_nothing() {
+    let mut story = Story::new();
+    story.now += Duration::from_secs(1);
+    let event = Event::Plugin(resource(), PluginEvent::Streaming(true));
+    assert_eq!(story.apply(event), []);
+    assert_eq!(story.apply(Event::EndpointsDisturbed), []);
+    assert_eq!(story.apply(Event::Terminate), [Effect::Stop]);
+}
+
+#[test]
+fn the_first_list_waits_for_the_first_probes_but_not_for_ever() {
+    let mut story = Story::new();
+    let effects = story.apply(Event::Surveyed(found(&["tty1", "tty2"])));
+    assert!(matches!(effects[..], [Effect::Probe(_)]), "{effects:?}");
+    assert_eq!(last_list(story.probe(&["tty2"], &bad("hot"))), None);
+    story.now = story.inventory.deadline().unwrap();
+    let effects = story.apply(Event::Tick);
+    let expected = "tty1::0 Unhealthy, tty1::1 Unhealthy, tty2::0 Unhealthy, tty2::1 Unhealthy";
+    assert_eq!(last_list(effects).as_deref(), Some(expected));
+    let effects = story.probe(&["tty1"], &Outcome::Good(Vec::new()));
+    let expected = "tty1::0 Healthy, tty1::1 Healthy, tty2::0 Unhealthy, tty2::1 Unhealthy";
+    assert_eq!(last_list(effects).as_deref(), Some(expected));
+}
+
+#[test]
+fn what_an_operator_or_the_kernel_says_of_a_device_is_published_at_once() {
+    let mut story = Story::new();
+    story.scan(&["tty1"]);
+    let ill = "tty1::0 Unhealthy, tty1::1 Unhealthy";
+    let well = "tty1::0 Healthy, tty1::1 Healthy";
+    let device = || DeviceId::new("tty1").unwrap();
+
+    let cordon = Cordon { device: device(), resource: None, reason: "fan".to_owned() };
+    let effects = story.apply(Event::Cordons(vec![cordon]));
+    assert_eq!(last_list(effects).as_deref(), Some(ill));
+    assert_eq!(last_list(story.probe(&["tty1"], &Outcome::Good(Vec::new()))), None);
+    let effects = story.apply(Event::Cordons(Vec::new()));
+    assert_eq!(last_list(effects).as_deref(), Some(well));
+
+    for (text, expected) in [
+        ("tty: tty2 is dead, code 1", None),
+        ("tty: tty1 is dead, code 13", None),
+        ("something else", None),
+        ("tty: tty1 is dead, code 1", Some(ill)),
+        ("tty: tty1 is dead, code 2", Some(ill)),
+    ] {
+        let line = KernelLine { sequence: 1, since_boot_us: 0, text: text.to_owned() };
+        let effects = story.apply(Event::KernelLogged(line));
+        assert_eq!(last_list(effects).as_deref(), expected, "{text}");
+    }
+    let effects = story.probe(&["tty1"], &Outcome::Good(Vec::new()));
+    assert_eq!(last_list(effects).as_deref(), Some(well));
+}
+
+#[test]
+fn the_prober_hears_of_devices_only_when_they_are_others() {
+    let mut story = Story::new();
+    let n_targets = |effects: Vec<Effect>| {
+        effects.into_iter().find_map(|it| match it {
+            Effect::Probe(targets) => Some(targets[0].devices.len()),
+            Effect::Serve(_)
+            | Effect::Publish(_)
+            | Effect::Register(_)
+            | Effect::CheckEndpoint(_)
+            | Effect::Survey(_)
+            | Effect::Reconfigure(_)
+            | Effect::Retire(_)
+            | Effect::AskPods
+            | Effect::Stop => None,
+        })
+    };
+    assert_eq!(n_targets(story.survey(&["tty1"])), Some(1));
+    assert_eq!(n_targets(story.survey(&["tty1"])), None);
+    assert_eq!(n_targets(story.survey(&["tty1", "tty2"])), Some(2));
+    assert_eq!(n_targets(story.survey(&["tty2"])), Some(1));
+}
+
+/// A kubelet until 1.36 drops one of two for the other, and both would meet again and again.
+#[test]
+fn two_processes_that_serve_one_resource_wait_differently_after_a_drop() {
+    let waits = |seed| {
+        let mut story = Story::of_process(seed);
+        story.scan(&["tty1"]);
+        story.apply(Event::KubeletAppeared(identity(1)));
+        let drop_once = |_| {
+            let attempt = Attempt { kubelet: Some(identity(1)), streaming: true, result: Ok(()) };
+            story.apply(Event::Plugin(resource(), PluginEvent::Attempted(attempt)));
+            story.apply(Event::Plugin(resource(), PluginEvent::Streaming(false)));
+            let wait = story.inventory.deadline().unwrap() - story.now;
+            story.now += wait;
+            story.apply(Event::Tick);
+            wait
+        };
+        (0..5).map(drop_once).collect::<Vec<Duration>>()
+    };
+    assert_eq!(waits(1), waits(1));
+    assert_ne!(waits(1), waits(2));
+}

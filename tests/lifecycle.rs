@@ -1,0 +1,274 @@
+//! The real program, a fake host and the simulated kubelet: stories of a node's life.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::net::UnixListener,
+    path::{Path, PathBuf},
+    process::{Child, ExitStatus},
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use tempfile::TempDir;
+
+use crate::{
+    cli::chandler,
+    fixture::Fixture,
+    kubelet::{Device, Kubelet, Options},
+};
+
+/// A node: host, configuration and plugin directory; Chandler runs on it when it is told to.
+pub(crate) struct Node {
+    pub(crate) host: Fixture,
+    pub(crate) dir: TempDir,
+    chandler: Option<Child>,
+}
+
+const TWO_PORTS: &str = "//- /dev/ttyUSB0 char\n//- /dev/ttyUSB1 char\n//- /dev/kvm char\n";
+
+const CONFIG: &str = "version: v1
+resources:
+  - name: example.com/serial
+    discovery: { nodes: [\"/dev/ttyUSB*\"] }
+    allocation: { env: { PORTS: \"{node}\" } }
+  - name: example.com/kvm
+    discovery: { nodes: [/dev/kvm] }
+    sharing: { replicas: 3 }
+";
+
+impl Node {
+    pub(crate) fn new(host: &str, config: &str) -> Node {
+        let node =
+            Node { host: Fixture::new(host), dir: tempfile::tempdir().unwrap(), chandler: None };
+        fs::write(node.dir.path().join("config.yaml"), config).unwrap();
+        node
+    }
+
+    /// With a kubelet that waits for plugins.
+    pub(crate) fn with_kubelet(host: &str, config: &str) -> (Node, Kubelet) {
+        let node = Node::new(host, config);
+        let kubelet = node.kubelet();
+        (node, kubelet)
+    }
+
+    pub(crate) fn kubelet(&self) -> Kubelet {
+        Kubelet::start(&self.plugin_dir(), Options::default())
+    }
+
+    pub(crate) fn plugin_dir(&self) -> PathBuf {
+        self.dir.path().join("device-plugins")
+    }
+
+    pub(crate) fn start(&mut self) {
+        let child = self.another();
+        self.chandler = Some(child);
+    }
+
+    /// On the machine's own `/sys` and `/dev`, rather than on the fake host.
+    pub(crate) fn start_on_this_machine(&mut self) {
+        let child = self.another_on(Path::new("/"));
+        self.chandler = Some(child);
+    }
+
+    /// One more process for the same resources.
+    fn another(&self) -> Child {
+        self.another_on(self.host.root())
+    }
+
+    fn another_on(&self, root: &Path) -> Child {
+        let log = fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.dir.path().join("log"))
+            .unwrap();
+        chandler()
+            .arg("run")
+            .arg("--config")
+            .arg(self.dir.path().join("config.yaml"))
+            .arg("--host-root")
+            .arg(root)
+            .arg("--state-dir")
+            .arg(self.dir.path().join("state"))
+            .arg("--kubelet-dir")
+            .arg(self.plugin_dir())
+            .stderr(log)
+            .spawn()
+            .unwrap()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.chandler.as_ref().unwrap().id()).unwrap();
+        kill(Pid::from_raw(pid), signal).unwrap();
+    }
+
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        self.chandler.take().unwrap().wait().unwrap()
+    }
+
+    /// The names of its threads that begin with `prefix`.
+    pub(crate) fn threads(&self, prefix: &str) -> Vec<String> {
+        let tasks = format!("/proc/{}/task", self.chandler.as_ref().unwrap().id());
+        let names = fs::read_dir(tasks)
+            .unwrap()
+            .map(|task| fs::read_to_string(task.unwrap().path().join("comm")).unwrap_or_default());
+        names.map(|it| it.trim().to_owned()).filter(|it| it.starts_with(prefix)).collect()
+    }
+
+    fn sockets(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.plugin_dir()).unwrap();
+        let names = entries.map(|it| it.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<String> =
+            names.filter(|it| Path::new(it).extension().is_some_and(|it| it == "sock")).collect();
+        names.sort();
+        names
+    }
+
+    /// How much processor time each thread has used, by its name.
+    pub(crate) fn cpu_times(&self) -> BTreeMap<String, Duration> {
+        let tasks = format!("/proc/{}/task", self.chandler.as_ref().unwrap().id());
+        let tasks = fs::read_dir(tasks).unwrap().map(|it| it.unwrap().path());
+        let times = tasks.filter_map(|it| {
+            let name = fs::read_to_string(it.join("comm")).ok()?.trim().to_owned();
+            let text = fs::read_to_string(it.join("schedstat")).ok()?;
+            Some((name, Duration::from_nanos(text.split(' ').next()?.parse().ok()?)))
+        });
+        times.collect()
+    }
+
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.chandler.take() {
+            drop(child.kill());
+            drop(child.wait());
+        }
+        if std::thread::panicking() {
+            eprintln!("what chandler logged:\n{}", self.log());
+        }
+    }
+}
+
+#[test]
+fn devices_are_found_registered_listed_and_handed_over() {
+    let (mut node, kubelet) = Node::with_kubelet(TWO_PORTS, CONFIG);
+    node.start();
+
+    kubelet.expect_devices("example.com/serial", "ttyUSB0 Healthy\nttyUSB1 Healthy");
+    kubelet.expect_devices("example.com/kvm", "kvm::0 Healthy\nkvm::1 Healthy\nkvm::2 Healthy");
+    let answer = kubelet.allocate_ids("example.com/serial", &["ttyUSB1"]).unwrap();
+    assert_eq!(answer.devices[0].host_path, "/dev/ttyUSB1");
+    assert_eq!(answer.devices[0].permissions, "rw");
+    assert_eq!(answer.envs["PORTS"], "/dev/ttyUSB1");
+    let refusal = kubelet.allocate_ids("example.com/serial", &["ttyUSB7"]).unwrap_err();
+    assert!(refusal.contains("example.com/serial has no device ttyUSB7"), "{refusal}");
+}
+
+#[test]
+fn after_a_kubelet_restart_everything_is_registered_again_under_new_socket_names() {
+    let (mut node, mut kubelet) = Node::with_kubelet(TWO_PORTS, CONFIG);
+    node.start();
+    let before = kubelet.expect_registration("example.com/serial");
+    kubelet.expect_devices("example.com/kvm", |it: &[Device]| it.len() == 3);
+
+    for _ in 0..5 {
+        kubelet.restart();
+        let after = kubelet.expect_registration("example.com/serial");
+        kubelet.expect_devices("example.com/kvm", |it: &[Device]| it.len() == 3);
+        assert_ne!(before.endpoint, after.endpoint);
+    }
+    kubelet.expect_devices("example.com/serial", "ttyUSB0 Healthy\nttyUSB1 Healthy");
+}
+
+#[test]
+fn a_kubelet_that_comes_late_is_waited_for_even_without_its_directory() {
+    let mut node = Node::new(TWO_PORTS, CONFIG);
+    node.start();
+    until(|| node.log().contains("device-plugins"), || node.log());
+
+    let kubelet = node.kubelet();
+
+    kubelet.expect_devices("example.com/serial", "ttyUSB0 Healthy\nttyUSB1 Healthy");
+    let n_complaints = node.log().matches(" WARN ").count();
+    assert_eq!(n_complaints, 1, "it says once what it waits for:\n{}", node.log());
+}
+
+#[test]
+fn sigterm_and_sigint_end_it_cleanly_and_remove_only_its_own_sockets() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let (mut node, kubelet) = Node::with_kubelet(TWO_PORTS, CONFIG);
+        let _other = UnixListener::bind(node.plugin_dir().join("other.sock")).unwrap();
+        node.start();
+        kubelet.expect_devices("example.com/kvm", |it: &[Device]| it.len() == 3);
+        kubelet.expect_devices("example.com/serial", |it: &[Device]| it.len() == 2);
+
+        node.signal(signal);
+
+        assert_eq!(node.wait().code(), Some(0), "{}", node.log());
+        kubelet.expect_gone("example.com/kvm");
+        kubelet.expect_gone("example.com/serial");
+        assert_eq!(node.sockets(), ["kubelet.sock", "other.sock"]);
+    }
+}
+
+#[test]
+fn a_killed_process_leaves_sockets_that_the_next_one_removes() {
+    let (mut node, kubelet) = Node::with_kubelet(TWO_PORTS, CONFIG);
+    node.start();
+    kubelet.expect_devices("example.com/serial", |it: &[Device]| it.len() == 2);
+    kubelet.expect_devices("example.com/kvm", |it: &[Device]| it.len() == 3);
+    node.signal(Signal::SIGKILL);
+    node.wait();
+    kubelet.expect_gone("example.com/serial");
+    kubelet.expect_gone("example.com/kvm");
+    assert_eq!(node.sockets().len(), 3);
+
+    node.start();
+    kubelet.expect_devices("example.com/serial", "ttyUSB0 Healthy\nttyUSB1 Healthy");
+    kubelet.expect_devices("example.com/kvm", |it: &[Device]| {
+        it.iter().all(|it| it.health == "Healthy")
+    });
+
+    assert_eq!(node.sockets().len(), 3, "{:?}", node.sockets());
+}
+
+#[test]
+fn a_socket_that_somebody_deletes_is_made_again() {
+    let (mut node, mut kubelet) = Node::with_kubelet(TWO_PORTS, CONFIG);
+    node.start();
+    let first = kubelet.expect_registration("example.com/serial");
+    kubelet.expect_devices("example.com/serial", |it: &[Device]| it.len() == 2);
+
+    fs::remove_file(node.plugin_dir().join(&first.endpoint)).unwrap();
+
+    let second = kubelet.expect_registration("example.com/serial");
+    assert_ne!(first.endpoint, second.endpoint);
+    kubelet.expect_devices("example.com/serial", "ttyUSB0 Healthy\nttyUSB1 Healthy");
+}
+
+#[test]
+fn a_device_that_is_no_device_is_shown_and_the_others_are_served() {
+    let (mut node, kubelet) =
+        Node::with_kubelet("//- /dev/ttyUSB0 char\n//- /dev/ttyUSB1\n", CONFIG);
+    node.start();
+    kubelet.expect_devices("example.com/serial", "ttyUSB0 Healthy");
+    kubelet.expect_devices("example.com/kvm", "");
+    assert!(node.log().contains("/dev/ttyUSB1"), "{}", node.log());
+}
+
+/// Waits until something holds that no event tells us of.
+#[track_caller]
+pub(crate) fn until(mut holds: impl FnMut() -> bool, what: impl Fn() -> String) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !holds() {
+        assert!(Instant::now() < deadline, "not in time: {}", what());
+        std::thread::park_timeout(Duration::from_millis(2));
+    }
+}

@@ -1,0 +1,36 @@
+//! Every integration test, in one binary: the gRPC core makes each link slow.
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::allow_attributes,
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "tests may build files, read the clock and give up"
+)]
+
+// What tests are written with.
+mod fixture;
+mod kubelet;
+
+// What is tested: pure functions first, then sources on a fake host, then the program.
+mod allocate;
+mod config;
+mod conformance;
+mod discovery;
+mod health;
+mod histories;
+mod hotplug;
+mod inventory;
+mod lifecycle;
+mod partial;
+mod probe;
+mod reload;
+mod supervised;
+
+mod cli;
+mod packaging;
+
+// The source itself, and what is said about it.
+mod tidy;

@@ -1,0 +1,126 @@
+//! The configuration changes, and devices leave for good, under a running daemon.
+
+use std::{fs, path::Path};
+
+use crate::{
+    fixture::Fixture,
+    kubelet::{Device, Kubelet, Options},
+    lifecycle::Node,
+};
+
+const TTY: &str = "  - { name: example.com/tty, discovery: { nodes: [\"/dev/ttyUSB*\"] }, allocation: { env: { A: one } } }\n";
+const KVM: &str = "  - { name: example.com/kvm, discovery: { nodes: [/dev/kvm] } }\n";
+const FUSE: &str = "  - { name: example.com/fuse, discovery: { nodes: [/dev/fuse] } }\n";
+
+const HOST: &str = "//- /dev/ttyUSB0 char\n//- /dev/kvm char\n//- /dev/fuse char\n";
+
+fn config(resources: &[&str]) -> String {
+    format!("version: v1\nresources:\n{}", resources.concat())
+}
+
+fn write(dir: &Path, text: &str) {
+    // As an editor does: a new file is renamed into place.
+    fs::write(dir.join("new"), text).unwrap();
+    fs::rename(dir.join("new"), dir.join("config.yaml")).unwrap();
+}
+
+#[test]
+fn a_reload_adds_and_removes_resources_and_leaves_the_others_alone() {
+    let (mut node, mut kubelet) = Node::with_kubelet(HOST, &config(&[TTY, KVM]));
+    node.start();
+    let before = kubelet.expect_registration("example.com/tty");
+    kubelet.expect_devices("example.com/tty", "ttyUSB0 Healthy");
+    kubelet.expect_devices("example.com/kvm", "kvm Healthy");
+
+    // Another value for one, another place in the file, one that goes and one that comes.
+    write(node.dir.path(), &config(&[FUSE, &TTY.replace("one", "two")]));
+
+    kubelet.expect_devices("example.com/fuse", "fuse Healthy");
+    kubelet.expect_gone("example.com/kvm");
+    let mut n_calls = 0;
+    let answer = loop {
+        // Until the new configuration is heeded, the old one answers: no call fails.
+        let answer = kubelet.allocate_ids("example.com/tty", &["ttyUSB0"]).unwrap();
+        n_calls += 1;
+        if answer.envs["A"] == "two" {
+            break answer;
+        }
+        assert_eq!(answer.envs["A"], "one");
+        assert!(n_calls < 100_000, "the change never came");
+    };
+    assert_eq!(answer.devices[0].host_path, "/dev/ttyUSB0");
+    assert_eq!(kubelet.registrations("example.com/tty"), 1, "{before:?}");
+}
+
+#[test]
+fn a_bad_file_changes_nothing_and_is_reported_with_its_place() {
+    let (mut node, kubelet) = Node::with_kubelet(HOST, &config(&[TTY]));
+    node.start();
+    kubelet.expect_devices("example.com/tty", "ttyUSB0 Healthy");
+
+    write(node.dir.path(), "version: v1\nresorces: []\n");
+    crate::lifecycle::until(|| node.log().contains("resorces"), || node.log());
+    assert!(node.log().contains(":2:1: unknown key `resorces`"), "{}", node.log());
+    kubelet.allocate_ids("example.com/tty", &["ttyUSB0"]).unwrap();
+
+    write(node.dir.path(), &config(&[TTY, KVM]));
+    kubelet.expect_devices("example.com/kvm", "kvm Healthy");
+    assert_eq!(kubelet.registrations("example.com/tty"), 1);
+}
+
+#[test]
+fn more_replicas_and_other_rules_take_effect_without_another_registration() {
+    let (mut node, kubelet) = Node::with_kubelet(HOST, &config(&[TTY]));
+    node.start();
+    kubelet.expect_devices("example.com/tty", "ttyUSB0 Healthy");
+
+    let shared = TTY.replace(" }\n", ", sharing: { replicas: 2 } }\n");
+    write(node.dir.path(), &config(&[&shared]));
+
+    kubelet.expect_devices("example.com/tty", "ttyUSB0::0 Healthy\nttyUSB0::1 Healthy");
+    assert_eq!(kubelet.registrations("example.com/tty"), 1);
+}
+
+#[test]
+fn a_device_that_vanished_is_dropped_once_the_kubelet_says_that_nobody_holds_it() {
+    let mut node = Node::new("//- /dev/ttyUSB0 char\n//- /dev/ttyUSB1 char\n", &config(&[TTY]));
+    let sockets = node.dir.path().join("pod-resources");
+    fs::create_dir(&sockets).unwrap();
+    let options =
+        Options { pod_resources: Some(sockets.join("kubelet.sock")), ..Options::default() };
+    let kubelet = Kubelet::start(&node.plugin_dir(), options);
+    node.start();
+    kubelet.expect_devices("example.com/tty", "ttyUSB0 Healthy\nttyUSB1 Healthy");
+
+    remove(&node.host, "/dev/ttyUSB1");
+
+    kubelet.expect_devices("example.com/tty", "ttyUSB0 Healthy\nttyUSB1 Unhealthy");
+    kubelet.expect_devices("example.com/tty", |it: &[Device]| it.len() == 1);
+}
+
+#[test]
+fn what_a_pod_holds_stays_listed_over_a_restart_though_the_device_is_gone() {
+    let mut node = Node::new("//- /dev/ttyUSB0 char\n//- /dev/ttyUSB1 char\n", &config(&[TTY]));
+    let sockets = node.dir.path().join("pod-resources");
+    fs::create_dir(&sockets).unwrap();
+    let options =
+        Options { pod_resources: Some(sockets.join("kubelet.sock")), ..Options::default() };
+    let mut kubelet = Kubelet::start(&node.plugin_dir(), options);
+    node.start();
+    kubelet.expect_devices("example.com/tty", "ttyUSB0 Healthy\nttyUSB1 Healthy");
+    kubelet.allocate("example.com/tty", 2).unwrap();
+    node.signal(nix::sys::signal::Signal::SIGKILL);
+    node.wait();
+    kubelet.expect_gone("example.com/tty");
+    remove(&node.host, "/dev/ttyUSB1");
+
+    node.start();
+
+    kubelet.expect_devices("example.com/tty", "ttyUSB0 Healthy\nttyUSB1 Unhealthy");
+    node.host.add("//- /dev/ttyUSB1 char\n");
+    kubelet.expect_devices("example.com/tty", "ttyUSB0 Healthy\nttyUSB1 Healthy");
+}
+
+fn remove(host: &Fixture, path: &str) {
+    fs::remove_file(host.real(path)).unwrap();
+}
