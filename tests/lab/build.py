@@ -1,0 +1,140 @@
+"""Build what a guest boots from: a Debian kernel with its modules, an initramfs,
+and on request modules that Debian leaves out and a Debian root file system."""
+import glob, os, re, shutil, stat, subprocess, tempfile
+
+from presets import EXTRA
+
+HERE = os.path.dirname(os.path.realpath(__file__))
+KERNEL = "linux-image-6.12"          # with "-amd64" or so, depends on the newest 6.12 kernel
+EARLY = ["9p", "9pnet_virtio", "virtio_blk", "crc32c_generic", "ext4"]   # kept in the initramfs
+FULL = ("systemd,systemd-sysv,udev,dbus,kmod,iproute2,procps,pciutils,usbutils,strace,dmsetup,"
+        "iptables,nftables,rdma-core,ibverbs-providers,ibverbs-utils,ca-certificates,busybox,containerd,runc,curl")
+
+
+class Failed(Exception):
+    pass
+
+
+def cache(arch):
+    top = os.environ.get("LAB_CACHE") or os.path.join(
+        os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "chandler", "lab")
+    return os.path.join(os.path.abspath(top), arch)
+
+
+def call(*cmd, **kw):
+    done = subprocess.run(cmd, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **kw)
+    if done.returncode:
+        raise Failed(f"{' '.join(cmd)}: exit code {done.returncode}\n{done.stdout}")
+    return done.stdout
+
+
+def fetch(packages, into, where):
+    """Download Debian packages with apt and unpack them into a directory."""
+    os.makedirs(where, exist_ok=True)
+    call("apt-get", "download", *packages, cwd=where)
+    for p in packages:
+        deb = max(glob.glob(f"{where}/{p.split(':')[0]}_*.deb"), key=os.path.getmtime)
+        call("dpkg-deb", "-x", deb, into)
+
+
+def cpio(entries):
+    """An initramfs archive (newc) of (name, mode, bytes)."""
+    out = bytearray()
+    for ino, (name, mode, data) in enumerate(list(entries) + [("TRAILER!!!", 0, b"")]):
+        n = name.encode() + b"\0"
+        out += b"070701" + b"".join(b"%08x" % v for v in (
+            ino, mode, 0, 0, 1, 0, len(data), 0, 0, 5 if stat.S_ISCHR(mode) else 0, 1 if stat.S_ISCHR(mode) else 0, len(n), 0)) + n
+        out += b"\0" * (-len(out) % 4) + data
+        out += b"\0" * (-len(out) % 4)
+    return bytes(out)
+
+
+def modules_dir(top):
+    found = glob.glob(top + "/kernel/lib/modules/*")
+    if not found:
+        raise Failed("nothing built yet: run 'lab build'")
+    return found[0]
+
+
+def initramfs(top):
+    mods, dirs, files = modules_dir(top), set(), {}
+    dep = dict(l.rstrip("\n").split(":", 1) for l in open(mods + "/modules.dep"))
+    byname = {re.sub(r"\.ko.*", "", os.path.basename(p)).replace("-", "_"): p for p in dep}
+    prefix = "lib/modules/" + os.path.basename(mods)
+    for m in [m for m in EARLY if m in byname]:                 # the others are built in
+        for p in [byname[m]] + dep[byname[m]].split():
+            files[f"{prefix}/{p}"] = (0o644, open(f"{mods}/{p}", "rb").read())
+    keep = {k[len(prefix) + 1:] for k in files}
+    files[prefix + "/modules.dep"] = (0o644, "".join(f"{p}:{dep[p]}\n" for p in dep if p in keep).encode())
+    files["bin/busybox"] = (0o755, open(top + "/tools/bin/busybox", "rb").read())
+    for f in [HERE + "/guest/" + n for n in ("init", "agent", "uevent-line", "slot-off")] + glob.glob(top + "/bin/*"):
+        name = os.path.basename(f)
+        files["init" if name == "init" else "lab/" + name] = (0o755, open(f, "rb").read())
+    for name in files:
+        while "/" in name:
+            name = name.rsplit("/", 1)[0]
+            dirs.add(name)
+    entries = [(d, 0o40755, b"") for d in sorted(dirs | {"dev"})] + [("dev/console", 0o20600, b"")]
+    with open(top + "/initramfs", "wb") as f:
+        f.write(cpio(entries + [(n, 0o100000 | m, d) for n, (m, d) in files.items()]))
+
+
+def build_extra(top, image, debs):
+    ver = image.replace("linux-image-", "", 1)
+    base = ver.rsplit("-", 1)[0]
+    major = "linux-source-" + ".".join(base.split(".")[:2])
+    h, src = top + "/headers", top + "/source"
+    for d in (h, src):
+        shutil.rmtree(d, ignore_errors=True)
+    fetch([f"linux-headers-{ver}", f"linux-headers-{base}-common", f"linux-kbuild-{base}"], h, debs)
+    fetch([major], src, debs)
+    tree, kdir = src + "/usr/src", f"{h}/usr/src/linux-headers-{ver}"
+    wanted = [f"{major}/{p}" for paths, _ in EXTRA.values() for p in paths]
+    call("tar", "-C", tree, "-xf", f"{tree}/{major}.tar.xz", "--wildcards", *wanted)
+    text = open(kdir + "/Makefile").read()
+    open(kdir + "/Makefile", "w").write(text.replace("/usr/src/", h + "/usr/src/"))
+    os.unlink(kdir + "/vmlinux")                                # else pahole would be needed
+    for name, (paths, kbuild) in EXTRA.items():
+        work = f"{src}/{name}"
+        os.makedirs(work)
+        for f in [f for p in paths for f in glob.glob(f"{tree}/{major}/{p}")] or glob.glob(HERE + "/module/*.c"):
+            text = open(f).read() if os.path.isfile(f) else ""
+            if f.endswith("irq_sim.c"):                         # built in elsewhere; here a module of its own
+                text = re.sub(r"irq_to_desc\((\w+)\)", r"irq_data_to_desc(irq_get_irq_data(\1))", text) + '\nMODULE_LICENSE("GPL");\n'
+            open(f"{work}/{os.path.basename(f)}", "w").write(text)
+        open(work + "/Kbuild", "w").write(kbuild + "\n")
+        call("make", "-s", "-C", kdir, "M=" + work, "modules")
+        os.makedirs(modules_dir(top) + "/extra", exist_ok=True)
+        for ko in glob.glob(work + "/*.ko"):
+            shutil.copy(ko, modules_dir(top) + "/extra")
+
+
+def build(kernel, full, extra, arch):
+    top, suffix = cache(arch), "" if arch == "amd64" else ":" + arch
+    debs, cc = top + "/debs", {"amd64": "gcc", "arm64": "aarch64-linux-gnu-gcc"}[arch]
+    if suffix and (full or extra):
+        raise Failed("--full and --extra are for amd64 only")
+    image = re.search(r"Depends: (linux-image-[^\s:]+)", call("apt-cache", "depends", f"{kernel}-{arch}{suffix}"))
+    image = image.group(1) if image else f"{kernel}-{arch}"
+    shutil.rmtree(top + "/kernel", ignore_errors=True)
+    fetch([image + suffix], top + "/kernel", debs)
+    fetch(["busybox-static" + suffix], top + "/tools", debs)
+    if extra:
+        build_extra(top, image, debs)
+    mods = modules_dir(top)
+    call("sh", "-c", "find . -name '*.ko.xz' -print0 | xargs -0 -r xz -d", cwd=mods)
+    call(shutil.which("depmod") or "/sbin/depmod", "-b", top + "/kernel", os.path.basename(mods))
+    os.makedirs(top + "/bin", exist_ok=True)
+    for src in glob.glob(HERE + "/guest/*.c") if shutil.which(cc) else []:
+        call(cc, "-static", "-O1", "-o", f"{top}/bin/{os.path.basename(src)[:-2]}", src)
+    initramfs(top)
+    if full:
+        root, img = top + "/root.tar", top + "/root.img"
+        call("mmdebstrap", "--variant=minbase", "--include=" + FULL, "--customize-hook=chroot $1 passwd -d root",
+             "--customize-hook=echo lab >$1/etc/hostname", call("sh", "-c", ". /etc/os-release; echo -n $VERSION_CODENAME"), root)
+        with tempfile.TemporaryDirectory(dir=top) as d:
+            call("tar", "-C", d, "-xf", root, "--exclude=./dev/*")
+            call("truncate", "-s", "3G", img)
+            call("mke2fs", "-q", "-F", "-t", "ext4", "-d", d, img)
+        os.unlink(root)
+    print("built", os.path.basename(mods), "in", top)

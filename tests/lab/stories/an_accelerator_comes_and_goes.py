@@ -1,0 +1,23 @@
+"""Cards of the kernel's accelerator class are added and removed; the node is handed over."""
+DEVICES = ["accel"]
+CONFIG = """
+resources:
+  - name: example.com/accelerator
+    discovery: { sysfs: class/accel }
+    allocation:
+      devices: [{ hostPath: "{node}", containerPath: "/dev/accelerator{index}" }]
+"""
+
+
+def story(node):
+    node.start()
+    node.expect("example.com/accelerator", "0000:05:00.0 Healthy")
+    node.expect_after("card added", lambda: node.pci("edu", "acc2", 4),
+                      "example.com/accelerator", "0000:05:00.0 Healthy", "0000:04:00.0 Healthy", event=" add accel ")
+    found = node.discover()[0]["example.com/accelerator"]
+    assert found["0000:04:00.0"]["nodes"] == ["/dev/accel/accel1"], found
+    node.expect_after("the first card removed", lambda: node.unplug("acc1"),
+                      "example.com/accelerator", "0000:05:00.0 Unhealthy", "0000:04:00.0 Healthy", event=" remove accel ")
+    # The kernel's number is given to another card; the id is not.
+    node.expect_after("it is put in again", lambda: node.pci("edu", "acc1", 6),
+                      "example.com/accelerator", "0000:05:00.0 Unhealthy", "0000:04:00.0 Healthy", "0000:06:00.0 Healthy", event=" add accel ")

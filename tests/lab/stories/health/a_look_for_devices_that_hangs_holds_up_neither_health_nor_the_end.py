@@ -1,0 +1,27 @@
+"""A file that discovery reads never answers. What is new is found no more, but all else goes on."""
+DEVICES = ["misc", "nvme", "usb"]
+CONFIG = """
+resources:
+  - name: example.com/nvme
+    discovery: { sysfs: class/nvme }
+    health: { interval: 1s }
+  - name: example.com/serial
+    discovery: { nodes: ["/dev/ttyUSB*"] }
+    health: { interval: 1s }
+"""
+FUSE = ("exec 5<>/dev/fuse; mount -t fuse -o fd=5,rootmode=100000,user_id=0,group_id=0 hang /sys/class/nvme/nvme0/serial;"
+        " (sleep 1000 <&5 >/dev/null 2>&1 &)")
+
+
+def story(node):
+    node.start()
+    node.expect("example.com/nvme", "LABNVME1 Healthy")
+    node.expect_after("an adapter plugged", lambda: node.usb_serial("a", 1, "LAB0001"),
+                      "example.com/serial", "LAB0001 Healthy", event=" add tty - ")
+    node.sh(FUSE + "; echo change > /sys/class/nvme/nvme0/uevent", check=True)
+    node.wait_for("grep -q fuse /proc/$(cat /run/chandler.pid)/task/*/wchan /proc/$(cat /run/chandler.pid)/task/*/stack")
+    node.expect_after("it is unplugged while the look hangs", lambda: node.unplug("a"),
+                      "example.com/serial", "LAB0001 Unhealthy", event=" remove tty - ")
+    began = node.uptime()
+    node.stop()
+    node.say(f"stopped in {node.uptime() - began:.1f} s")

@@ -1,0 +1,52 @@
+"""Whatever the guest has is discovered in two boots, with the drivers loaded the other way round in the second.
+
+Names that the kernel counts up are given in the order of loading, so they differ; ids must not."""
+DEVICES = ["nvme", "nvme-sriov", "igb", "e1000e", "rdma", "gpu", "sound", "i2c", "tpm", "watchdog", "ipmi", "uio", "mdev", "accel", "usb", "cxl"]
+GUEST = [{"memory": 1536}, {"memory": 1536, "backwards": True}]
+BOOTS = 2
+CONFIG = """
+resources:
+  - { name: example.com/nvme, discovery: { sysfs: class/nvme } }
+  - { name: example.com/disk, discovery: { sysfs: class/block, match: [{ key: name, operator: InRegexp, values: ["^nvme"] }] } }
+  - { name: example.com/nic, discovery: { sysfs: class/net, match: [{ key: pci.vendor, operator: In, values: ["8086"] }] } }
+  - { name: example.com/rdma, discovery: { sysfs: class/infiniband } }
+  - { name: example.com/card, discovery: { sysfs: class/drm, match: [{ key: pci.address, operator: Exists }, { key: name, operator: InRegexp, values: ["^card[0-9]+$"] }] } }
+  - { name: example.com/render, discovery: { sysfs: class/drm, match: [{ key: name, operator: InRegexp, values: ["^renderD"] }] } }
+  - { name: example.com/sound, discovery: { nodes: ["/dev/snd/*"], groupBy: pci.address, match: [{ key: pci.address, operator: Exists }] } }
+  - { name: example.com/i2c, discovery: { sysfs: class/i2c-dev, match: [{ key: pci.address, operator: Exists }] } }
+  - { name: example.com/tpm, discovery: { sysfs: class/tpm } }
+  - { name: example.com/tpmrm, discovery: { sysfs: class/tpmrm } }
+  - { name: example.com/watchdog, discovery: { sysfs: class/watchdog } }
+  - { name: example.com/ipmi, discovery: { sysfs: class/ipmi } }
+  - { name: example.com/uio, discovery: { sysfs: class/uio } }
+  - { name: example.com/accelerator, discovery: { sysfs: class/accel } }
+  - { name: example.com/mdev, discovery: { sysfs: bus/mdev, nodes: [] } }
+  - { name: example.com/cxl, discovery: { sysfs: bus/cxl, match: [{ key: name, operator: InRegexp, values: ["^mem"] }] } }
+  - { name: example.com/serial, discovery: { nodes: ["/dev/ttyUSB*"] } }
+  - { name: example.com/stick, discovery: { sysfs: class/block, match: [{ key: usb.serial, operator: Exists }] } }
+"""
+MDEV = "83b8f4f2-509f-382f-3c1e-e6bfe0fa1001"
+first = {}
+
+
+def story(node):
+    order = ["a", "b"] if not first else ["b", "a"]
+    for port, it in enumerate(order, 1):
+        node.usb_serial(it, port, "LAB-" + it)
+        node.usb_disk("disk-" + it, port + 2, "STICK-" + it)
+        node.wait_for(f"test -c /dev/ttyUSB{port - 1} && ls /dev/sd{'ab'[port - 1]}")
+    node.sh(f"echo {MDEV} > /sys/class/mdev_bus/mtty/mdev_supported_types/mtty-2/create", check=True)
+    found, problems = node.discover()
+    ids = {name: sorted(devices) for name, devices in found.items()}
+    nodes = {f"{name} {id}": it["nodes"] for name, devices in found.items() for id, it in devices.items()}
+    empty = [name for name, it in ids.items() if not it]
+    assert not empty, f"nothing found: {empty}; {problems}"
+    if not first:
+        first.update(ids=ids, nodes=nodes)
+        node.say(f"{sum(map(len, ids.values()))} devices in {len(ids)} resources")
+        return
+    for name in ids:
+        assert ids[name] == first["ids"][name], f"{name}: {first['ids'][name]} became {ids[name]}"
+    moved = [it for it in nodes if nodes[it] != first["nodes"][it]]
+    node.say(f"{len(moved)} of them have other nodes after the reboot, as they should: {', '.join(moved)}")
+    assert moved

@@ -1,0 +1,22 @@
+"""A machine with two NUMA nodes and a card in each."""
+DEVICES = ["numa"]
+CONFIG = """
+resources:
+  - name: example.com/nic
+    discovery:
+      sysfs: class/net
+      match: [{ key: pci.device, operator: In, values: ["10d3"] }]
+  - name: example.com/nic-anywhere
+    exclusive: false
+    topology: none
+    discovery:
+      sysfs: bus/pci
+      match: [{ key: pci.device, operator: In, values: ["10d3"] }]
+      nodes: []
+"""
+
+
+def story(node):
+    node.start()
+    node.expect("example.com/nic", "0000:41:00.0 Healthy numa=0", "0000:61:00.0 Healthy numa=1")
+    node.expect("example.com/nic-anywhere", "0000:41:00.0 Healthy", "0000:61:00.0 Healthy")

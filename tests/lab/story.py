@@ -1,0 +1,195 @@
+"""What a story may say: a node is a guest in which Chandler and a simulated kubelet run.
+
+A story is a file in stories/ whose name is the claim that it makes:
+
+    DEVICES = ["usb"]                     # presets that the guest boots with
+    CONFIG = "resources: ..."             # Chandler's configuration; "version: v1" is added
+    def story(node):                      # what happens, and what the kubelet must see
+        node.qmp("device_add", ...)
+        node.expect("example.com/serial", "LAB0001 Healthy")
+"""
+import json, os, re, time
+
+from lab import Lab
+from build import Failed
+
+PATIENCE = 60       # seconds; a story that passes never waits for them all
+
+
+class Node(Lab):
+    """A guest with Chandler and a simulated kubelet; a Lab in everything else."""
+
+    def __init__(self, devices, config, share, say=print, **more):
+        super().__init__(devices, share=share, **more)
+        self.say, self.running, self.began_at = say, False, 0.0
+        with open(share + "/config.yaml", "w") as f:
+            f.write("version: v1\n" + config)
+
+    def __enter__(self):
+        super().__enter__()
+        try:
+            self.sh("cp -r /share/root/. /; mkdir -p /run/kubelet /root/bin", check=True)
+        except BaseException:
+            self.__exit__(*[None] * 3)
+            raise
+        return self
+
+    # Chandler and the kubelet
+
+    def start(self, *flags):
+        """Starts the kubelet and Chandler, and waits until every resource is registered."""
+        # Each line gets the guest's time. On the share the host sees it at once.
+        self.sh("mkfifo /run/kubelet.in 2>/dev/null; (while sleep 1000; do :; done > /run/kubelet.in) >/dev/null 2>&1 &\n"
+                "(kubelet-sim serve --dir /run/kubelet < /run/kubelet.in 2>/share/kubelet.err |"
+                " while read -r line; do read -r up _ </proc/uptime; echo \"$up $line\"; done > /share/kubelet) >/dev/null 2>&1 &", check=True)
+        self._until(lambda: any(it["event"] == "listening" for it in self.kubelet()), "the kubelet to listen")
+        self.sh(f"chandler run --config /share/config.yaml --kubelet-dir /run/kubelet {' '.join(flags)} > /share/chandler 2>&1 & echo $! > /run/chandler.pid", check=True)
+        self.running = True
+
+    def stop(self):
+        """Ends Chandler as an operator would; it must end well."""
+        self.sh("kill $(cat /run/chandler.pid)", check=True)
+        self.wait_for("! test -d /proc/$(cat /run/chandler.pid)")
+        self.running = False
+
+    def discover(self):
+        """What `chandler discover` says: {resource: {id: device}}, and its problems as text."""
+        out, code = self.sh("chandler discover --config /share/config.yaml -o json 2>/share/discover.err", quiet=True)
+        if code:
+            raise Failed(f"chandler discover ended with code {code}\n" + read(self.share + "/discover.err"))
+        found = json.loads(out)["resources"]
+        problems = [f"{it['name']}: {p['at']}: {p['what']}" for it in found for p in it["problems"]]
+        return {it["name"]: {d["id"]: d for d in it["devices"]} for it in found}, problems
+
+    def kubelet(self):
+        """Everything that the kubelet saw, with the guest's uptime as `up`."""
+        seen = []
+        for line in read(self.share + "/kubelet").split("\n")[:-1]:
+            up, _, text = line.partition(" ")
+            it = json.loads(text)
+            if "event" in it:
+                seen.append({**it, "up": float(up)})
+        return seen
+
+    def list(self, resource):
+        """The kubelet's list of a resource, a device a line, and when it got it."""
+        text, up = None, 0.0
+        for it in self.kubelet():
+            if it["event"] == "devices" and it["resource"] == resource:
+                lines = sorted(device_line(d) for d in it["devices"])
+                if text != "\n".join(lines):
+                    text, up = "\n".join(lines), it["up"]
+        return text, up
+
+    def expect(self, resource, *lines, patience=PATIENCE):
+        """Waits until the kubelet's list of a resource is exactly this; gives the guest's uptime then."""
+        wanted = "\n".join(sorted(lines))
+        self._until(lambda: self.list(resource)[0] == wanted,
+                    lambda: f"the list of {resource} to be\n    {lines}\n  it is\n    {(self.list(resource)[0] or 'nothing').splitlines()}", patience)
+        return self.list(resource)[1]
+
+    def expect_after(self, what, act, resource, *lines, event=None):
+        """Makes something happen, waits for the list, and prints how long both took.
+
+        `event` is a pattern of the kernel's event (see Lab.uevents) from which the time is taken;
+        without one it is taken from the act."""
+        before = len(self.uevents(event)) if event else 0
+        acted = self.uptime()
+        act()
+        listed = self.expect(resource, *lines)
+        seen = self.uevents(event)[before:] if event else []
+        since = float(seen[0][0]) if seen else acted
+        kernel = f", the kernel's event {since - acted:.2f} s after the act" if seen else ""
+        if event and not seen:
+            kernel = ", NO KERNEL EVENT"
+        self.say(f"{what}: listed after {max(0.0, listed - since):.2f} s{kernel}")
+        return listed - since
+
+    def uptime(self):
+        return float(self.sh("cat /proc/uptime", quiet=True)[0].split()[0])
+
+    # the hardware
+
+    def usb(self, driver, id, port, **more):
+        """Plugs a USB device into a port of the controller of the preset "usb"."""
+        self.qmp("device_add", driver=driver, id=id, bus="usb.0", port=str(port), **more)
+
+    def usb_serial(self, id, port, serial):
+        """An FTDI adapter, as QEMU pretends it; /dev/ttyUSB*."""
+        self._once(f"tty-{id}", lambda name: self.qmp("chardev-add", id=name, backend={"type": "null", "data": {}}))
+        self.usb("usb-serial", id, port, chardev=f"tty-{id}", serial=serial, **{"always-plugged": True})
+
+    def usb_disk(self, id, port, serial):
+        """A USB stick; /dev/sd*."""
+        self.disk(f"disk-{id}")
+        self.usb("usb-storage", id, port, drive=f"disk-{id}", serial=serial)
+
+    def pull(self, address, ghost=False):
+        """Takes the card at a PCI address away without a word to its driver (needs the preset "pciehp").
+
+        A ghost stays in sysfs, but its registers read as all ones."""
+        port = self.sh(f"basename $(dirname $(readlink -f /sys/bus/pci/devices/{address}))", quiet=True, check=True)[0].strip()
+        self.sh(f"slot-off {port}" + (" ghost" if ghost else ""), check=True)
+
+    def disk(self, name, mib=16):
+        """Something for a controller to store on."""
+        self._once(name, lambda name: self.qmp("blockdev-add", {"driver": "null-co", "node-name": name, "size": mib << 20, "read-zeroes": True}))
+
+    def pci(self, driver, id, slot, **more):
+        """Plugs a card into root port rp1 … rp6."""
+        self.qmp("device_add", driver=driver, id=id, bus=f"rp{slot}", **more)
+
+    def nvme(self, id, slot, serial):
+        self.disk(f"disk-{id}", 64)
+        self.pci("nvme", id, slot, drive=f"disk-{id}", serial=serial)
+
+    def _once(self, name, make):
+        self.made = getattr(self, "made", set())
+        if name not in self.made:
+            make(name)
+            self.made.add(name)
+
+    # waiting and failing
+
+    def _until(self, test, what, patience=PATIENCE):
+        end = time.time() + patience
+        while not test():
+            self._alive()
+            if time.time() > end:
+                raise Failed(f"waited {patience} s in vain for {what() if callable(what) else what}")
+            time.sleep(0.02)
+
+    def check_alive(self):
+        """A story ends well only if Chandler is still there and never complained of itself."""
+        if self.running and self.sh("test -d /proc/$(cat /run/chandler.pid)", quiet=True)[1]:
+            raise Failed("Chandler is gone")
+        if "panicked" in read(self.share + "/chandler"):
+            raise Failed("Chandler panicked")
+
+    def report(self):
+        """All that helps to find out why a story failed."""
+        parts = [("chandler", read(self.share + "/chandler")), ("kubelet", read(self.share + "/kubelet") + read(self.share + "/kubelet.err"))]
+        try:
+            parts += [("kernel events", self.sh("tail -12 /run/uevents", quiet=True)[0]), ("kernel log", self.sh("dmesg | tail -8", quiet=True)[0])]
+        except Exception as err:
+            parts.append(("the guest does not answer", str(err)))
+        return "\n".join(f"--- {name}\n{text[-2500:]}" for name, text in parts)
+
+
+def device_line(device):
+    """As the tests of the simulated kubelet write it: `gpu0 Healthy`, or `gpu0 Healthy numa=0,1`."""
+    numa = ",".join(str(it) for it in device.get("numa_nodes") or [])
+    return f"{device['id']} {device['health']}" + (f" numa={numa}" if numa else "")
+
+
+def read(path):
+    try:
+        with open(path, errors="replace") as f:
+            return f.read()
+    except FileNotFoundError:
+        return ""
+
+
+def same(what, found, wanted):
+    if found != wanted:
+        raise Failed(f"{what}: found {found!r}, not {wanted!r}")
