@@ -1,0 +1,322 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/yaml"
+)
+
+// What a set of manifests holds. An object of any other kind is a mistake: no roles above all.
+type objects struct {
+	daemonSet  *appsv1.DaemonSet
+	configMaps []corev1.ConfigMap
+	namespaces []corev1.Namespace
+}
+
+// parse refuses fields that Kubernetes does not know.
+func parse(t *testing.T, text string) objects {
+	t.Helper()
+	var all objects
+	for _, document := range strings.Split(text, "\n---\n") {
+		document = strings.TrimPrefix(document, "---\n")
+		var kind struct{ Kind, APIVersion string }
+		if err := yaml.Unmarshal([]byte(document), &kind); err != nil {
+			t.Fatalf("%v in\n%s", err, document)
+		}
+		var err error
+		switch kind.APIVersion + " " + kind.Kind {
+		case "apps/v1 DaemonSet":
+			all.daemonSet = &appsv1.DaemonSet{}
+			err = yaml.UnmarshalStrict([]byte(document), all.daemonSet)
+		case "v1 ConfigMap":
+			var it corev1.ConfigMap
+			err = yaml.UnmarshalStrict([]byte(document), &it)
+			all.configMaps = append(all.configMaps, it)
+		case "v1 Namespace":
+			var it corev1.Namespace
+			err = yaml.UnmarshalStrict([]byte(document), &it)
+			all.namespaces = append(all.namespaces, it)
+		default:
+			t.Fatalf("there should be no %s %s", kind.APIVersion, kind.Kind)
+		}
+		if err != nil {
+			t.Fatalf("%v in\n%s", err, document)
+		}
+	}
+	if all.daemonSet == nil {
+		t.Fatalf("no DaemonSet in\n%s", text)
+	}
+	return all
+}
+
+func chart(t *testing.T, values string) objects {
+	t.Helper()
+	text, err := renderChart(values)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return parse(t, text)
+}
+
+func kustomization(t *testing.T, dir string) objects {
+	t.Helper()
+	text, err := renderKustomization(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return parse(t, text)
+}
+
+func is(value *bool, wanted bool) bool { return value != nil && *value == wanted }
+
+// checkRights asserts what docs/security.md claims of the pods.
+func checkRights(t *testing.T, all objects) {
+	t.Helper()
+	spec := all.daemonSet.Spec.Template.Spec
+	check := func(holds bool, claim string) {
+		t.Helper()
+		if !holds {
+			t.Errorf("not so: %s", claim)
+		}
+	}
+	check(is(spec.AutomountServiceAccountToken, false), "no token")
+	check(spec.ServiceAccountName == "", "no service account of its own")
+	check(!spec.HostNetwork && !spec.HostPID && !spec.HostIPC, "none of the host's namespaces")
+	check(spec.SecurityContext.SeccompProfile.Type == corev1.SeccompProfileTypeRuntimeDefault, "seccomp")
+	check(len(spec.Containers) == 1 && len(spec.InitContainers) == 0, "one container")
+
+	container := spec.Containers[0]
+	rights := container.SecurityContext
+	check(is(rights.Privileged, false), "not privileged")
+	check(is(rights.AllowPrivilegeEscalation, false), "no escalation")
+	check(is(rights.ReadOnlyRootFilesystem, true), "read-only root")
+	check(slices.Equal(rights.Capabilities.Drop, []corev1.Capability{"ALL"}), "no capability")
+	check(len(rights.Capabilities.Add) == 0, "none added")
+	check(len(container.Ports) == 0, "no ports")
+
+	var writable []string
+	for _, mount := range container.VolumeMounts {
+		if !mount.ReadOnly {
+			writable = append(writable, mount.Name)
+		}
+		check(mount.SubPath == "", "directories, so that they follow changes")
+	}
+	check(slices.Equal(writable, []string{"plugins", "state"}), "writes to the plugin directory and its own only")
+	var paths []string
+	for _, volume := range spec.Volumes {
+		if volume.HostPath != nil {
+			paths = append(paths, volume.HostPath.Path)
+			kind := *volume.HostPath.Type
+			own := volume.Name == "state" && kind == corev1.HostPathDirectoryOrCreate
+			check(kind == corev1.HostPathDirectory || own, "hostPaths are directories")
+		}
+	}
+	slices.Sort(paths)
+	plugins := container.VolumeMounts[1].MountPath
+	if plugins < "/var/lib/chandler" {
+		t.Fatalf("%s is not where the list below expects it", plugins)
+	}
+	check(slices.Equal(paths, []string{"/dev", "/sys", "/var/lib/chandler", plugins}), "four hostPaths")
+}
+
+// checkOperation asserts what docs/install.md claims.
+func checkOperation(t *testing.T, all objects) {
+	t.Helper()
+	spec := all.daemonSet.Spec.Template.Spec
+	if spec.PriorityClassName != "system-node-critical" {
+		t.Errorf("priority %q", spec.PriorityClassName)
+	}
+	if len(spec.Tolerations) != 1 || spec.Tolerations[0].Operator != corev1.TolerationOpExists ||
+		spec.Tolerations[0].Key != "" || spec.Tolerations[0].Effect != "" {
+		t.Errorf("does not tolerate every taint: %v", spec.Tolerations)
+	}
+	update := all.daemonSet.Spec.UpdateStrategy.RollingUpdate
+	if update.MaxSurge.IntValue() != 1 || update.MaxUnavailable.IntValue() != 0 {
+		t.Errorf("an update leaves a gap: %v", update)
+	}
+	container := spec.Containers[0]
+	for _, probe := range []*corev1.Probe{container.ReadinessProbe, container.LivenessProbe} {
+		if probe == nil || probe.Exec == nil || probe.Exec.Command[0] != "/usr/bin/chandler" {
+			t.Errorf("not asked by the program itself: %v", probe)
+		}
+	}
+	if container.Resources.Limits.Memory().IsZero() || !container.Resources.Limits.Cpu().IsZero() {
+		t.Errorf("limits: %v", container.Resources.Limits)
+	}
+	selector, labels := all.daemonSet.Spec.Selector.MatchLabels, all.daemonSet.Spec.Template.Labels
+	for key, value := range selector {
+		if labels[key] != value {
+			t.Errorf("the selector's %s is not on the pods", key)
+		}
+	}
+}
+
+func TestKustomization(t *testing.T) {
+	all := kustomization(t, "")
+	checkRights(t, all)
+	checkOperation(t, all)
+	if len(all.namespaces) != 1 || len(all.configMaps) != 1 {
+		t.Fatalf("%d namespaces, %d ConfigMaps", len(all.namespaces), len(all.configMaps))
+	}
+	volume := all.daemonSet.Spec.Template.Spec.Volumes[0].ConfigMap
+	if volume.Name != all.configMaps[0].Name || !strings.HasPrefix(volume.Name, "chandler-") {
+		t.Errorf("the pods use %s, not %s", volume.Name, all.configMaps[0].Name)
+	}
+	if all.configMaps[0].Data["config.yaml"] == "" {
+		t.Error("no configuration")
+	}
+	image := all.daemonSet.Spec.Template.Spec.Containers[0].Image
+	if !strings.HasSuffix(image, ":"+version(t)) {
+		t.Errorf("%s is not of version %s", image, version(t))
+	}
+}
+
+func TestTheOverlayForTheKernelLogAddsPrivilegeAndNothingElse(t *testing.T) {
+	plain, more := kustomization(t, ""), kustomization(t, "kernel-log")
+	rights := more.daemonSet.Spec.Template.Spec.Containers[0].SecurityContext
+	if !is(rights.Privileged, true) || !is(rights.ReadOnlyRootFilesystem, true) {
+		t.Errorf("%v", rights)
+	}
+	more.daemonSet.Spec.Template.Spec.Containers[0].SecurityContext =
+		plain.daemonSet.Spec.Template.Spec.Containers[0].SecurityContext
+	checkRights(t, more)
+}
+
+func TestTheChartByDefault(t *testing.T) {
+	all := chart(t, "")
+	checkRights(t, all)
+	checkOperation(t, all)
+	if len(all.configMaps) != 1 {
+		t.Fatalf("%d ConfigMaps", len(all.configMaps))
+	}
+}
+
+func TestTheChartSaysWhatTheKustomizationSays(t *testing.T) {
+	one, other := chart(t, "").daemonSet.Spec.Template.Spec, kustomization(t, "").daemonSet.Spec.Template.Spec
+	// What differs on purpose: names, the image's pull policy, the variables.
+	for _, it := range []*corev1.PodSpec{&one, &other} {
+		it.Containers[0].Env = nil
+		it.Containers[0].ImagePullPolicy = ""
+		it.Volumes[0].ConfigMap = nil
+	}
+	a, _ := yaml.Marshal(one)
+	b, _ := yaml.Marshal(other)
+	if string(a) != string(b) {
+		t.Errorf("chart:\n%s\nkustomization:\n%s", a, b)
+	}
+}
+
+// Every value of the chart, each with something to look for.
+func TestTheChartHeedsEachValue(t *testing.T) {
+	digest := "sha256:" + strings.Repeat("0a", 32)
+	for _, it := range []struct{ values, wanted string }{
+		{"image: { repository: example.net/it, tag: '7' }", "image: \"example.net/it:7\""},
+		{"image: { repository: example.net/it, digest: '" + digest + "' }", "image: \"example.net/it@" + digest + "\""},
+		{"image: { pullPolicy: Never }", "imagePullPolicy: Never"},
+		{"imagePullSecrets: [{ name: key }]", "imagePullSecrets:\n        - name: key"},
+		{"config: { version: v1, resources: [{ name: example.com/it }] }", "- name: example.com/it"},
+		{"existingConfigMap: mine", "configMap: { name: mine }"},
+		{"log: { filter: debug }", "{ name: CHANDLER_LOG, value: \"debug\" }"},
+		{"log: { format: json }", "{ name: CHANDLER_LOG_FORMAT, value: \"json\" }"},
+		{"pluginDir: /data/plugins", "hostPath: { path: \"/data/plugins\", type: Directory }"},
+		{"kernelLog: true", "privileged: true"},
+		{"resources: { limits: { memory: 1Gi } }", "memory: 1Gi"},
+		{"priorityClassName: mine", "priorityClassName: mine"},
+		{"tolerations: [{ key: mine }]", "- key: mine"},
+		{"nodeSelector: { mine: 'true' }", "nodeSelector:\n        mine: \"true\""},
+		{"affinity: { nodeAffinity: {} }", "affinity:\n        nodeAffinity: {}"},
+		{"podAnnotations: { mine: yes-it-is }", "mine: yes-it-is"},
+		{"podLabels: { mine: label }", "        mine: label"},
+		{"seLinuxOptions: { type: spc_t }", "type: spc_t"},
+		{"updateStrategy: { type: OnDelete, rollingUpdate: null }", "type: OnDelete"},
+	} {
+		text, err := renderChart(it.values)
+		if err != nil {
+			t.Errorf("%s: %v", it.values, err)
+			continue
+		}
+		parse(t, text)
+		if !strings.Contains(text, it.wanted) {
+			t.Errorf("%s: no %q in\n%s", it.values, it.wanted, text)
+		}
+	}
+}
+
+func TestAChangedConfigurationIsRolledOut(t *testing.T) {
+	annotation := func(values string) string {
+		return chart(t, values).daemonSet.Spec.Template.Annotations["checksum/config"]
+	}
+	one := annotation("")
+	other := annotation("config: { resources: [{ name: example.com/it }] }")
+	if one == "" || one == other {
+		t.Errorf("%q and %q", one, other)
+	}
+	if it := annotation("existingConfigMap: mine"); it != "" {
+		t.Errorf("%q", it)
+	}
+}
+
+func TestTheSchemaRefusesMistakes(t *testing.T) {
+	for _, values := range []string{
+		"imagee: {}",
+		"image: { repository: '' }",
+		"image: { digest: latest }",
+		"image: { pullPolicy: Sometimes }",
+		"config: { version: v2 }",
+		"config: { resources: [] }",
+		"config: { resources: [{ discovery: {} }] }",
+		"log: { format: xml }",
+		"pluginDir: relative",
+		"kernelLog: please",
+		"tolerations: all",
+		"nodeSelector: { mine: true }",
+		"seLinuxOptions: { kind: spc_t }",
+		"updateStrategy: { type: Sometimes }",
+	} {
+		if _, err := renderChart(values); err == nil {
+			t.Errorf("%s: not refused", values)
+		}
+	}
+}
+
+// The program itself checks the configurations, where the variable CHANDLER says where it is.
+func TestTheConfigurationsAreWrittenOut(t *testing.T) {
+	dir := os.Getenv("CONFIGURATIONS")
+	if dir == "" {
+		t.Skip("CONFIGURATIONS names no directory")
+	}
+	for name, all := range map[string]objects{"chart": chart(t, ""), "kustomization": kustomization(t, "")} {
+		text := all.configMaps[0].Data["config.yaml"]
+		if err := os.WriteFile(filepath.Join(dir, name+".yaml"), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestVersionsAgree(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(repository(), "deploy", "helm", "chandler", "Chart.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var chart struct{ AppVersion string }
+	if err := yaml.Unmarshal(text, &chart); err != nil || chart.AppVersion != version(t) {
+		t.Errorf("%q, not %q: %v", chart.AppVersion, version(t), err)
+	}
+}
+
+func version(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(repository(), "Cargo.toml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "\nversion = \"")
+	version, _, _ := strings.Cut(rest, "\"")
+	return version
+}
