@@ -44,7 +44,8 @@ build: setup
 demo: setup
 	cargo build --locked --bin chandler --example kubelet-sim
 	@$(TARGET)/debug/examples/kubelet-sim demo $(ARGS) -- \
-		$(TARGET)/debug/chandler run --config examples/this-machine.yaml --kubelet-dir {dir} --log warn
+		$(TARGET)/debug/chandler run --config examples/this-machine.yaml --kubelet-dir {dir} \
+		--state-dir {dir}/state --log warn
 
 # The simulator's program first: tests run it, and Cargo builds examples only as tests here.
 test: setup simulator

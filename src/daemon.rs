@@ -4,6 +4,8 @@
 
 mod config_watch;
 mod cordon_watch;
+mod lookers;
+mod memory;
 mod producers;
 mod signals;
 mod surveyor;
@@ -23,7 +25,7 @@ use grpcio::Environment;
 
 use crate::{
     config::Config,
-    daemon::{cordon_watch::CordonWatch, producers::Producers, surveyor::Surveyor},
+    daemon::{cordon_watch::CordonWatch, memory::Memory, producers::Producers, surveyor::Surveyor},
     decide::inventory::Inventory,
     host::Host,
     kubelet::{endpoint, plugin::Plugin, pods::Pods, server, watch::Watch},
@@ -85,6 +87,9 @@ pub fn run(
     let (cordon_watch, cordons) = CordonWatch::start(state_dir, events.clone())
         .map_err(|source| DaemonError::Thread { name: "cordon", source })?;
     inventory.apply(Event::Cordons(cordons), now());
+    let (memory, offered) = Memory::start(state_dir)
+        .map_err(|source| DaemonError::Thread { name: "memory", source })?;
+    inventory.apply(Event::Remembered(offered), now());
     let mut surveyor = Surveyor::start(host.clone(), Arc::new(resources), events.clone())
         .map_err(|source| DaemonError::Thread { name: "scan", source })?;
     surveyor.ask(&Scope::All);
@@ -105,6 +110,7 @@ pub fn run(
         surveyor,
         prober,
         pods,
+        memory,
         producers,
         env,
     };
@@ -169,6 +175,7 @@ struct Shell {
     surveyor: Surveyor,
     prober: Prober,
     pods: Pods,
+    memory: Memory,
     producers: Producers,
     env: Arc<Environment>,
 }
@@ -215,6 +222,7 @@ impl Shell {
             Effect::Survey(scope) => self.surveyor.ask(&scope),
             Effect::Probe(targets) => self.prober.watch(targets),
             Effect::AskPods => self.pods.ask(),
+            Effect::Remember(offered) => self.memory.remember(offered),
             Effect::Retire(resource) => {
                 if let Some(mut plugin) = self.plugins.remove(&resource) {
                     plugin.ask_to_stop();

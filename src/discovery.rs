@@ -18,6 +18,6 @@ mod source;
 
 pub use crate::discovery::{
     engine::survey,
-    memory::Memory,
+    memory::{Look, Memory, look},
     reading::{lookups, pci_functions},
 };

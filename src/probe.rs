@@ -7,6 +7,7 @@
 
 mod check;
 mod pool;
+mod round;
 mod schedule;
 
 use std::{io, sync::Arc, time::Instant};

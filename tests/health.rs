@@ -184,14 +184,14 @@ active
 }
 
 /// A file that never answers: a mount that nobody serves. It needs root and `/dev/fuse`.
-struct Hanging {
+pub(crate) struct Hanging {
     at: PathBuf,
     // As long as it is open, the kernel waits for us.
     _server: File,
 }
 
 impl Hanging {
-    fn over(at: &Path) -> Option<Hanging> {
+    pub(crate) fn over(at: &Path) -> Option<Hanging> {
         let fuse = File::options().read(true).write(true).open("/dev/fuse").ok()?;
         let fd = fuse.as_raw_fd();
         let options = format!("fd={fd},rootmode=100000,user_id=0,group_id=0");

@@ -16,7 +16,8 @@ use chandler::{
         cordon::Cordon,
         device::{Device, Scan},
         event::{
-            Attempt, Effect, Event, Found, Hint, Holdings, PluginEvent, SocketIdentity, Survey,
+            Attempt, Effect, Event, Found, Hint, Holdings, Offered, PluginEvent, SocketIdentity,
+            Survey,
         },
         health::{Fault, Outcome, Reading, Round, Target},
         name::{DeviceId, ResourceName},
@@ -49,6 +50,8 @@ struct World {
     list: BTreeMap<String, bool>,
     generation: u64,
     clean: BTreeMap<String, u32>,
+    // What is on disk.
+    remembered: Offered,
 }
 
 fn name() -> ResourceName {
@@ -82,7 +85,26 @@ impl World {
             list: BTreeMap::new(),
             generation: 0,
             clean: BTreeMap::new(),
+            remembered: Offered::new(),
         }
+    }
+
+    /// The daemon dies, and another takes its place. The kubelet keeps its list.
+    fn restart(&mut self) {
+        let seed = self.dice.below(1000) as u64;
+        self.inventory = Inventory::new(self.resources.to_vec(), SURVEY_INTERVAL, seed);
+        self.targets = Arc::new([]);
+        (self.version, self.generation, self.surveys, self.calls) = (0, 0, 1, 0);
+        self.asked = false;
+        self.clean.clear();
+        self.cordons();
+        self.apply(Event::Remembered(self.remembered.clone()));
+        self.kubelet_appears();
+    }
+
+    fn kubelet_appears(&mut self) {
+        let identity = SocketIdentity { ctime_ns: self.kubelet, dev: 1, ino: 1 };
+        self.apply(Event::KubeletAppeared(identity));
     }
 
     fn apply(&mut self, event: Event) {
@@ -100,6 +122,7 @@ impl World {
                     self.surveys += 1;
                 }
                 Effect::AskPods => self.asked = true,
+                Effect::Remember(offered) => self.remembered = Offered::clone(&offered),
                 Effect::CheckEndpoint(_) => {}
                 Effect::Retire(_) | Effect::Stop => panic!("nobody asked for that"),
             }
@@ -232,10 +255,11 @@ impl World {
             10 => self.answer_register(),
             _ => {
                 self.kubelet += 1;
-                let identity = SocketIdentity { ctime_ns: self.kubelet, dev: 1, ino: 1 };
-                self.apply(Event::KubeletAppeared(identity));
-                if self.dice.below(20) == 0 {
-                    self.apply(Event::Reconfigured(Arc::clone(&self.resources)));
+                self.kubelet_appears();
+                match self.dice.below(20) {
+                    0 => self.apply(Event::Reconfigured(Arc::clone(&self.resources))),
+                    1 => self.restart(),
+                    _ => {}
                 }
             }
         }

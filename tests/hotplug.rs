@@ -9,6 +9,7 @@ use std::{
 use nix::sys::signal::Signal;
 
 use crate::{
+    health::Hanging,
     kubelet::{Device, Kubelet},
     lifecycle::{Node, until},
 };
@@ -150,4 +151,40 @@ fn how_long_it_takes_from_a_node_to_the_list_with_a_thousand_devices() {
         let used = after - before.get(&thread).copied().unwrap_or_default();
         eprintln!("  {thread} used {:?} for each", used / 8);
     }
+}
+
+/// What reads it hangs in the kernel. The other resources find what is new all the same, and what was
+/// found before stays.
+#[test]
+fn a_look_that_hangs_holds_up_only_its_own_resource_if_we_are_root() {
+    const CONFIG: &str = "version: v1
+resources:
+  - name: example.com/acc
+    discovery:
+      sysfs: class/acc
+      match: [{ key: model, operator: In, values: [a] }]
+      nodes: [\"/dev/{name}\"]
+  - { name: example.com/serial, discovery: { nodes: [\"/dev/ttyUSB*\"] } }
+";
+    let host = "//- /sys/class/acc/acc0/model\na\n//- /dev/acc0 char\n//- /dev/ttyUSB0 char\n";
+    let (mut node, kubelet) = Node::with_kubelet(host, CONFIG);
+    node.start();
+    kubelet.expect_devices("example.com/acc", "acc0 Healthy");
+    kubelet.expect_devices("example.com/serial", "ttyUSB0 Healthy");
+    let Some(hanging) = Hanging::over(&node.host.real("/sys/class/acc/acc0/model")) else {
+        eprintln!("skipped: no FUSE mounts here");
+        return;
+    };
+
+    node.host.add("//- /sys/class/acc/acc1/model\na\n//- /dev/acc1 char\n//- /dev/ttyUSB1 char\n");
+    kubelet.expect_devices("example.com/serial", "ttyUSB0 Healthy\nttyUSB1 Healthy");
+    until(|| node.log().contains("a file of the host does not answer"), || node.log());
+    kubelet.expect_devices("example.com/acc", "acc0 Healthy");
+    fs::remove_file(node.host.real("/dev/ttyUSB1")).unwrap();
+    kubelet.expect_devices("example.com/serial", "ttyUSB0 Healthy\nttyUSB1 Unhealthy");
+    assert!(node.threads("scan-").len() <= 3, "{:?}", node.threads("scan-"));
+
+    drop(hanging);
+    until(|| node.log().contains("has come back"), || node.log());
+    kubelet.expect_devices("example.com/acc", "acc0 Healthy\nacc1 Healthy");
 }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -12,7 +13,8 @@ use chandler::{
     model::{
         cordon::Cordon,
         event::{
-            Attempt, Effect, Event, Hint, KernelLine, PluginEvent, Scope, SocketIdentity, Survey,
+            Attempt, Effect, Event, Hint, Holdings, KernelLine, Offered, PluginEvent, Scope,
+            SocketIdentity, Survey,
         },
         health::{Fault, Outcome, Reading, Round},
         name::{DeviceId, ResourceName},
@@ -81,6 +83,7 @@ fn last_list(effects: Vec<Effect>) -> Option<String> {
         | Effect::Reconfigure(_)
         | Effect::Retire(_)
         | Effect::AskPods
+        | Effect::Remember(_)
         | Effect::Probe(_)
         | Effect::Stop => None,
     })
@@ -130,11 +133,38 @@ fn a_device_that_vanishes_stays_listed_as_unhealthy_and_comes_back_under_its_id(
 }
 
 #[test]
+fn what_a_process_before_us_offered_stays_listed_until_it_is_found_or_free() {
+    let mut story = Story::new();
+    let ids = |ids: &[&str]| ids.iter().filter_map(|it| DeviceId::new(*it)).collect();
+    let before = ids(&["tty1::0", "tty1::1", "tty2::0", "tty3::0"]);
+    let stranger = ResourceName::parse("example.com/gone").unwrap();
+    let before = Offered::from([(resource(), before), (stranger, ids(&["x"]))]);
+    assert_eq!(story.apply(Event::Remembered(before)), []);
+
+    let effects = story.survey(&["tty1"]);
+    let listed = ids(&["tty1::0", "tty1::1", "tty2::0", "tty3::0"]);
+    let remember = Effect::Remember(Arc::new(Offered::from([(resource(), listed)])));
+    assert!(effects.contains(&remember), "{effects:?}");
+    let ghosts = "tty1::0 Healthy, tty1::1 Healthy, tty2::0 Unhealthy, tty3::0 Unhealthy";
+    assert_eq!(last_list(effects).as_deref(), Some(ghosts));
+
+    let back =
+        "tty1::0 Healthy, tty1::1 Healthy, tty2::0 Healthy, tty2::1 Healthy, tty3::0 Unhealthy";
+    assert_eq!(story.scan(&["tty1", "tty2"]).as_deref(), Some(back));
+    let nobody = || Event::PodsListed(Some(Holdings::new()));
+    assert_eq!(last_list(story.apply(nobody())), None);
+    let free = "tty1::0 Healthy, tty1::1 Healthy, tty2::0 Healthy, tty2::1 Healthy";
+    assert_eq!(last_list(story.apply(nobody())).as_deref(), Some(free));
+}
+
+#[test]
 fn a_resource_is_served_before_it_is_registered_and_registered_once_for_each_kubelet() {
     let mut story = Story::new();
     assert_eq!(story.apply(Event::KubeletAppeared(identity(1))), []);
     let effects = story.survey(&["tty1"]);
-    let [Effect::Probe(_), Effect::Serve(_), Effect::Register(name)] = &effects[..] else {
+    let [Effect::Probe(_), Effect::Serve(_), Effect::Remember(_), Effect::Register(name)] =
+        &effects[..]
+    else {
         panic!("{effects:?}")
     };
     assert_eq!(*name, resource());
@@ -250,6 +280,7 @@ fn the_prober_hears_of_devices_only_when_they_are_others() {
             | Effect::Reconfigure(_)
             | Effect::Retire(_)
             | Effect::AskPods
+            | Effect::Remember(_)
             | Effect::Stop => None,
         })
     };

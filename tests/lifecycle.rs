@@ -240,6 +240,32 @@ fn a_killed_process_leaves_sockets_that_the_next_one_removes() {
 }
 
 #[test]
+fn a_device_that_vanished_while_no_daemon_ran_stays_listed() {
+    let (mut node, kubelet) = Node::with_kubelet(TWO_PORTS, CONFIG);
+    node.start();
+    kubelet.expect_devices("example.com/serial", "ttyUSB0 Healthy\nttyUSB1 Healthy");
+    kubelet.expect_devices("example.com/kvm", |it: &[Device]| it.len() == 3);
+    node.signal(Signal::SIGTERM);
+    node.wait();
+    kubelet.expect_gone("example.com/serial");
+    fs::remove_file(node.host.real("/dev/ttyUSB1")).unwrap();
+
+    node.start();
+
+    kubelet.expect_devices("example.com/serial", "ttyUSB0 Healthy\nttyUSB1 Unhealthy");
+}
+
+#[test]
+fn a_state_directory_that_cannot_be_used_is_said_once_and_harms_nothing() {
+    let (mut node, kubelet) = Node::with_kubelet(TWO_PORTS, CONFIG);
+    fs::write(node.dir.path().join("state"), "no directory").unwrap();
+    node.start();
+    kubelet.expect_devices("example.com/serial", "ttyUSB0 Healthy\nttyUSB1 Healthy");
+    until(|| node.log().contains("offered.json"), || node.log());
+    assert_eq!(node.log().matches("is forgotten").count(), 1, "{}", node.log());
+}
+
+#[test]
 fn a_socket_that_somebody_deletes_is_made_again() {
     let (mut node, mut kubelet) = Node::with_kubelet(TWO_PORTS, CONFIG);
     node.start();

@@ -71,7 +71,7 @@ fn the_unit_says_what_the_daemon_relies_on() {
         // The exit code of a wrong configuration.
         "RestartPreventExitStatus=2",
         "CapabilityBoundingSet=",
-        "StateDirectory=kubelet/device-plugins",
+        "StateDirectory=kubelet/device-plugins chandler",
         "NoNewPrivileges=yes",
         "RestrictAddressFamilies=AF_UNIX AF_NETLINK",
     ] {

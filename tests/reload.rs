@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use crate::{
     fixture::Fixture,
     kubelet::{Device, Kubelet, Options},
-    lifecycle::Node,
+    lifecycle::{Node, until},
 };
 
 const TTY: &str = "  - { name: example.com/tty, discovery: { nodes: [\"/dev/ttyUSB*\"] }, allocation: { env: { A: one } } }\n";
@@ -59,7 +59,7 @@ fn a_bad_file_changes_nothing_and_is_reported_with_its_place() {
     kubelet.expect_devices("example.com/tty", "ttyUSB0 Healthy");
 
     write(node.dir.path(), "version: v1\nresorces: []\n");
-    crate::lifecycle::until(|| node.log().contains("resorces"), || node.log());
+    until(|| node.log().contains("resorces"), || node.log());
     assert!(node.log().contains(":2:1: unknown key `resorces`"), "{}", node.log());
     kubelet.allocate_ids("example.com/tty", &["ttyUSB0"]).unwrap();
 
@@ -99,6 +99,29 @@ fn a_device_that_vanished_is_dropped_once_the_kubelet_says_that_nobody_holds_it(
 }
 
 #[test]
+fn as_long_as_the_kubelet_does_not_say_who_holds_what_nothing_is_dropped() {
+    let mut node = Node::new("//- /dev/ttyUSB0 char\n//- /dev/ttyUSB1 char\n", &config(&[TTY]));
+    let sockets = node.dir.path().join("pod-resources");
+    fs::create_dir(&sockets).unwrap();
+    let options =
+        Options { pod_resources: Some(sockets.join("kubelet.sock")), ..Options::default() };
+    let kubelet = Kubelet::start(&node.plugin_dir(), options);
+    let exhausted = (8, "rejected by rate limit".to_owned());
+    kubelet.fault(|it| it.pod_resources = Some(exhausted));
+    node.start();
+    kubelet.expect_devices("example.com/tty", "ttyUSB0 Healthy\nttyUSB1 Healthy");
+
+    remove(&node.host, "/dev/ttyUSB1");
+    kubelet.expect_devices("example.com/tty", "ttyUSB0 Healthy\nttyUSB1 Unhealthy");
+    until(|| node.log().contains("rejected by rate limit"), || node.log());
+    kubelet.expect_devices("example.com/tty", "ttyUSB0 Healthy\nttyUSB1 Unhealthy");
+    kubelet.fault(|it| it.pod_resources = None);
+
+    kubelet.expect_devices("example.com/tty", |it: &[Device]| it.len() == 1);
+    assert_eq!(node.log().matches("rejected by rate limit").count(), 1, "{}", node.log());
+}
+
+#[test]
 fn what_a_pod_holds_stays_listed_over_a_restart_though_the_device_is_gone() {
     let mut node = Node::new("//- /dev/ttyUSB0 char\n//- /dev/ttyUSB1 char\n", &config(&[TTY]));
     let sockets = node.dir.path().join("pod-resources");
@@ -113,6 +136,8 @@ fn what_a_pod_holds_stays_listed_over_a_restart_though_the_device_is_gone() {
     node.wait();
     kubelet.expect_gone("example.com/tty");
     remove(&node.host, "/dev/ttyUSB1");
+    // What the kubelet says is enough.
+    fs::remove_file(node.dir.path().join("state/offered.json")).unwrap();
 
     node.start();
 

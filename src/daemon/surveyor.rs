@@ -1,12 +1,13 @@
 //! The thread `scan`: looks at the host when it is asked to.
 //!
-//! Nobody waits for its end, because a file of the host may hang for ever.
+//! What may hang is left to `lookers`, for each of which it waits a second at most.
 
-use std::{io, sync::Arc};
+use std::{collections::HashSet, io, sync::Arc};
 
 use crossbeam_channel::{Sender, TrySendError, bounded};
 
 use crate::{
+    daemon::lookers::Lookers,
     discovery::Memory,
     host::{Host, worker::Worker},
     model::{
@@ -41,13 +42,17 @@ impl Surveyor {
         let (requests, asked) = bounded::<Request>(1);
         Worker::spawn_detached("scan", move || {
             let mut configured = Configured { version: 0, resources };
+            let mut lookers = Lookers::new(host, events.clone());
             let mut memory = Memory::default();
             while let Ok(Request { scope, config }) = asked.recv() {
                 if let Some(config) = config {
                     configured = config;
                     memory = Memory::default();
                 }
-                let mut survey = memory.survey(&host, &configured.resources, &scope);
+                let look = |config_idx, claimed: &HashSet<Arc<str>>| {
+                    lookers.look(&configured, config_idx, claimed)
+                };
+                let mut survey = memory.survey_by(&configured.resources, &scope, look);
                 survey.version = configured.version;
                 if events.send(Event::Surveyed(survey)).is_err() {
                     return;

@@ -4,9 +4,11 @@
 //! and waits for nothing, so that a test can drive it through years of events in a millisecond.
 //! `daemon` receives the events and carries out the effects.
 
+mod ghosts;
 mod health;
 mod reload;
 mod report;
+mod survey;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,8 +18,7 @@ use std::{
 
 use crate::{
     decide::{
-        hash::fnv1a,
-        health::{Input, Monitor},
+        health::Monitor,
         hints,
         offer::offers,
         registration::Registration,
@@ -27,7 +28,7 @@ use crate::{
     model::{
         cordon::Cordon,
         device::{Device, Problem, Scan},
-        event::{Effect, Event, Found, Hint, PluginEvent, Scope, SocketIdentity, Survey},
+        event::{Effect, Event, Hint, Offered, PluginEvent, Scope, SocketIdentity},
         health::Target,
         name::{DeviceId, ResourceName},
         resource::Resource,
@@ -42,10 +43,6 @@ pub const SURVEY_INTERVAL: Duration = Duration::from_secs(60);
 /// change.
 pub const SURVEY_INTERVAL_WITHOUT_HINTS: Duration = Duration::from_secs(10);
 
-/// How much longer than one probe may take the first list of a resource waits: several devices are
-/// probed one after the other.
-const FIRST_PROBES_LONGER: Duration = Duration::from_millis(200);
-
 /// All mutable state. Owned by the main thread and never shared.
 #[derive(Debug)]
 pub struct Inventory {
@@ -59,6 +56,10 @@ pub struct Inventory {
     version: u64,
     release: Release,
     cordons: Vec<Cordon>,
+    // What the process before us had offered, but for what is served again.
+    remembered: Offered,
+    // What is written down.
+    offered: Arc<Offered>,
     // What the prober knows of.
     probed: Arc<[Target]>,
     // What has been said, so that it is said once.
@@ -76,6 +77,9 @@ struct Pool {
     monitors: BTreeMap<DeviceId, Monitor>,
     // The first list waits for the first probes until then; `None` once it is out.
     serve_by: Option<Instant>,
+    // Devices that have come since, and are not listed before their first probe, or until then.
+    newcomers: BTreeSet<DeviceId>,
+    newcomers_by: Option<Instant>,
     // Devices that vanished. They stay in the list: a kubelet from 1.34 to 1.37 may crash when a
     // device that a pod holds is dropped.
     vanished: BTreeMap<DeviceId, Arc<Device>>,
@@ -83,7 +87,7 @@ struct Pool {
     // Whether `published` may not be what there is.
     is_stale: bool,
     registration: Registration,
-    // What pods hold of this resource, of which no pass has found anything since we started.
+    // What pods may hold of this resource, and no pass has found since we started.
     ghosts: BTreeSet<DeviceId>,
     // What the monitors were told is cordoned, and why.
     cordoned: BTreeMap<DeviceId, String>,
@@ -104,6 +108,8 @@ impl Inventory {
             version: 0,
             release: Release::default(),
             cordons: Vec::new(),
+            remembered: Offered::new(),
+            offered: Arc::default(),
             probed: Arc::new([]),
             reported: BTreeSet::new(),
         }
@@ -151,6 +157,7 @@ impl Inventory {
             Event::Probed(round) => self.probed(&round, now),
             Event::KernelLogged(line) => self.kernel_logged(&line, now),
             Event::Cordons(cordons) => self.cordoned(cordons, now),
+            Event::Remembered(offered) => self.remembered = offered,
             Event::Terminate => effects.push(Effect::Stop),
         }
         if self.rescan.is_overdue(now) {
@@ -163,7 +170,9 @@ impl Inventory {
         if self.release.due(now) {
             effects.push(Effect::AskPods);
         }
-        self.publish(now, &mut effects);
+        if self.publish(now, &mut effects) {
+            self.remember(&mut effects);
+        }
         for (name, pool) in &mut self.pools {
             if pool.serve_by.is_none() && pool.registration.due(now) {
                 effects.push(Effect::Register(name.clone()));
@@ -191,6 +200,10 @@ impl Inventory {
                 log::warn!("resource={resource} the plugin's socket was removed");
                 pool.registration.endpoint_lost(now);
             }
+            PluginEvent::SuccessorLeft => {
+                log::info!("resource={resource} another Chandler came after us, and is gone");
+                pool.registration.successor_left(now);
+            }
         }
     }
 
@@ -204,111 +217,16 @@ impl Inventory {
         self.rescan.hinted(&scope, hints::is_early(hint), now);
     }
 
-    fn surveyed(&mut self, survey: Survey, now: Instant, effects: &mut Vec<Effect>) {
-        self.rescan.answered(now);
-        if survey.version != self.version {
-            // A pass for a configuration that has been replaced meanwhile; the next is under way.
-            return;
-        }
-        self.has_surveyed = true;
-        self.report_problems(&survey);
-        // A resource whose name comes from a template may have lost its last device.
-        let absent: Vec<ResourceName> = self
-            .pools
-            .keys()
-            .filter(|name| !survey.found.iter().any(|it| it.resource == **name))
-            .cloned()
-            .collect();
-        for found in survey.found {
-            self.found(found, now);
-        }
-        for name in absent {
-            self.update(&name, Arc::default(), now);
-        }
-        self.heed_cordons(now);
-        effects.extend(self.retarget());
-    }
-
-    fn found(&mut self, found: Found, now: Instant) {
-        let Found { resource, config_idx, scan } = found;
-        if self.pools.contains_key(&resource) {
-            return self.update(&resource, scan, now);
-        }
-        let devices: Vec<Arc<Device>> = scan.devices.iter().cloned().map(Arc::new).collect();
-        let Some(configured) = self.resources.get(config_idx) else {
-            return;
-        };
-        let mut registration = Registration::new(self.seed ^ hash(&resource), now);
-        if let Some(kubelet) = self.kubelet {
-            registration.kubelet_appeared(kubelet, now);
-        }
-        let policy = &configured.health;
-        let monitor = |it: &Arc<Device>| (it.id.clone(), Monitor::new(Arc::clone(policy), now));
-        let pool = Pool {
-            config_idx,
-            scan,
-            monitors: devices.iter().map(monitor).collect(),
-            devices,
-            serve_by: Some(now + policy.deadline() + FIRST_PROBES_LONGER),
-            is_stale: true,
-            vanished: BTreeMap::new(),
-            published: Arc::new(Snapshot {
-                resource: resource.clone(),
-                generation: 0,
-                offers: Vec::new(),
-                max_per_container: configured.sharing.max_per_container,
-            }),
-            registration,
-            ghosts: BTreeSet::new(),
-            cordoned: BTreeMap::new(),
-        };
-        self.pools.insert(resource, pool);
-    }
-
-    /// Takes over what a pass found.
-    fn update(&mut self, name: &ResourceName, scan: Arc<Scan>, now: Instant) {
-        let Some(pool) = self.pools.get_mut(name) else {
-            return;
-        };
-        let Some(configured) = self.resources.get(pool.config_idx) else {
-            return;
-        };
-        if Arc::ptr_eq(&pool.scan, &scan) {
-            return;
-        }
-        pool.scan = scan;
-        let before = std::mem::take(&mut pool.devices);
-        let mut gone: BTreeMap<DeviceId, Arc<Device>> =
-            before.iter().map(|it| (it.id.clone(), Arc::clone(it))).collect();
-        let mut devices = Vec::new();
-        for device in &pool.scan.devices {
-            let same = gone.remove(&device.id).filter(|it| **it == *device);
-            devices.push(same.unwrap_or_else(|| Arc::new(device.clone())));
-        }
-        for (id, device) in gone {
-            pool.tell(name, &id, Input::Gone, now);
-            self.release.vanished(name, &id, pool.offers_of(&id), now);
-            pool.vanished.insert(id, device);
-        }
-        for device in &devices {
-            if pool.vanished.remove(&device.id).is_some() {
-                self.release.forget(name, &device.id);
-                log::info!("resource={name} device={} is back", device.id);
-                pool.tell(name, &device.id, Input::Back, now);
-            } else {
-                let policy = &configured.health;
-                let monitor = || Monitor::new(Arc::clone(policy), now);
-                pool.monitors.entry(device.id.clone()).or_insert_with(monitor);
-            }
-        }
-        pool.is_stale |= before != devices;
-        pool.devices = devices;
-    }
-
-    /// Publishes what the kubelet would see a difference in, or would be told if it asked.
-    fn publish(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+    /// Publishes what the kubelet would see a difference in, or would be told if it asked. Gives
+    /// whether other devices are offered than before.
+    fn publish(&mut self, now: Instant, effects: &mut Vec<Effect>) -> bool {
+        let mut has_changed = false;
         for (name, pool) in &mut self.pools {
             pool.tick(name, now);
+            if pool.newcomers_by.take_if(|it| *it <= now).is_some() {
+                pool.newcomers.clear();
+                pool.is_stale = true;
+            }
             let waits = pool.serve_by.is_some_and(|it| it > now && !pool.is_probed());
             if waits || !std::mem::take(&mut pool.is_stale) {
                 continue;
@@ -318,7 +236,10 @@ impl Inventory {
             };
             let mut offers = view(configured, pool);
             for found in pool.add_ghosts(&mut offers) {
-                self.release.forget(name, &found);
+                // It may have been found and vanished again.
+                if !pool.vanished.contains_key(&found) {
+                    self.release.forget(name, &found);
+                }
             }
             let is_first = pool.serve_by.take().is_some();
             let max_per_container = configured.sharing.max_per_container;
@@ -333,29 +254,18 @@ impl Inventory {
                 offers,
                 max_per_container,
             });
+            has_changed |= is_first || !pool.published.has_same_ids(&snapshot);
             pool.published = Arc::clone(&snapshot);
             if is_first {
                 log::info!("resource={name} devices={} offered", pool.devices.len());
+                pool.mourn(name, &mut self.release, now);
             }
             effects.push(match is_first {
                 true => Effect::Serve(snapshot),
                 false => Effect::Publish(snapshot),
             });
         }
-    }
-
-    /// Says each problem once, and once more if it comes back.
-    fn report_problems(&mut self, survey: &Survey) {
-        let found = survey.found.iter().map(|it| (it.resource.to_string(), &it.scan.problems));
-        let unnamed = survey.unnamed.iter().map(|(template, it)| (template.clone(), it));
-        let current: BTreeSet<(String, Problem)> = found
-            .chain(unnamed)
-            .flat_map(|(name, all)| all.iter().map(move |it| (name.clone(), it.clone())))
-            .collect();
-        for (name, Problem { at, what }) in current.difference(&self.reported) {
-            log::warn!("resource={name} at={at} not offered: {what}");
-        }
-        self.reported = current;
+        has_changed
     }
 }
 
@@ -366,6 +276,10 @@ fn view(resource: &Resource, pool: &Pool) -> Vec<Offer> {
         let Some(health) = pool.monitors.get(&device.id).map(Monitor::health) else {
             continue;
         };
+        // One list that offers it is better than two.
+        if pool.newcomers.contains(&device.id) {
+            continue;
+        }
         match offers(resource, device, health) {
             Ok(offers) => all.extend(offers),
             Err(Problem { at, what }) => log::warn!("device={at} not offered: {what}"),
@@ -375,9 +289,4 @@ fn view(resource: &Resource, pool: &Pool) -> Vec<Offer> {
     // Templates of ids may give one text twice.
     all.dedup_by(|b, a| a.id == b.id);
     all
-}
-
-/// Something that differs between resources, for what must not happen to all at once.
-fn hash(name: &ResourceName) -> u64 {
-    fnv1a(name.as_str().as_bytes())
 }

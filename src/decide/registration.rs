@@ -218,6 +218,15 @@ impl Registration {
         }
     }
 
+    /// Another process that had registered after us is gone. A kubelet until 1.36 had one slot for
+    /// both: it has forgotten us, does not say so, and offers nothing. We wait until it has noticed
+    /// the other's end, as after the end of a stream of ours.
+    pub fn successor_left(&mut self, now: Instant) {
+        if let Phase::Registered { .. } | Phase::Serving = self.phase {
+            self.phase = Phase::Retrying { at: now + DROPPED.0 };
+        }
+    }
+
     /// When [`Registration::due`] must be asked, at the latest.
     pub fn deadline(&self) -> Option<Instant> {
         match self.phase {

@@ -5,6 +5,7 @@
 //! changed hands. What it gives is a complete answer all the same.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet, HashSet},
     hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
@@ -27,13 +28,15 @@ use crate::{
 #[derive(Debug, Default)]
 pub struct Memory {
     // One for each resource, in the order of the file.
-    entries: Vec<Option<Entry>>,
+    entries: Vec<Option<Look>>,
+    // Those whose last look has not ended.
+    unanswered: BTreeSet<usize>,
     told: BTreeMap<ResourceName, Arc<Scan>>,
 }
 
-/// What is remembered of one resource.
+/// What one look for the devices of one resource has found.
 #[derive(Debug)]
-struct Entry {
+pub struct Look {
     scan: Kept,
     /// What it is made of.
     taken: BTreeSet<Arc<str>>,
@@ -54,6 +57,20 @@ impl Memory {
     /// Makes a pass over `scope` of `resources`, which must be the same each time, and over what
     /// depends on it; what it does not look at is as it was. The first pass is over everything.
     pub fn survey(&mut self, host: &Host, resources: &[Resource], scope: &Scope) -> Survey {
+        self.survey_by(resources, scope, |config_idx, claimed| {
+            Some(look(host, resources.get(config_idx)?, claimed))
+        })
+    }
+
+    /// The same by means of `look`, which is given the place of a resource and what others have
+    /// taken. If it gives nothing, because a file of the host does not answer, what was found before
+    /// stays, and the survey says so.
+    pub fn survey_by(
+        &mut self,
+        resources: &[Resource],
+        scope: &Scope,
+        mut look: impl FnMut(usize, &HashSet<Arc<str>>) -> Option<Look>,
+    ) -> Survey {
         self.entries.resize_with(resources.len(), || None);
         let mut claimed: HashSet<Arc<str>> = HashSet::new();
         let mut changed_hands = HashSet::new();
@@ -66,19 +83,20 @@ impl Memory {
             if !is_current {
                 let none = HashSet::new();
                 let heeded = if resource.exclusive { &claimed } else { &none };
-                let mut new = look(host, resource, heeded);
-                if let Some(Entry { scan: Kept::Fixed(old), .. }) = entry
-                    && let Kept::Fixed(scan) = &mut new.scan
-                    && old == scan
-                {
-                    scan.clone_from(old);
+                match look(config_idx, heeded) {
+                    Some(mut new) => {
+                        self.unanswered.remove(&config_idx);
+                        if resource.exclusive {
+                            changed_hands.extend(new.changed_hands(entry.as_ref()));
+                        }
+                        new.keep_what_is_the_same(entry.as_ref());
+                        *entry = Some(new);
+                    }
+                    None => {
+                        self.unanswered.insert(config_idx);
+                        entry.get_or_insert_with(|| Look::nothing(resource));
+                    }
                 }
-                if resource.exclusive {
-                    let nothing = BTreeSet::new();
-                    let old = entry.as_ref().map_or(&nothing, |it| &it.taken);
-                    changed_hands.extend(old.symmetric_difference(&new.taken).map(|it| hash(it)));
-                }
-                *entry = Some(new);
             }
             if resource.exclusive {
                 claimed.extend(entry.iter().flat_map(|it| it.taken.iter().cloned()));
@@ -91,14 +109,22 @@ impl Memory {
     fn tell(&mut self, resources: &[Resource]) -> Survey {
         let mut survey = Survey::default();
         for (config_idx, resource) in resources.iter().enumerate() {
-            let Some(Entry { scan, .. }) = &self.entries[config_idx] else { continue };
+            let Some(Look { scan, .. }) = &self.entries[config_idx] else { continue };
+            let unanswered = self.unanswered.contains(&config_idx).then(unanswered);
             match (scan, &resource.name) {
                 (Kept::Fixed(scan), NamePattern::Fixed(name)) => {
-                    let scan = Arc::clone(scan);
+                    let mut scan = Arc::clone(scan);
+                    if let Some(problem) = unanswered {
+                        Arc::make_mut(&mut scan).problems.push(problem);
+                    }
                     survey.found.push(Found { resource: name.clone(), config_idx, scan });
                 }
                 (Kept::Named(scan), NamePattern::Template(template)) => {
-                    by_name(&mut survey, (config_idx, resource), template, scan);
+                    let mut scan = Cow::Borrowed(scan);
+                    if let Some(problem) = unanswered {
+                        scan.to_mut().problems.push(problem);
+                    }
+                    by_name(&mut survey, (config_idx, resource), template, &scan);
                 }
                 (Kept::Fixed(_), NamePattern::Template(_))
                 | (Kept::Named(_), NamePattern::Fixed(_)) => {}
@@ -117,7 +143,42 @@ impl Memory {
     }
 }
 
-fn look(host: &Host, resource: &Resource, claimed: &HashSet<Arc<str>>) -> Entry {
+impl Look {
+    /// Before anything has been found.
+    fn nothing(resource: &Resource) -> Look {
+        let scan = match &resource.name {
+            NamePattern::Fixed(_) => Kept::Fixed(Arc::default()),
+            NamePattern::Template(_) => Kept::Named(NamedScan::default()),
+        };
+        Look { scan, taken: BTreeSet::new(), seen: HashSet::new() }
+    }
+
+    /// Hashes of what is taken now and was not, or the other way round.
+    fn changed_hands(&self, before: Option<&Look>) -> Vec<u64> {
+        let nothing = BTreeSet::new();
+        let before = before.map_or(&nothing, |it| &it.taken);
+        before.symmetric_difference(&self.taken).map(|it| hash(it)).collect()
+    }
+
+    fn keep_what_is_the_same(&mut self, before: Option<&Look>) {
+        if let Some(Look { scan: Kept::Fixed(old), .. }) = before
+            && let Kept::Fixed(scan) = &mut self.scan
+            && old == scan
+        {
+            scan.clone_from(old);
+        }
+    }
+}
+
+fn unanswered() -> Problem {
+    let what =
+        "a file of the host does not answer, so nothing new is found; what was found before stays";
+    Problem { at: "/sys".to_owned(), what: what.to_owned() }
+}
+
+/// Looks for the devices of one resource, but for those that others have `claimed`. May hang, as any file
+/// of the host may.
+pub fn look(host: &Host, resource: &Resource, claimed: &HashSet<Arc<str>>) -> Look {
     let Passed { scan, taken, seen } = Pass { host, resource }.run(claimed);
     let scan = match &resource.name {
         NamePattern::Fixed(name) => {
@@ -127,7 +188,7 @@ fn look(host: &Host, resource: &Resource, claimed: &HashSet<Arc<str>>) -> Entry 
         }
         NamePattern::Template(_) => Kept::Named(scan),
     };
-    Entry { scan, taken, seen: seen.iter().map(|it| hash(it)).collect() }
+    Look { scan, taken, seen: seen.iter().map(|it| hash(it)).collect() }
 }
 
 /// A list that the kubelet could not take is not begun: half a resource would only hide the mistake.

@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// Devices with the name of their resource, where that is a template.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct NamedScan {
     pub(super) devices: Vec<(Option<String>, Device)>,
     pub(super) problems: Vec<Problem>,

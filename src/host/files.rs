@@ -7,6 +7,7 @@
 
 use std::{
     fs::{self, OpenOptions},
+    hash::{BuildHasher, RandomState},
     io::{self, Read, Write},
     os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt},
     path::{Component, Path, PathBuf},
@@ -320,7 +321,9 @@ pub fn write_text(path: &Path, text: &str) -> io::Result<()> {
     let dir = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(dir)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let new = dir.join(format!(".{name}.{}", std::process::id()));
+    // In a container every process has the same id.
+    let unique = RandomState::new().hash_one(std::process::id());
+    let new = dir.join(format!(".{name}.{unique:016x}"));
     let written = fs::File::create(&new).and_then(|mut file| {
         file.write_all(text.as_bytes())?;
         file.sync_all()

@@ -110,6 +110,17 @@ impl Endpoint {
         socket::file_identity(&self.path).is_ok_and(|it| it == self.file)
     }
 
+    /// Whether a living process other than this one has bound a socket for `resource` in `dir` after
+    /// us.
+    pub fn has_successor(&self, dir: &Path, resource: &ResourceName) -> bool {
+        let Ok(ours) = socket::identity(&self.path) else { return false };
+        let others = socket::names(dir).unwrap_or_default().into_iter();
+        others
+            .filter(|name| is_endpoint_of(name, resource) && !is_own_endpoint(name))
+            .map(|name| dir.join(name))
+            .any(|path| socket::identity(&path).is_ok_and(|it| it > ours) && !is_dead(&path))
+    }
+
     /// The next connection; none if nobody waits.
     pub fn accept(&self) -> io::Result<Option<UnixStream>> {
         match self.listener.accept() {
@@ -149,6 +160,13 @@ pub fn token() -> u64 {
 pub fn is_endpoint(name: &OsStr) -> bool {
     let name = name.as_encoded_bytes();
     name.starts_with(b"chandler-") && name.ends_with(b".sock")
+}
+
+/// Whether a file of this name is an endpoint of this very process.
+pub fn is_own_endpoint(name: &OsStr) -> bool {
+    // `chandler-`, the resource, the process, the counter.
+    let token = name.as_encoded_bytes().splitn(4, |it| *it == b'-').nth(2);
+    is_endpoint(name) && token == Some(format!("{:08x}", *TOKEN).as_bytes())
 }
 
 /// Whether a file of this name is an endpoint for `resource`. Two resources in four thousand million

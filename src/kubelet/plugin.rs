@@ -97,6 +97,7 @@ impl Plugin {
                 server,
                 outbox: Outbox::new(events),
                 told_streaming: false,
+                has_successor: false,
             };
             room.run();
         })?;
@@ -120,7 +121,8 @@ impl Plugin {
     }
 
     /// Looks whether our socket is still in its directory, and says [`PluginEvent::EndpointLost`] if
-    /// it is not.
+    /// it is not; and whether a process that registered after us is gone, which is
+    /// [`PluginEvent::SuccessorLeft`].
     pub fn check_endpoint(&self) {
         _ = self.check.try_send(());
         self.wake.wake();
@@ -155,6 +157,8 @@ struct Room {
     outbox: Outbox,
     /// What the main thread believes.
     told_streaming: bool,
+    /// At the last look, another process had registered the resource after us.
+    has_successor: bool,
 }
 
 /// The thread must end.
@@ -168,8 +172,8 @@ impl Room {
     }
 
     fn turn(&mut self) -> Result<(), Stopped> {
-        if self.check_orders.try_recv().is_ok() && self.is_endpoint_lost() {
-            self.tell(PluginEvent::EndpointLost);
+        if self.check_orders.try_recv().is_ok() {
+            self.check();
         }
         if self.register_orders.try_recv().is_ok() {
             let attempt = self.attempt()?;
@@ -183,6 +187,19 @@ impl Room {
             self.tell(PluginEvent::Streaming(streaming));
         }
         self.wait(None)
+    }
+
+    /// See [`Plugin::check_endpoint`].
+    fn check(&mut self) {
+        let Some(endpoint) = self.server.endpoint() else { return };
+        if !endpoint.still_there() {
+            self.has_successor = false;
+            return self.tell(PluginEvent::EndpointLost);
+        }
+        let has_successor = endpoint.has_successor(&self.dir, &self.resource);
+        if std::mem::replace(&mut self.has_successor, has_successor) && !has_successor {
+            self.tell(PluginEvent::SuccessorLeft);
+        }
     }
 
     /// Registers once. See [`Plugin::register`].
@@ -207,6 +224,7 @@ impl Room {
         let name = endpoint.name().to_owned();
         self.end_streams(connection.peer())?;
         self.server.listen(endpoint);
+        self.has_successor = false;
         let result = self.call(connection, &name)?;
         Ok(Attempt { kubelet, streaming: self.is_streaming(), result })
     }
@@ -270,10 +288,6 @@ impl Room {
 
     fn is_streaming(&self) -> bool {
         self.readers.n_open() > 0
-    }
-
-    fn is_endpoint_lost(&self) -> bool {
-        self.server.endpoint().is_some_and(|it| !it.still_there())
     }
 
     fn tell(&mut self, event: PluginEvent) {

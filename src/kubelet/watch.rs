@@ -1,7 +1,8 @@
 //! Looks for the kubelet: the thread `kubelet`.
 //!
-//! It watches the plugin directory, and says when the kubelet's socket is a new one or gone, and when
-//! something was removed that may have been a socket of ours. It does not decide what follows.
+//! It watches the plugin directory, and says when the kubelet's socket is a new one or gone, and when a
+//! socket was removed that may have been ours, or was made by another process like us. It does not
+//! decide what follows.
 //!
 //! Events of inotify are hints: each leads to a look at what is there, and now and then we look
 //! without any, because events can be lost. The kubelet writes files into the directory with every
@@ -33,7 +34,10 @@ use crate::{
         socket::{self, FileIdentity},
         worker::{StopFd, Worker},
     },
-    kubelet::{endpoint::is_endpoint, plugin::KUBELET_SOCKET},
+    kubelet::{
+        endpoint::{is_endpoint, is_own_endpoint},
+        plugin::KUBELET_SOCKET,
+    },
     model::event::{Event, SocketIdentity},
 };
 
@@ -108,7 +112,7 @@ enum Hint {
     None,
     /// The kubelet's socket has come or gone.
     Kubelet,
-    /// A socket like ours has gone.
+    /// A socket like ours has gone, or another process like us has made one.
     Endpoint,
     /// Anything may have happened.
     Everything,
@@ -284,7 +288,7 @@ fn hint_of_name(name: &OsStr, mask: AddWatchFlags) -> Hint {
     let removed = mask.intersects(AddWatchFlags::IN_DELETE | AddWatchFlags::IN_MOVED_FROM);
     if name == KUBELET_SOCKET {
         Hint::Kubelet
-    } else if removed && is_endpoint(name) {
+    } else if is_endpoint(name) && (removed || !is_own_endpoint(name)) {
         Hint::Endpoint
     } else {
         Hint::None
@@ -310,7 +314,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::kubelet::plugin::tests::PATIENCE;
+    use crate::kubelet::{endpoint, plugin::tests::PATIENCE};
 
     /// A watched directory, which may not exist yet.
     struct Watched {
@@ -384,6 +388,11 @@ mod tests {
         }
     }
 
+    /// The name of a socket of this process.
+    fn ours(number: u32) -> String {
+        format!("chandler-01234567-{:08x}-{number:x}.sock", endpoint::token())
+    }
+
     fn make_dir(root: &Path) {
         fs::create_dir_all(root.join("a/b/plugins")).unwrap();
     }
@@ -433,7 +442,7 @@ mod tests {
             fs::write(&temporary, "x").unwrap();
             fs::rename(&temporary, checkpoint).unwrap();
             // Appearing is what ours do when we register.
-            fs::write(it.path(&format!("chandler-{number}.sock")), "").unwrap();
+            fs::write(it.path(&ours(number)), "").unwrap();
         }
         fs::remove_file(it.path("checkpoint")).unwrap();
         let _listener = it.listen();
@@ -442,7 +451,10 @@ mod tests {
         let event = it.next();
         assert!(matches!(event, Event::KubeletAppeared(_)), "{event:?}");
 
-        fs::remove_file(it.path("chandler-7.sock")).unwrap();
+        fs::remove_file(it.path(&ours(7))).unwrap();
+        it.expect_disturbed();
+        // One of another process has come, and may be for the same resource.
+        fs::write(it.path("chandler-01234567-0badcafe-0.sock"), "").unwrap();
         it.expect_disturbed();
     }
 

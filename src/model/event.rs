@@ -9,7 +9,7 @@ use crate::model::{
     cordon::Cordon,
     device::{Problem, Scan},
     health::{Round, Target},
-    name::ResourceName,
+    name::{DeviceId, ResourceName},
     resource::Resource,
     snapshot::Snapshot,
 };
@@ -25,6 +25,8 @@ pub enum Event {
     Probed(Round),
     /// What an operator has taken out of use: all of it.
     Cordons(Vec<Cordon>),
+    /// What the process before this one had offered.
+    Remembered(Offered),
     /// The kernel has logged something.
     KernelLogged(KernelLine),
     /// The configuration file has changed, and says this now.
@@ -37,7 +39,8 @@ pub enum Event {
     KubeletAppeared(SocketIdentity),
     /// The kubelet's socket is not there.
     KubeletGone,
-    /// Something was removed from the plugin directory that may have been ours.
+    /// Something was removed from the plugin directory that may have been ours, or another process
+    /// like us has put something there.
     EndpointsDisturbed,
     /// A plugin has something to say.
     Plugin(ResourceName, PluginEvent),
@@ -49,6 +52,9 @@ pub enum Event {
 
 /// Who holds what: ids, by resource, as the kubelet's pod resources API lists them.
 pub type Holdings = BTreeMap<String, BTreeSet<String>>;
+
+/// What the kubelet has been told of: ids as it knows them, one for each replica.
+pub type Offered = BTreeMap<ResourceName, BTreeSet<DeviceId>>;
 
 /// Why it may be worth to look again. A hint may be lost, doubled or late without harm.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -90,6 +96,8 @@ pub enum PluginEvent {
     Streaming(bool),
     /// The plugin's socket is no longer in its directory.
     EndpointLost,
+    /// Another process had registered the same resource after us, and serves it no more.
+    SuccessorLeft,
 }
 
 /// How an attempt to register ended.
@@ -238,6 +246,8 @@ pub enum Effect {
     Reconfigure(Configured),
     /// Stop serving a resource: it is no longer configured.
     Retire(ResourceName),
+    /// Write down what is offered now.
+    Remember(Arc<Offered>),
     /// Ask the kubelet who holds which device.
     AskPods,
     /// Leave the loop.

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeSet,
     fs,
     os::unix::fs::FileTypeExt,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
 };
 
@@ -78,7 +78,7 @@ impl Node {
 
     /// Starts a chandler.
     pub fn chandler(&self) -> Chandler {
-        Chandler::start(&self.config(), self.host.root(), &self.dir())
+        Chandler::start(self)
     }
 }
 
@@ -125,14 +125,16 @@ pub struct Footprint {
 }
 
 impl Chandler {
-    fn start(config: &Path, host_root: &Path, dir: &Path) -> Chandler {
+    fn start(node: &Node) -> Chandler {
         let mut child = Command::new(env!("CARGO_BIN_EXE_chandler"))
             .args(["run", "--log", "info", "--config"])
-            .arg(config)
+            .arg(node.config())
             .arg("--host-root")
-            .arg(host_root)
+            .arg(node.host.root())
             .arg("--kubelet-dir")
-            .arg(dir)
+            .arg(node.dir())
+            .arg("--state-dir")
+            .arg(node.home.path().join("state"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

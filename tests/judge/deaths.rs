@@ -11,7 +11,7 @@ use crate::{
     daemon::{Chandler, Node, RESOURCE},
     dice::Dice,
     kubelet::{Kubelet, pod_of_one},
-    release::{Release, each, not_yet},
+    release::{Release, each},
     transcript::eventually,
 };
 
@@ -179,17 +179,25 @@ fn a_rolling_update_with_surge_ends_served_and_its_end_is_seen() {
 /// forget the elder, which is not told.
 #[test]
 fn when_the_newer_of_two_leaves_the_elder_serves_on() {
-    each(|release| not_yet(release, 26..=36, || elder_serves_on(release)));
+    each(|release| elder_serves_on(release, |newer| assert!(newer.end().success())));
 }
 
-fn elder_serves_on(release: &Release) {
+/// The same for one that leaves its socket behind.
+#[test]
+fn when_the_newer_of_two_is_killed_the_elder_serves_on() {
+    each(|release| elder_serves_on(release, Chandler::kill));
+}
+
+fn elder_serves_on(release: &Release, end: impl FnOnce(Chandler)) {
     let node = Node::with_four();
     let mut kubelet = Kubelet::real(release, &node.dir());
     let elder = node.chandler();
     kubelet.expect(RESOURCE, 4, 4);
     let newer = node.chandler();
     eventually("the newer one's registration", || newer.n_registered() == 1);
-    assert!(newer.end().success());
+    eventually("both sockets", || node.endpoints().len() == 2);
+    end(newer);
+    eventually("the elder's return", || elder.n_registered() == 2);
     kubelet.expect_within(Duration::from_secs(5), RESOURCE, 4, 4);
     eventually("a pod that runs", || kubelet.ask(pod_of_one("a", RESOURCE, 1)).error.is_none());
     elder.kill();

@@ -17,6 +17,8 @@ pub struct Faults {
     pub list_delay: Duration,
     /// How many messages of a stream are taken before its connection is closed.
     pub messages_max: Option<usize>,
+    /// PodResources answers nothing else.
+    pub pod_resources: Option<(i32, String)>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -69,7 +69,12 @@ impl Lister {
     ) {
         let allowed = self.bucket.lock().unwrap().take(Instant::now());
         let status = RpcStatus::with_message;
+        let refused = self.node.upgrade().and_then(|it| it.lock().faults.pod_resources.clone());
         let result = match self.node.upgrade() {
+            _ if refused.is_some() => {
+                let (code, text) = refused.unwrap_or_default();
+                Err(status(code.into(), text))
+            }
             _ if !allowed => {
                 Err(status(RpcStatusCode::RESOURCE_EXHAUSTED, "rejected by rate limit".to_owned()))
             }

@@ -118,11 +118,9 @@ func checkRights(t *testing.T, all objects) {
 		}
 	}
 	slices.Sort(paths)
-	plugins := container.VolumeMounts[1].MountPath
-	if plugins < "/var/lib/chandler" {
-		t.Fatalf("%s is not where the list below expects it", plugins)
-	}
-	check(slices.Equal(paths, []string{"/dev", "/sys", "/var/lib/chandler", plugins}), "four hostPaths")
+	wanted := []string{"/dev", "/sys", "/var/lib/chandler", "/var/lib/kubelet/pod-resources", container.VolumeMounts[1].MountPath}
+	slices.Sort(wanted)
+	check(slices.Equal(paths, wanted), "five hostPaths")
 }
 
 // checkOperation asserts what docs/install.md claims.
@@ -225,6 +223,8 @@ func TestTheChartHeedsEachValue(t *testing.T) {
 		{"log: { filter: debug }", "{ name: CHANDLER_LOG, value: \"debug\" }"},
 		{"log: { format: json }", "{ name: CHANDLER_LOG_FORMAT, value: \"json\" }"},
 		{"pluginDir: /data/plugins", "hostPath: { path: \"/data/plugins\", type: Directory }"},
+		{"pluginDir: /data/plugins", "name: pod-resources, mountPath: \"/data/pod-resources\""},
+		{"podResourcesDir: /data/it", "hostPath: { path: \"/data/it\", type: Directory }"},
 		{"kernelLog: true", "privileged: true"},
 		{"resources: { limits: { memory: 1Gi } }", "memory: 1Gi"},
 		{"priorityClassName: mine", "priorityClassName: mine"},

@@ -29,7 +29,9 @@ impl Inventory {
         for reading in &round.readings {
             let input = Input::Probed(&reading.outcome);
             pool.tell(&round.resource, &reading.device, input, now);
+            pool.is_stale |= pool.newcomers.remove(&reading.device);
         }
+        pool.newcomers_by.take_if(|_| pool.newcomers.is_empty());
     }
 
     pub(super) fn kernel_logged(&mut self, line: &KernelLine, now: Instant) {
@@ -104,7 +106,7 @@ impl Pool {
             Some(serve_by) => Some(serve_by),
             None => self.registration.deadline(),
         };
-        health.into_iter().chain(kubelet).min()
+        health.into_iter().chain(self.newcomers_by).chain(kubelet).min()
     }
 
     /// Whether all devices were probed once.

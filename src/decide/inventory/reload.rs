@@ -1,15 +1,13 @@
 //! What the inventory makes of another configuration, and of who holds which device.
 
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use crate::{
     decide::inventory::{Inventory, Pool},
     model::{
-        device::Device,
         event::{Configured, Effect, Holdings},
         name::{DeviceId, ResourceName},
         resource::Resource,
-        snapshot::{Health, Offer},
     },
 };
 
@@ -69,9 +67,10 @@ impl Inventory {
                 log::info!("resource={resource} device={device} is gone and free: dropped");
                 pool.vanished.remove(&device);
                 pool.ghosts.remove(&device);
-                pool.monitors.remove(&device);
-                // Should it come again, its new monitor must hear of the cordon too.
-                pool.cordoned.remove(&device);
+                // A ghost may have been found, and wait for its first probe.
+                if !pool.devices.iter().any(|it| it.id == device) {
+                    pool.forget(&device);
+                }
                 pool.is_stale = true;
             }
         }
@@ -87,41 +86,17 @@ impl Pool {
         }
     }
 
-    /// Lists what pods hold and nobody found: a kubelet from 1.34 to 1.37 may crash when it admits such
-    /// a pod again and the device is in no list. Gives those that have been found meanwhile.
-    pub(super) fn add_ghosts(&mut self, offers: &mut Vec<Offer>) -> Vec<DeviceId> {
-        let is_listed = |id: &DeviceId| offers.binary_search_by(|it| it.id.cmp(id)).is_ok();
-        let found: Vec<DeviceId> = self.ghosts.iter().filter(|it| is_listed(it)).cloned().collect();
-        self.ghosts.retain(|it| !found.contains(it));
-        offers.extend(self.ghosts.iter().map(ghost));
-        offers.sort_by(|a, b| a.id.cmp(&b.id));
-        found
+    /// Nothing is known of a device any more.
+    pub(super) fn forget(&mut self, device: &DeviceId) {
+        self.monitors.remove(device);
+        self.newcomers.remove(device);
+        // Should it come again, its new monitor must hear of the cordon too.
+        self.cordoned.remove(device);
     }
 
     /// What the kubelet calls a device: one id for each replica.
     pub(super) fn offers_of(&self, device: &DeviceId) -> Vec<DeviceId> {
         let offers = self.published.offers.iter().filter(|it| it.device.id == *device);
         offers.map(|it| it.id.clone()).collect()
-    }
-}
-
-/// A device of which nothing is known but what the kubelet calls it.
-fn ghost(id: &DeviceId) -> Offer {
-    let device = Device {
-        id: id.clone(),
-        name: id.to_string(),
-        nodes: Vec::new(),
-        paths: Vec::new(),
-        numa_node: None,
-        attributes: BTreeMap::new(),
-        allocation: Arc::default(),
-        place: Default::default(),
-    };
-    Offer {
-        id: id.clone(),
-        device: Arc::new(device),
-        replica: 0,
-        health: Health::Unhealthy { reason: "the device is gone".to_owned() },
-        numa_node: None,
     }
 }

@@ -337,6 +337,29 @@ fn an_endpoint_that_is_there_is_not_lost() {
 }
 
 #[test]
+fn the_end_of_a_process_that_came_after_us_is_noticed_however_it_ended() {
+    let node = Node::new();
+    let kubelet = node.kubelet(Manner::Proper);
+    node.register();
+    let ours = kubelet.expect_registration(&["a"]);
+    let ours: Vec<&str> = ours.split('-').collect();
+    let theirs = node.dir.path().join(format!("chandler-{}-theirs-0.sock", ours[1]));
+
+    for removed in [true, false] {
+        let listener = UnixListener::bind(&theirs).unwrap();
+        node.plugin().check_endpoint();
+        // It looks whether somebody lives there.
+        drop(listener.accept().unwrap());
+        drop(listener);
+        if removed {
+            fs::remove_file(&theirs).unwrap();
+        }
+        node.plugin().check_endpoint();
+        assert_eq!(node.next(), PluginEvent::SuccessorLeft);
+    }
+}
+
+#[test]
 fn every_method_answers() {
     let node = Node::new();
     let kubelet = node.kubelet(Manner::Proper);

@@ -1,0 +1,64 @@
+//! What must be remembered of this process by the next: the thread `memory`, which writes the file of
+//! offers.
+
+use std::{io, path::Path, sync::Arc};
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+
+use crate::{
+    host::worker::Worker,
+    model::event::Offered,
+    operate::offered::{self, FILE_NAME},
+};
+
+/// Remembers what the kubelet has been told of. Dropping it waits until the last of it is written.
+#[derive(Debug)]
+pub(super) struct Memory {
+    // Before the worker, so that it is dropped first: the thread waits on it.
+    latest: Sender<Arc<Offered>>,
+    /// The same channel: what is in it is replaced by what is newer.
+    unseen: Receiver<Arc<Offered>>,
+    _worker: Worker,
+}
+
+impl Memory {
+    /// Starts the thread. With it comes what the process before us has offered.
+    pub(super) fn start(state_dir: &Path) -> io::Result<(Memory, Offered)> {
+        let path = state_dir.join(FILE_NAME);
+        let before = offered::read(&path).unwrap_or_else(|err| {
+            log::warn!("{}: {err}; it will be written anew", path.display());
+            Offered::new()
+        });
+        // Nobody minds what was offered before the latest.
+        let (latest, unseen) = bounded::<Arc<Offered>>(1);
+        let inbox = unseen.clone();
+        let worker = Worker::spawn("memory", move |_stop| {
+            let mut said = false;
+            while let Ok(offered) = inbox.recv() {
+                match offered::write(&path, &offered) {
+                    Ok(()) => said = false,
+                    Err(err) => {
+                        if !std::mem::replace(&mut said, true) {
+                            log::warn!(
+                                "cannot write {}: {err}; a device that vanishes while Chandler does not \
+                                 run is forgotten",
+                                path.display()
+                            );
+                        }
+                    }
+                }
+            }
+        })?;
+        Ok((Memory { latest, unseen, _worker: worker }, before))
+    }
+
+    /// Never waits.
+    pub(super) fn remember(&self, offered: Arc<Offered>) {
+        let mut offered = offered;
+        while let Err(TrySendError::Full(newer)) = self.latest.try_send(offered) {
+            // Nobody else sends, so that there is room then.
+            drop(self.unseen.try_recv());
+            offered = newer;
+        }
+    }
+}

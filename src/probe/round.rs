@@ -1,0 +1,242 @@
+//! One round of probes of one resource: which thread looks at what, and which of them hang.
+
+use std::{
+    collections::BTreeMap,
+    iter,
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::{Receiver, bounded};
+
+use crate::{
+    config::duration_text,
+    model::{
+        device::Device,
+        health::{Fault, HealthPolicy, Outcome, Reading, Target},
+        name::{DeviceId, ResourceName},
+    },
+    probe::pool::{Answer, Job, Pool, Thread, ThreadNo},
+};
+
+/// A device that takes so long may hang: another thread goes on behind it.
+const SLOW: Duration = Duration::from_millis(100);
+
+/// How many threads may look at the devices of one resource at the same time.
+const LANES_MAX: usize = 4;
+
+/// What each thread that hangs was looking at.
+pub(super) type Hung = BTreeMap<ThreadNo, (ResourceName, DeviceId)>;
+
+/// A round that is under way: devices that threads look at, and devices that wait for a thread.
+#[derive(Debug)]
+pub(super) struct Running {
+    policy: Arc<HealthPolicy>,
+    devices: Arc<[Arc<Device>]>,
+    lanes: Vec<Lane>,
+    waiting: Vec<Range<usize>>,
+    // When a thread was last asked for.
+    asked_at: Instant,
+    readings: Vec<Reading>,
+    // Some of them may wait long for the others.
+    has_news: bool,
+}
+
+/// A thread and the devices that it looks at one after the other.
+#[derive(Debug)]
+struct Lane {
+    thread: Thread,
+    answers: Receiver<Answer>,
+    // Which device it looks at, and since when.
+    at: usize,
+    since: Instant,
+    has_begun: bool,
+    // Where it ends; the thread may see late that this has come nearer.
+    end: Arc<AtomicUsize>,
+}
+
+impl Running {
+    /// What hangs already is not looked at again.
+    pub(super) fn new<'a>(
+        target: &Target,
+        devices: impl Iterator<Item = &'a Arc<Device>>,
+        hung: &Hung,
+        now: Instant,
+    ) -> Running {
+        let hangs = |it: &Arc<Device>| {
+            hung.values().any(|(resource, id)| *resource == target.resource && *id == it.id)
+        };
+        let (hanging, devices): (Vec<_>, Vec<_>) = devices.cloned().partition(hangs);
+        let timed_out = |it: &Arc<Device>| timed_out(&target.policy, &it.id);
+        Running {
+            policy: Arc::clone(&target.policy),
+            waiting: iter::once(0..devices.len()).filter(|it| !it.is_empty()).collect(),
+            devices: devices.into(),
+            lanes: Vec::new(),
+            asked_at: now,
+            readings: hanging.iter().map(timed_out).collect(),
+            has_news: false,
+        }
+    }
+
+    pub(super) fn deadline(&self, has_room: bool) -> Option<Instant> {
+        let lanes = self.lanes.iter().filter_map(|it| {
+            let patience = match has_room && self.lanes.len() < LANES_MAX && it.has_more() {
+                true => SLOW.min(self.policy.deadline()),
+                false => self.policy.deadline(),
+            };
+            // One that is through says so very soon.
+            (it.at < self.devices.len()).then(|| it.since + patience)
+        });
+        // The kernel gave no thread: without room, one that finishes makes it.
+        let again = has_room && !self.waiting.is_empty() && self.lanes.len() < LANES_MAX;
+        let again = again.then(|| self.asked_at + self.policy.interval);
+        lanes.chain(again).min()
+    }
+
+    /// The thread has done what it was given. `None` if it is not one of this round.
+    pub(super) fn finished(&mut self, no: ThreadNo, now: Instant) -> Option<Thread> {
+        let idx = self.lanes.iter().position(|it| it.thread.no == no)?;
+        self.take(idx, now);
+        Some(self.lanes.swap_remove(idx).thread)
+    }
+
+    /// Whether nothing more will come.
+    pub(super) fn is_over(&self) -> bool {
+        self.lanes.is_empty() && self.waiting.is_empty()
+    }
+
+    /// What is to be told now: everything at the end, and before that what need not wait for it.
+    pub(super) fn news(&mut self) -> Vec<Reading> {
+        match std::mem::take(&mut self.has_news) || self.is_over() {
+            true => std::mem::take(&mut self.readings),
+            false => Vec::new(),
+        }
+    }
+
+    /// Takes over what there is from a thread, which wakes nobody while it comes in.
+    fn take(&mut self, idx: usize, now: Instant) {
+        let Some(lane) = self.lanes.get_mut(idx) else {
+            return;
+        };
+        for answer in lane.answers.try_iter() {
+            let (outcome, at) = match answer {
+                Answer::Begun(at) => {
+                    lane.has_begun = true;
+                    lane.since = at;
+                    continue;
+                }
+                Answer::Done(outcome, at) => (outcome, at),
+            };
+            // What comes from behind the end is somebody else's by now.
+            if lane.at < lane.end()
+                && let Some(device) = self.devices.get(lane.at)
+            {
+                self.readings.push(Reading { device: device.id.clone(), outcome });
+                self.has_news = true;
+            }
+            lane.at += 1;
+            lane.since = at;
+        }
+        if !lane.has_begun {
+            lane.since = now;
+        }
+    }
+
+    /// Gives up on threads that take too long, each with the device that it looks at.
+    pub(super) fn give_up(&mut self, now: Instant) -> Vec<(Thread, DeviceId)> {
+        let mut hung = Vec::new();
+        let patience = self.policy.deadline();
+        let is_late = |it: &Lane| it.since + patience <= now;
+        for idx in (0..self.lanes.len()).rev() {
+            if !self.lanes.get(idx).is_some_and(is_late) {
+                continue;
+            }
+            self.take(idx, now);
+            let Some(lane) = self.lanes.get(idx).filter(|it| is_late(it)) else {
+                continue;
+            };
+            let Some(device) = self.devices.get(lane.at) else {
+                continue;
+            };
+            if lane.at < lane.end() {
+                self.readings.push(timed_out(&self.policy, &device.id));
+                self.has_news = true;
+            }
+            if lane.has_more() {
+                self.waiting.push(lane.at + 1..lane.end());
+            }
+            let device = device.id.clone();
+            hung.push((self.lanes.swap_remove(idx).thread, device));
+        }
+        hung
+    }
+
+    /// Lets others go on behind devices that are slow: they may hang.
+    pub(super) fn share(&mut self, pool: &Pool, now: Instant) {
+        for idx in 0..self.lanes.len() {
+            let is_slow = |it: &Lane| it.has_more() && it.since + SLOW <= now;
+            if !pool.has_room()
+                || self.lanes.len() >= LANES_MAX
+                || !self.lanes.get(idx).is_some_and(is_slow)
+            {
+                continue;
+            }
+            self.take(idx, now);
+            if let Some(lane) = self.lanes.get(idx).filter(|it| is_slow(it)) {
+                self.waiting.push(lane.at + 1..lane.end());
+                lane.end.store(lane.at + 1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    pub(super) fn begin(&mut self, pool: &mut Pool, now: Instant) {
+        while self.lanes.len() < LANES_MAX
+            && let Some(range) = self.waiting.pop()
+        {
+            self.asked_at = now;
+            let (answers, receiver) = bounded(self.devices.len() + 1);
+            let end = Arc::new(AtomicUsize::new(range.end));
+            let thread = pool.start(Job {
+                policy: Arc::clone(&self.policy),
+                devices: Arc::clone(&self.devices),
+                first: range.start,
+                end: Arc::clone(&end),
+                answers,
+            });
+            let Some(thread) = thread else {
+                self.waiting.push(range);
+                return;
+            };
+            self.lanes.push(Lane {
+                thread,
+                answers: receiver,
+                at: range.start,
+                since: now,
+                has_begun: false,
+                end,
+            });
+        }
+    }
+}
+
+impl Lane {
+    fn end(&self) -> usize {
+        self.end.load(Ordering::Relaxed)
+    }
+
+    /// Whether there is something behind the device that is looked at now.
+    fn has_more(&self) -> bool {
+        self.at + 1 < self.end()
+    }
+}
+
+fn timed_out(policy: &HealthPolicy, device: &DeviceId) -> Reading {
+    let reason = format!("probe timed out after {}", duration_text(policy.deadline()));
+    let outcome = Outcome::Bad(Fault { check: "timeout".to_owned(), reason });
+    Reading { device: device.clone(), outcome }
+}
