@@ -37,9 +37,6 @@ const QUIET: Duration = Duration::from_millis(100);
 /// How long it may be restless before the file is read all the same: it may be a busy one.
 const QUIET_MAX: Duration = Duration::from_secs(1);
 
-/// How often the directory is looked for without an event.
-const LOOK_EVERY: Duration = Duration::from_secs(10);
-
 /// A configuration file as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigFile {
@@ -111,7 +108,8 @@ impl Reader {
             // What waits to be said comes first; we read again when there is room.
             let read_at = burst.filter(|_| self.outbox.is_empty()).map(Burst::at);
             let until = Deadline::earlier(read_at, self.outbox.deadline());
-            let until = Deadline::earlier(until, Some(Deadline::after(LOOK_EVERY)));
+            let until =
+                Deadline::earlier(until, Some(Deadline::after(self.directories.patience())));
             let mut fds = [
                 PollFd::new(stop.as_fd(), PollFlags::POLLIN),
                 PollFd::new(self.directories.as_fd(), PollFlags::POLLIN),

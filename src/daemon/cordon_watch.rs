@@ -4,7 +4,6 @@ use std::{
     io,
     os::fd::AsFd,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use crossbeam_channel::Sender;
@@ -27,9 +26,6 @@ use crate::{
         report,
     },
 };
-
-/// How often the file is looked for without an event.
-const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 /// Watches the file of cordons until it is dropped.
 #[derive(Debug)]
@@ -72,7 +68,7 @@ impl CordonWatch {
 impl Reader {
     fn run(&mut self, stop: &StopFd) -> io::Result<()> {
         loop {
-            let look_at = Some(Deadline::after(LOOK_EVERY));
+            let look_at = Some(Deadline::after(self.directories.patience()));
             let until = Deadline::earlier(look_at, self.outbox.deadline());
             let mut fds = [
                 PollFd::new(stop.as_fd(), PollFlags::POLLIN),

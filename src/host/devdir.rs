@@ -3,7 +3,7 @@
 //! udev makes links such as `/dev/serial/by-id/…` after the kernel's uevent, and where uevents do not
 //! reach us the nodes are all that we see. Each change is a [`Hint`] and nothing more.
 
-use std::{collections::BTreeSet, io, os::fd::AsFd, path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, io, os::fd::AsFd, path::PathBuf};
 
 use crossbeam_channel::Sender;
 use nix::{
@@ -21,9 +21,6 @@ use crate::{
     },
     model::event::{Event, Hint},
 };
-
-/// How often we look without an event whether the directories are still where they were.
-const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 /// How many directories are watched. A user may have 128 inotify instances but tens of thousands of
 /// watches; more directories than this is a slip.
@@ -71,7 +68,8 @@ impl DevDir {
 
 fn run(stop: &StopFd, directories: &mut Directories, hints: &mut Hints) -> io::Result<()> {
     loop {
-        let until = Deadline::earlier(hints.deadline(), Some(Deadline::after(LOOK_EVERY)));
+        let until =
+            Deadline::earlier(hints.deadline(), Some(Deadline::after(directories.patience())));
         let mut fds = [
             PollFd::new(stop.as_fd(), PollFlags::POLLIN),
             PollFd::new(directories.as_fd(), PollFlags::POLLIN),

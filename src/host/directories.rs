@@ -8,6 +8,7 @@ use std::{
     io,
     os::fd::{AsFd, BorrowedFd},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use nix::{
@@ -19,6 +20,13 @@ use crate::host::{
     Host,
     socket::{self, FileIdentity},
 };
+
+/// How often to look without an event, where all directories are watched: that a parent of one was
+/// moved is not heard of.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+
+/// The same where one does not exist or cannot be watched.
+const LOOK_FOR_EVERY: Duration = Duration::from_secs(10);
 
 /// How often we try to find a directory before we wait for the next event.
 const FIND_TRIES: u32 = 16;
@@ -88,8 +96,18 @@ impl Directories {
         Ok(directories)
     }
 
-    /// Reads all that has happened. Also to be called now and then without an event: that a parent of
-    /// a directory was moved is not heard of.
+    /// How long to wait for an event before [`Directories::read`] is called all the same.
+    pub fn patience(&self) -> Duration {
+        let is_watched = |(path, place): (&PathBuf, &Option<Place>)| {
+            place.as_ref().is_some_and(|it| it.path == *path)
+        };
+        match self.wanted.iter().all(is_watched) {
+            true => LOOK_EVERY,
+            false => LOOK_FOR_EVERY,
+        }
+    }
+
+    /// Reads all that has happened.
     pub fn read(&mut self) -> io::Result<Changes> {
         let mut changes = Changes::default();
         loop {

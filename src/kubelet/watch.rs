@@ -12,7 +12,8 @@
 //! The thread blocks in `poll` only.
 
 use std::{
-    ffi::OsStr,
+    collections::BTreeSet,
+    ffi::{OsStr, OsString},
     io, mem,
     os::fd::AsFd,
     path::{Path, PathBuf},
@@ -71,6 +72,7 @@ impl Watch {
                 inotify,
                 place: None,
                 known: None,
+                endpoints: BTreeSet::new(),
                 complained: false,
                 outbox: Outbox::new(events),
             };
@@ -90,6 +92,8 @@ struct Lookout {
     place: Option<Place>,
     /// The kubelet's socket, as the main thread knows it.
     known: Option<SocketIdentity>,
+    /// The sockets of processes like us, at the last look without a hint.
+    endpoints: BTreeSet<OsString>,
     /// What keeps us from watching the directory has been logged.
     complained: bool,
     outbox: Outbox,
@@ -123,13 +127,15 @@ impl Lookout {
         let mut hint = Hint::Everything;
         let mut next_look = Deadline::after(LOOK_EVERY);
         loop {
-            if hint == Hint::Everything || next_look.has_passed() {
+            let is_due = next_look.has_passed();
+            if is_due || hint == Hint::Everything {
                 self.find_place();
                 next_look = Deadline::after(self.patience());
-                self.look(Hint::Everything);
-            } else {
-                self.look(hint);
             }
+            if is_due {
+                hint = hint.max(self.hint_of_dir());
+            }
+            self.look(hint);
             hint = match self.wait(next_look) {
                 Ok(Some(hint)) => hint,
                 Ok(None) => return,
@@ -138,6 +144,19 @@ impl Lookout {
                     return;
                 }
             };
+        }
+    }
+
+    /// What a look at the directory tells. Another process like us may have died and left its sockets,
+    /// of which no event tells.
+    fn hint_of_dir(&mut self) -> Hint {
+        let names = socket::names(&self.dir).unwrap_or_default().into_iter();
+        let endpoints: BTreeSet<OsString> = names.filter(|it| is_endpoint(it)).collect();
+        let is_new = endpoints != self.endpoints;
+        self.endpoints = endpoints;
+        match is_new || self.endpoints.iter().any(|it| !is_own_endpoint(it)) {
+            true => Hint::Endpoint,
+            false => Hint::Kubelet,
         }
     }
 
