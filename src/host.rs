@@ -8,6 +8,7 @@ pub mod files;
 pub(crate) mod hints;
 mod inside;
 pub mod kernel_log;
+pub mod latest;
 pub(crate) mod outbox;
 pub mod socket;
 pub mod uevent;

@@ -12,12 +12,12 @@ mod schedule;
 
 use std::{io, sync::Arc, time::Instant};
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, at, bounded, never, select};
+use crossbeam_channel::{Receiver, Sender, at, never, select};
 
 use crate::{
     config::Config,
     decide::health::{Input, Monitor},
-    host::{Host, worker::Worker},
+    host::{Host, latest::Latest, worker::Worker},
     model::{
         event::{Event, Found, Survey},
         health::{Round, Target, Verdicts},
@@ -34,30 +34,21 @@ fn now() -> Instant {
 #[derive(Debug)]
 pub struct Prober {
     // Before the worker, so that it is dropped first: the thread waits on it.
-    targets: Sender<Arc<[Target]>>,
-    // To take back what the thread has not seen yet.
-    unseen: Receiver<Arc<[Target]>>,
+    targets: Latest<Arc<[Target]>>,
     _worker: Worker,
 }
 
 impl Prober {
     /// Starts the thread `probe`. Its rounds become [`Event::Probed`].
     pub fn start(host: Host, events: Sender<Event>) -> io::Result<Prober> {
-        // One slot: only the latest targets count.
-        let (targets, inbox) = bounded(1);
-        let unseen = inbox.clone();
+        let (targets, inbox) = Latest::new();
         let worker = Worker::spawn("probe", move |_stop| run(host, &inbox, &events))?;
-        Ok(Prober { targets, unseen, _worker: worker })
+        Ok(Prober { targets, _worker: worker })
     }
 
     /// From now on, these are probed, and nothing else. Never waits.
     pub fn watch(&self, targets: Arc<[Target]>) {
-        let mut targets = targets;
-        while let Err(TrySendError::Full(latest)) = self.targets.try_send(targets) {
-            // Nobody else sends, so that there is room then.
-            drop(self.unseen.try_recv());
-            targets = latest;
-        }
+        self.targets.put(targets);
     }
 }
 

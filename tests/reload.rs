@@ -81,14 +81,20 @@ fn more_replicas_and_other_rules_take_effect_without_another_registration() {
     assert_eq!(kubelet.registrations("example.com/tty"), 1);
 }
 
-#[test]
-fn a_device_that_vanished_is_dropped_once_the_kubelet_says_that_nobody_holds_it() {
-    let mut node = Node::new("//- /dev/ttyUSB0 char\n//- /dev/ttyUSB1 char\n", &config(&[TTY]));
+/// Two ports, and a kubelet that says who holds what.
+fn with_pod_resources() -> (Node, Kubelet) {
+    let node = Node::new("//- /dev/ttyUSB0 char\n//- /dev/ttyUSB1 char\n", &config(&[TTY]));
     let sockets = node.dir.path().join("pod-resources");
     fs::create_dir(&sockets).unwrap();
     let options =
         Options { pod_resources: Some(sockets.join("kubelet.sock")), ..Options::default() };
     let kubelet = Kubelet::start(&node.plugin_dir(), options);
+    (node, kubelet)
+}
+
+#[test]
+fn a_device_that_vanished_is_dropped_once_the_kubelet_says_that_nobody_holds_it() {
+    let (mut node, kubelet) = with_pod_resources();
     node.start();
     kubelet.expect_devices("example.com/tty", "ttyUSB0 Healthy\nttyUSB1 Healthy");
 
@@ -100,12 +106,7 @@ fn a_device_that_vanished_is_dropped_once_the_kubelet_says_that_nobody_holds_it(
 
 #[test]
 fn as_long_as_the_kubelet_does_not_say_who_holds_what_nothing_is_dropped() {
-    let mut node = Node::new("//- /dev/ttyUSB0 char\n//- /dev/ttyUSB1 char\n", &config(&[TTY]));
-    let sockets = node.dir.path().join("pod-resources");
-    fs::create_dir(&sockets).unwrap();
-    let options =
-        Options { pod_resources: Some(sockets.join("kubelet.sock")), ..Options::default() };
-    let kubelet = Kubelet::start(&node.plugin_dir(), options);
+    let (mut node, kubelet) = with_pod_resources();
     let exhausted = (8, "rejected by rate limit".to_owned());
     kubelet.fault(|it| it.pod_resources = Some(exhausted));
     node.start();
@@ -123,12 +124,7 @@ fn as_long_as_the_kubelet_does_not_say_who_holds_what_nothing_is_dropped() {
 
 #[test]
 fn what_a_pod_holds_stays_listed_over_a_restart_though_the_device_is_gone() {
-    let mut node = Node::new("//- /dev/ttyUSB0 char\n//- /dev/ttyUSB1 char\n", &config(&[TTY]));
-    let sockets = node.dir.path().join("pod-resources");
-    fs::create_dir(&sockets).unwrap();
-    let options =
-        Options { pod_resources: Some(sockets.join("kubelet.sock")), ..Options::default() };
-    let mut kubelet = Kubelet::start(&node.plugin_dir(), options);
+    let (mut node, mut kubelet) = with_pod_resources();
     node.start();
     kubelet.expect_devices("example.com/tty", "ttyUSB0 Healthy\nttyUSB1 Healthy");
     kubelet.allocate("example.com/tty", 2).unwrap();

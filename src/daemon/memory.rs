@@ -3,10 +3,8 @@
 
 use std::{io, path::Path, sync::Arc};
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
-
 use crate::{
-    host::worker::Worker,
+    host::{latest::Latest, worker::Worker},
     model::event::Offered,
     operate::offered::{self, FILE_NAME},
 };
@@ -15,9 +13,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Memory {
     // Before the worker, so that it is dropped first: the thread waits on it.
-    latest: Sender<Arc<Offered>>,
-    /// The same channel: what is in it is replaced by what is newer.
-    unseen: Receiver<Arc<Offered>>,
+    latest: Latest<Arc<Offered>>,
     _worker: Worker,
 }
 
@@ -29,9 +25,7 @@ impl Memory {
             log::warn!("{}: {err}; it will be written anew", path.display());
             Offered::new()
         });
-        // Nobody minds what was offered before the latest.
-        let (latest, unseen) = bounded::<Arc<Offered>>(1);
-        let inbox = unseen.clone();
+        let (latest, inbox) = Latest::<Arc<Offered>>::new();
         let worker = Worker::spawn("memory", move |_stop| {
             let mut said = false;
             while let Ok(offered) = inbox.recv() {
@@ -49,16 +43,11 @@ impl Memory {
                 }
             }
         })?;
-        Ok((Memory { latest, unseen, _worker: worker }, before))
+        Ok((Memory { latest, _worker: worker }, before))
     }
 
     /// Never waits.
     pub(super) fn remember(&self, offered: Arc<Offered>) {
-        let mut offered = offered;
-        while let Err(TrySendError::Full(newer)) = self.latest.try_send(offered) {
-            // Nobody else sends, so that there is room then.
-            drop(self.unseen.try_recv());
-            offered = newer;
-        }
+        self.latest.put(offered);
     }
 }
