@@ -16,7 +16,6 @@ use crate::{
     cli::{cordoning::Mistake, environment::Environment},
     config::{self, Config, Diagnostics},
     daemon::{self, ConfigFile},
-    discovery,
     host::Host,
     operate::{
         discovered::{self, Discovered},
@@ -225,7 +224,7 @@ fn discover(args: &Args, output: Output) -> ExitCode {
         Err(err) => return refuse(&err),
     };
     let host = Host::new(&args.host_root);
-    let survey = discovery::survey(&host, &config);
+    let survey = daemon::survey(&host, &config);
     let verdicts = probe::once(&host, &config, &survey);
     let all = Discovered { config: &config, survey: &survey, verdicts: &verdicts };
     print(&match output {

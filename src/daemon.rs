@@ -19,7 +19,7 @@ use std::{
     time::Instant,
 };
 
-pub use crate::daemon::config_watch::ConfigFile;
+pub use crate::daemon::{config_watch::ConfigFile, lookers::survey};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use grpcio::Environment;
 

@@ -326,6 +326,31 @@ fn the_program_ends_while_a_probe_hangs_if_we_are_root() {
 }
 
 #[test]
+fn discover_shows_the_rest_while_a_look_hangs_if_we_are_root() {
+    let config = "version: v1
+resources:
+  - name: example.com/acc
+    discovery:
+      sysfs: class/acc
+      match: [{ key: status, operator: Exists }]
+      nodes: [\"/dev/{name}\"]
+  - { name: example.com/tty, discovery: { nodes: [\"/dev/tty*\"] } }
+";
+    let node = Node::new(&format!("{TWO_CARDS}//- /dev/tty1 char\n"), config);
+    let Some(_hanging) = Hanging::over(&node.host.real("/sys/class/acc/acc1/status")) else {
+        eprintln!("skipped: no FUSE mounts here");
+        return;
+    };
+    let mut discover = chandler();
+    discover.arg("discover").arg("--config").arg(node.dir.path().join("config.yaml"));
+    let output = discover.arg("--host-root").arg(node.host.root()).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let table = String::from_utf8(output.stdout).unwrap();
+    assert!(table.contains("tty1"), "{table}");
+    assert!(table.contains("a file of the host does not answer"), "{table}");
+}
+
+#[test]
 fn a_cordoned_device_is_unhealthy_at_once_and_after_a_restart_until_it_is_uncordoned() {
     let (mut node, kubelet) = crate::lifecycle::Node::with_kubelet(
         "//- /dev/ttyUSB0 char\n//- /dev/ttyUSB1 char\n",

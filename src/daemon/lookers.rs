@@ -15,10 +15,11 @@ use std::{
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::{
-    discovery::{self, Look},
+    config::Config,
+    discovery::{self, Look, Memory},
     host::{Host, worker::Worker},
     model::{
-        event::{Configured, Event, Hint},
+        event::{Configured, Event, Hint, Scope, Survey},
         resource::Resource,
     },
 };
@@ -26,6 +27,9 @@ use crate::{
 /// How long one look may hold up the others. Nothing is lost if it takes longer: what it finds counts
 /// when it comes.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long one look may take where nothing is asked for later.
+const PATIENCE_ONCE: Duration = Duration::from_secs(5);
 
 /// How many may hang. Each has a stack, of which it uses little.
 const HUNG_MAX: usize = 16;
@@ -35,10 +39,24 @@ const HUNG_MAX: usize = 16;
 pub(super) struct Lookers {
     host: Host,
     events: Sender<Event>,
+    patience: Duration,
     n_started: usize,
     idle: Option<Looker>,
     /// By the version of the configuration and the place in it.
     hung: BTreeMap<(u64, usize), Looker>,
+}
+
+/// Everything that is there now. What does not answer is a problem of its resource.
+pub fn survey(host: &Host, config: &Config) -> Survey {
+    // Nobody wants to hear of what comes late.
+    let (events, _) = bounded(0);
+    let mut lookers = Lookers::new(host.clone(), events);
+    lookers.patience = PATIENCE_ONCE;
+    let resources = Arc::new(config.resources.clone());
+    let configured = Configured { version: 0, resources };
+    Memory::default().survey_by(&configured.resources, &Scope::All, |config_idx, claimed| {
+        lookers.look(&configured, config_idx, claimed)
+    })
 }
 
 /// One thread, and what it answers.
@@ -59,7 +77,8 @@ struct Job {
 
 impl Lookers {
     pub(super) fn new(host: Host, events: Sender<Event>) -> Lookers {
-        Lookers { host, events, n_started: 0, idle: None, hung: BTreeMap::new() }
+        let hung = BTreeMap::new();
+        Lookers { host, events, patience: PATIENCE, n_started: 0, idle: None, hung }
     }
 
     /// Looks for the devices of one resource. `None` if a file of the host does not answer; when it
@@ -73,7 +92,7 @@ impl Lookers {
         let key = (configured.version, config_idx);
         if let Some(looker) = self.hung.get(&key) {
             let look = looker.looks.try_recv().ok()?;
-            log::info!("place={config_idx} the look for devices that hung has come back");
+            log::info!("the look for devices that hung has come back");
             self.hung.remove(&key);
             return Some(look);
         }
@@ -89,7 +108,7 @@ impl Lookers {
             claimed: claimed.clone(),
         };
         looker.jobs.send(job).ok()?;
-        let look = looker.looks.recv_timeout(PATIENCE).ok().or_else(|| {
+        let look = looker.looks.recv_timeout(self.patience).ok().or_else(|| {
             looker.is_late.store(true, Ordering::SeqCst);
             // Perhaps just now.
             looker.looks.try_recv().ok()
