@@ -5,15 +5,21 @@ A story is a file in stories/ whose name is the claim that it makes:
     DEVICES = ["usb"]                     # presets that the guest boots with
     CONFIG = "resources: ..."             # Chandler's configuration; "version: v1" is added
     def story(node):                      # what happens, and what the kubelet must see
-        node.qmp("device_add", ...)
+        node.usb_serial("a", 1, "LAB0001")
+        node.wait_for("test -c /dev/ttyUSB0")
         node.expect("example.com/serial", "LAB0001 Healthy")
+
+Who fails is told by the exception. What waits for the guest itself (wait_for, sh, unplug, `given`) raises
+GuestFailed: the story is told once more. What waits for Chandler or the kubelet's list (expect, settle,
+must) raises Failed, and so does an assertion: the story does not hold.
 """
 import json, os, re, time
 
 from lab import Lab
-from build import Failed
+from build import Failed, GuestFailed
 
-PATIENCE = 60       # seconds; a story that passes never waits for them all
+PATIENCE = 180      # seconds; a story that passes never waits for them all
+QUIET = 2           # seconds without an event of the kernel, after which a guest has come to rest
 
 
 class Node(Lab):
@@ -34,6 +40,13 @@ class Node(Lab):
             raise
         return self
 
+    def is_well(self):
+        """Whether the guest answers, and its kernel has not broken down."""
+        try:
+            return self.sh("dmesg | grep -E 'Oops: |kernel BUG at|Kernel panic'", quiet=True)[1] != 0
+        except Failed:
+            return False
+
     # Chandler and the kubelet
 
     def start(self, *flags):
@@ -48,13 +61,21 @@ class Node(Lab):
 
     def stop(self):
         """Ends Chandler as an operator would; it must end well."""
-        self.sh("kill $(cat /run/chandler.pid)", check=True)
-        self.wait_for("! test -d /proc/$(cat /run/chandler.pid)")
+        self.must("kill $(cat /run/chandler.pid)", "be there to be ended", patience=0)
+        self.must("! test -d /proc/$(cat /run/chandler.pid)", "end")
         self.running = False
+
+    def must(self, command, what, patience=PATIENCE):
+        """Repeats a command in the guest until it succeeds; it is Chandler's fault if it does not."""
+        began = time.time()
+        while self.sh(command, quiet=True)[1]:
+            if time.time() - began > patience:
+                raise Failed(f"Chandler did not {what} within {patience} s: {command}")
+            time.sleep(0.1)
 
     def discover(self):
         """What `chandler discover` says: {resource: {id: device}}, and its problems as text."""
-        out, code = self.sh("chandler discover --config /share/config.yaml -o json 2>/share/discover.err", quiet=True)
+        out, code = self.sh("timeout 100 chandler discover --config /share/config.yaml -o json 2>/share/discover.err", quiet=True)
         if code:
             raise Failed(f"chandler discover ended with code {code}\n" + read(self.share + "/discover.err"))
         found = json.loads(out)["resources"]
@@ -88,14 +109,17 @@ class Node(Lab):
                     lambda: f"the list of {resource} to be\n    {lines}\n  it is\n    {(self.list(resource)[0] or 'nothing').splitlines()}", patience)
         return self.list(resource)[1]
 
-    def expect_after(self, what, act, resource, *lines, event=None):
+    def expect_after(self, what, act, resource, *lines, event=None, given=None):
         """Makes something happen, waits for the list, and prints how long both took.
 
         `event` is a pattern of the kernel's event (see Lab.uevents) from which the time is taken;
-        without one it is taken from the act."""
+        without one it is taken from the act. `given` holds once the guest's kernel has done what it
+        was told, before which Chandler can know nothing: a command that succeeds, or a function."""
         before = len(self.uevents(event)) if event else 0
         acted = self.uptime()
         act()
+        if given:
+            self.wait_for(given) if isinstance(given, str) else self.wait_until(given, what)
         listed = self.expect(resource, *lines)
         seen = self.uevents(event)[before:] if event else []
         since = float(seen[0][0]) if seen else acted
@@ -104,6 +128,43 @@ class Node(Lab):
             kernel = ", NO KERNEL EVENT"
         self.say(f"{what}: listed after {max(0.0, listed - since):.2f} s{kernel}")
         return listed - since
+
+    def settle(self, truth):
+        """Waits until the kubelet's lists are what the guest shows, and stay so while its kernel is at rest.
+
+        `truth` reads the guest and gives {resource: its healthy ids}. What is on a list beside them must
+        be Unhealthy. Gives the last truth, and the guest's uptime when the kernel and the list were last seen to change."""
+        end, before, since, changed = time.time() + PATIENCE, None, time.time(), 0.0
+        while True:
+            now = self.sh("cat /sys/kernel/uevent_seqnum", quiet=True)[0].strip(), truth()
+            wrong = {it: ids for it, ids in now[1].items() if self.healthy(it) != sorted(ids)}
+            if now != before:
+                before, since, changed = now, time.time(), self.uptime()
+            elif not wrong and time.time() - since > QUIET:
+                return now[1], changed, max(self.list(it)[1] for it in now[1])
+            if time.time() > end and time.time() - since > PATIENCE / 2:
+                raise Failed(f"the guest has been at rest for {PATIENCE / 2:.0f} s and shows\n    {wrong}\n  the kubelet has\n    "
+                             f"{ {it: self.list(it)[0] for it in wrong} }")
+            if time.time() > end + PATIENCE:
+                raise GuestFailed("the guest does not come to rest")
+            time.sleep(0.1)
+
+    def wait_until(self, test, what, patience=PATIENCE):
+        """Waits for something of the guest itself."""
+        end = time.time() + patience
+        while not test():
+            if time.time() > end:
+                raise GuestFailed(f"not within {patience} s: {what}")
+            time.sleep(0.1)
+
+    def rest(self):
+        """Waits until the kernel has had no event for a while."""
+        self.wait_for(f"a=$(cat /sys/kernel/uevent_seqnum); sleep {QUIET}; test $a = $(cat /sys/kernel/uevent_seqnum)")
+
+    def healthy(self, resource):
+        """The ids that are healthy on the kubelet's list, sorted."""
+        lines = (self.list(resource)[0] or "").splitlines()
+        return sorted(it.split(" ")[0] for it in lines if it.split(" ")[1] == "Healthy")
 
     def uptime(self):
         return float(self.sh("cat /proc/uptime", quiet=True)[0].split()[0])
@@ -123,6 +184,12 @@ class Node(Lab):
         """A USB stick; /dev/sd*."""
         self.disk(f"disk-{id}")
         self.usb("usb-storage", id, port, drive=f"disk-{id}", serial=serial)
+
+    def serial_ports(self):
+        """What the guest's sysfs shows of USB serial adapters: {serial number: node}."""
+        out = self.sh("for it in /sys/bus/usb/devices/*/serial; do for tty in ${it%/serial}/*/ttyUSB*; do"
+                      " test -c /dev/${tty##*/} && echo $(cat $it) /dev/${tty##*/}; done; done 2>/dev/null", quiet=True)[0]
+        return dict(it.split() for it in out.splitlines() if len(it.split()) == 2)
 
     def pull(self, address, ghost=False):
         """Takes the card at a PCI address away without a word to its driver (needs the preset "pciehp").
@@ -161,10 +228,10 @@ class Node(Lab):
 
     def check_alive(self):
         """A story ends well only if Chandler is still there and never complained of itself."""
-        if self.running and self.sh("test -d /proc/$(cat /run/chandler.pid)", quiet=True)[1]:
-            raise Failed("Chandler is gone")
         if "panicked" in read(self.share + "/chandler"):
             raise Failed("Chandler panicked")
+        if self.running and self.sh("test -d /proc/$(cat /run/chandler.pid)", quiet=True)[1]:
+            raise Failed("Chandler is gone")
 
     def report(self):
         """All that helps to find out why a story failed."""

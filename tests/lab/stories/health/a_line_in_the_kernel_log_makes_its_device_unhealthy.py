@@ -16,6 +16,7 @@ both = "0000:03:00.0 Healthy", "0000:04:00.0 Healthy"
 
 
 def story(node):
+    node.wait_for("ls /sys/bus/pci/devices/0000:03:00.0/net/* /sys/bus/pci/devices/0000:04:00.0/net/*")
     node.start()
     node.expect("example.com/nic", *both)
     node.sh("echo '<3>NVRM: Xid (PCI:0000:03:00): 31, pid=1, MMU Fault' > /dev/kmsg", check=True)      # ignored

@@ -19,6 +19,7 @@ ABORT = ("mount -t fusectl f /sys/fs/fuse/connections; umount -l /sys/class/nvme
 
 
 def story(node):
+    node.wait_for("test -c /dev/nvme0 && ls /sys/bus/pci/devices/0000:04:00.0/net/*")
     node.start()
     node.expect("example.com/nvme", "LABNVME1 Healthy")
     node.expect("example.com/nic", "0000:04:00.0 Healthy")
@@ -30,8 +31,9 @@ def story(node):
                       "example.com/nic", "0000:04:00.0 Unhealthy")
     # All the others are served on, and what is new is found.
     node.expect_after("an adapter plugged", lambda: node.usb_serial("a", 1, "LAB0001"),
-                      "example.com/serial", "LAB0001 Healthy", event=" add tty - ")
-    node.expect_after("the card's file is right again", lambda: node.sh("umount /sys/class/net/eth0/mtu", check=True),
+                      "example.com/serial", "LAB0001 Healthy", event=" add tty - ",
+                      given=lambda: list(node.serial_ports()) == ["LAB0001"])
+    node.expect_after("the card's file is right again", lambda: node.must("umount /sys/class/net/eth0/mtu", "let go of the FIFO"),
                       "example.com/nic", "0000:04:00.0 Healthy")
     node.expect_after("the disk's file answers again", lambda: node.sh(ABORT, check=True),
                       "example.com/nvme", "LABNVME1 Healthy")
