@@ -31,10 +31,21 @@ def call(*cmd, **kw):
     return done.stdout
 
 
-def fetch(packages, into, where):
+def foreign(top, arch):
+    """apt for another architecture, with lists of its own: this machine's apt is left as it is."""
+    os.makedirs(top + "/apt/lists", exist_ok=True)
+    with open(top + "/apt.conf", "w") as f:
+        f.write(f'APT::Architectures {{ "amd64"; "{arch}"; }};\nDir::State::lists "{top}/apt/lists";\nDir::Cache "{top}/apt";\n'
+                'APT::Sandbox::User "root";\n')
+    env = {**os.environ, "APT_CONFIG": top + "/apt.conf"}
+    call("apt-get", "update", "-qq", env=env)
+    return env
+
+
+def fetch(packages, into, where, env=None):
     """Download Debian packages with apt and unpack them into a directory."""
     os.makedirs(where, exist_ok=True)
-    call("apt-get", "download", *packages, cwd=where)
+    call("apt-get", "download", *packages, cwd=where, env=env)
     for p in packages:
         deb = max(glob.glob(f"{where}/{p.split(':')[0]}_*.deb"), key=os.path.getmtime)
         call("dpkg-deb", "-x", deb, into)
@@ -117,11 +128,12 @@ def build(kernel, full, extra, arch):
     debs, cc = top + "/debs", {"amd64": "gcc", "arm64": "aarch64-linux-gnu-gcc"}[arch]
     if suffix and (full or extra):
         raise Failed("--full and --extra are for amd64 only")
-    package = re.search(r"Depends: (linux-image-[^\s:]+)", call("apt-cache", "depends", f"{kernel}-{arch}{suffix}"))
+    env = foreign(top, arch) if suffix else None
+    package = re.search(r"Depends: (linux-image-[^\s:]+)", call("apt-cache", "depends", f"{kernel}-{arch}{suffix}", env=env))
     package = package.group(1) if package else f"{kernel}-{arch}"
     shutil.rmtree(top + "/kernel", ignore_errors=True)
-    fetch([package + suffix], top + "/kernel", debs)
-    fetch(["busybox-static" + suffix], top + "/tools", debs)
+    fetch([package + suffix], top + "/kernel", debs, env)
+    fetch(["busybox-static" + suffix], top + "/tools", debs, env)
     if extra:
         build_extra(top, package, debs)
     mods = modules_dir(top)

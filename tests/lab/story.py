@@ -3,6 +3,8 @@
 A story is a file in stories/ whose name is the claim that it makes:
 
     DEVICES = ["usb"]                     # presets that the guest boots with
+    GUEST = {"memory": 2048}              # what else is special of it (see Lab); a list boots it once for each
+    X86 = "why"                           # only where it cannot be told on another architecture
     CONFIG = "resources: ..."             # Chandler's configuration; "version: v1" is added
     def story(node):                      # what happens, and what the kubelet must see
         node.usb_serial("a", 1, "LAB0001")
@@ -34,7 +36,8 @@ class Node(Lab):
     def __enter__(self):
         super().__enter__()
         try:
-            self.sh("cp -r /share/root/. /; mkdir -p /run/kubelet /root/bin", check=True)
+            # A Debian guest has links where these have directories, and the same libraries, which are in use.
+            self.sh("tar -C /share/root -cf - . | tar -C / -xf - --skip-old-files --keep-directory-symlink" if self.full else "cp -r /share/root/. /", check=True)
         except BaseException:
             self.__exit__(*[None] * 3)
             raise
@@ -51,13 +54,45 @@ class Node(Lab):
 
     def start(self, *flags):
         """Starts the kubelet and Chandler, and waits until every resource is registered."""
-        # Each line gets the guest's time. On the share the host sees it at once.
-        self.sh("mkfifo /run/kubelet.in 2>/dev/null; (while sleep 1000; do :; done > /run/kubelet.in) >/dev/null 2>&1 &\n"
-                "(kubelet-sim serve --dir /run/kubelet < /run/kubelet.in 2>/share/kubelet.err |"
-                " while read -r line; do read -r up _ </proc/uptime; echo \"$up $line\"; done > /share/kubelet) >/dev/null 2>&1 &", check=True)
-        self._until(lambda: any(it["event"] == "listening" for it in self.kubelet()), "the kubelet to listen")
+        self.start_kubelet("/run/kubelet")
         self.sh(f"chandler run --config /share/config.yaml --kubelet-dir /run/kubelet {' '.join(flags)} > /share/chandler 2>&1 & echo $! > /run/chandler.pid", check=True)
         self.running = True
+
+    def start_kubelet(self, plugins):
+        # Each line gets the guest's time. On the share the host sees it at once.
+        self.sh(f"mkdir -p {plugins}; mkfifo /run/kubelet.in 2>/dev/null; (while sleep 1000; do :; done > /run/kubelet.in) >/dev/null 2>&1 &\n"
+                f"(kubelet-sim serve --dir {plugins} < /run/kubelet.in 2>/share/kubelet.err |"
+                " while read -r line; do read -r up _ </proc/uptime; echo \"$up $line\"; done > /share/kubelet) >/dev/null 2>&1 &", check=True)
+        self._until(lambda: any(it["event"] == "listening" for it in self.kubelet()), "the kubelet to listen")
+
+    def install(self):
+        """Installs the Debian package of this very program, or what would be in it where the package puts it."""
+        if self.is_packaged():
+            out, code = self.sh("rm /usr/bin/chandler; dpkg -i /share/package/deb/*.deb", quiet=True)
+            if code:
+                raise Failed("the package cannot be installed\n" + out)
+            return
+        self.sh("install -D -m 644 /share/package/chandler.service /usr/lib/systemd/system/chandler.service;"
+                "install -D -m 644 /share/package/config.yaml /etc/chandler/config.yaml; systemctl daemon-reload", check=True)
+        self.must("systemctl start chandler", "start", patience=0)
+
+    def is_packaged(self):
+        return os.path.isdir(self.share + "/package/deb")
+
+    def unit(self, name):
+        """A property of the unit, as systemd shows it."""
+        return self.sh(f"systemctl show -p {name} --value chandler", quiet=True, check=True)[0].strip()
+
+    def journal(self, options=""):
+        """What Chandler has said to the journal since the guest is up: (priority, text) each."""
+        out = self.sh(f"journalctl -b -u chandler _COMM=chandler -o json --output-fields=PRIORITY,MESSAGE {options}", quiet=True, check=True)[0]
+        return [(int(it["PRIORITY"]), it["MESSAGE"]) for it in map(json.loads, out.splitlines())]
+
+    def configure(self, text):
+        """Writes the configuration of the installed Chandler."""
+        with open(self.share + "/config.yaml", "w") as f:
+            f.write("version: v1\n" + text)
+        self.sh("cp /share/config.yaml /etc/chandler/.new && mv /etc/chandler/.new /etc/chandler/config.yaml", check=True)
 
     def stop(self):
         """Ends Chandler as an operator would; it must end well."""
@@ -101,6 +136,10 @@ class Node(Lab):
                 if text != "\n".join(lines):
                     text, up = "\n".join(lines), it["up"]
         return text, up
+
+    def registrations(self, resource):
+        """How often a resource has registered."""
+        return sum(it["event"] == "registered" and it["resource"] == resource for it in self.kubelet())
 
     def expect(self, resource, *lines, patience=PATIENCE):
         """Waits until the kubelet's list of a resource is exactly this; gives the guest's uptime then."""
@@ -188,7 +227,7 @@ class Node(Lab):
     def serial_ports(self):
         """What the guest's sysfs shows of USB serial adapters: {serial number: node}."""
         out = self.sh("for it in /sys/bus/usb/devices/*/serial; do for tty in ${it%/serial}/*/ttyUSB*; do"
-                      " test -c /dev/${tty##*/} && echo $(cat $it) /dev/${tty##*/}; done; done 2>/dev/null", quiet=True)[0]
+                      " test -e $tty && test -c \"/dev/${tty##*/}\" && echo $(cat $it) /dev/${tty##*/}; done; done 2>/dev/null", quiet=True)[0]
         return dict(it.split() for it in out.splitlines() if len(it.split()) == 2)
 
     def pull(self, address, ghost=False):
@@ -237,6 +276,8 @@ class Node(Lab):
         """All that helps to find out why a story failed."""
         parts = [("chandler", read(self.share + "/chandler")), ("kubelet", read(self.share + "/kubelet") + read(self.share + "/kubelet.err"))]
         try:
+            if self.full:
+                parts.append(("unit", self.sh("journalctl -b -u chandler --no-pager | tail -20; systemctl status --no-pager chandler | head -12", quiet=True)[0]))
             parts += [("kernel events", self.sh("tail -12 /run/uevents", quiet=True)[0]), ("kernel log", self.sh("dmesg | tail -8", quiet=True)[0])]
         except Exception as err:
             parts.append(("the guest does not answer", str(err)))

@@ -35,7 +35,7 @@ def story(node):
 
     # A serial that was listed once stays as Unhealthy; whether it was seen at all is chance.
     def truth():
-        cards = node.sh("for it in /sys/class/net/*/device/device; do grep -q 10d3 $it && basename $(readlink -f ${it%/device}); done", quiet=True)[0]
+        cards = node.sh("for it in /sys/class/net/*/device/device; do test -e $it && grep -q 10d3 $it && basename $(readlink -f ${it%/device}); done", quiet=True)[0]
         return {"example.com/serial": sorted(node.serial_ports()), "example.com/nic": cards.split()}
 
     for last, told in ((False, {"example.com/serial": ["FIXED"], "example.com/nic": []}),
