@@ -17,10 +17,11 @@ must) raises Failed, and so does an assertion: the story does not hold.
 """
 import json, os, re, time
 
-from lab import Lab
+from lab import BOOT, Lab
 from build import Failed, GuestFailed
 
 PATIENCE = 180      # seconds; a story that passes never waits for them all
+STARVED = 3         # seconds for an answer that takes a fiftieth of it where there is nothing else to do
 QUIET = 2           # seconds without an event of the kernel, after which a guest has come to rest
 
 
@@ -43,12 +44,18 @@ class Node(Lab):
             raise
         return self
 
-    def is_well(self):
-        """Whether the guest answers, and its kernel has not broken down."""
+    def trouble(self):
+        """What is wrong with the guest itself, so that nothing can be said of Chandler; or nothing."""
         try:
-            return self.sh("dmesg | grep -E 'Oops: |kernel BUG at|Kernel panic'", quiet=True)[1] != 0
-        except Failed:
-            return False
+            if not self.sh("dmesg | grep -E 'Oops: |kernel BUG at|Kernel panic'", quiet=True)[1]:
+                return "its kernel broke down"
+            began = time.time()
+            self.sh("for it in 1 2 3 4 5; do sleep 0; done", quiet=True)
+            if time.time() - began > STARVED or self.boot > BOOT / 3:
+                return f"it is starved of time: up after {self.boot:.0f} s, and an answer takes {time.time() - began:.1f} s"
+        except GuestFailed as err:
+            return str(err)
+        return None
 
     # Chandler and the kubelet
 

@@ -1,5 +1,6 @@
 """Cards are pulled without a word to their drivers: PCIe surprise removal."""
 DEVICES = ["pciehp", "nvme", "e1000e", "misc"]
+X86 = "the power of a slot cannot be cut"
 CONFIG = """
 resources:
   - name: example.com/nic

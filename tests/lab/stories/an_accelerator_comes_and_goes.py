@@ -1,5 +1,6 @@
 """Cards of the kernel's accelerator class are added and removed; the node is handed over."""
 DEVICES = ["accel"]
+X86 = "its driver is built for x86_64 only"
 CONFIG = """
 resources:
   - name: example.com/accelerator

@@ -5,6 +5,7 @@ from build import GuestFailed
 
 DEVICES = ["nvme", "nvme-sriov", "igb", "e1000e", "rdma", "gpu", "sound", "i2c", "tpm", "watchdog", "ipmi", "uio", "mdev", "accel", "usb", "cxl"]
 GUEST = [{"memory": 1536}, {"memory": 1536, "backwards": True}]
+X86 = "its TPM and its management controller are those of a PC"
 CONFIG = """
 resources:
   - { name: example.com/nvme, discovery: { sysfs: class/nvme } }

@@ -2,6 +2,7 @@
 
 The card is told by `sriov_totalvfs`: reading `sriov_numvfs` waits until functions are made or taken away."""
 DEVICES = ["iommu", "igb"]
+X86 = "its IOMMU is Intel's"
 CONFIG = """
 resources:
   - name: example.com/pf

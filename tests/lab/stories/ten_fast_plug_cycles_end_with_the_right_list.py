@@ -3,6 +3,7 @@
 What the right list is, the guest's kernel says once it has come to rest: a port that it gave up after
 so many cycles, or a name that it has counted up, is no fault of the list."""
 DEVICES = ["usb"]
+X86 = "without ACPI nothing is fast: a card is let go after five seconds"
 CONFIG = """
 resources:
   - name: example.com/serial

@@ -1,5 +1,6 @@
 """A machine with two NUMA nodes and a card in each."""
 DEVICES = ["numa"]
+X86 = "without ACPI no PCI bus has a NUMA node"
 CONFIG = """
 resources:
   - name: example.com/nic

@@ -1,13 +1,14 @@
 """The ghost: a card that is dead, but still listed in sysfs. Nothing but its configuration space tells."""
 DEVICES = ["pciehp", "e1000e", "nvme"]
+X86 = "the power of a slot cannot be cut"
 CONFIG = """
 resources:
   - name: example.com/nic
     discovery: { sysfs: class/net, match: [{ key: pci.device, operator: In, values: ["10d3"] }] }
-    health: { interval: 1s }
+    health: { interval: 3s, timeout: 3s }
   - name: example.com/nvme
     discovery: { sysfs: class/nvme }
-    health: { interval: 1s }
+    health: { interval: 3s, timeout: 3s }
 """
 
 

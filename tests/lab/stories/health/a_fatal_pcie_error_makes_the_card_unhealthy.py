@@ -8,7 +8,8 @@ resources:
   - name: example.com/nic
     discovery: { sysfs: class/net, match: [{ key: pci.vendor, operator: In, values: ["8086"] }] }
     health:
-      interval: 1s
+      interval: 3s
+      timeout: 3s
       rules:
         - { key: device/aer_dev_nonfatal, operator: Rises, values: [1, 10m] }
         - { key: "^aer_rootport_total_err_fatal", operator: Rises, values: [1, 10m] }

@@ -5,7 +5,8 @@ resources:
   - name: example.com/nic
     discovery: { sysfs: class/net, match: [{ key: pci.vendor, operator: In, values: ["8086"] }] }
     health:
-      interval: 1s
+      interval: 3s
+      timeout: 3s
       recovery: manual
       kernelLog:
         - pattern: 'NVRM: Xid \\(PCI:(?P<address>[0-9a-f:.]+)\\): (?P<code>[0-9]+)'

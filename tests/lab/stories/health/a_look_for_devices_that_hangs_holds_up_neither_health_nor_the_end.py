@@ -4,10 +4,10 @@ CONFIG = """
 resources:
   - name: example.com/nvme
     discovery: { sysfs: class/nvme }
-    health: { interval: 1s }
+    health: { interval: 3s, timeout: 3s }
   - name: example.com/serial
     discovery: { nodes: ["/dev/ttyUSB*"] }
-    health: { interval: 1s }
+    health: { interval: 3s, timeout: 3s }
 """
 FUSE = ("exec 5<>/dev/fuse; mount -t fuse -o fd=5,rootmode=100000,user_id=0,group_id=0 hang /sys/class/nvme/nvme0/serial;"
         " (sleep 1000 <&5 >/dev/null 2>&1 &)")

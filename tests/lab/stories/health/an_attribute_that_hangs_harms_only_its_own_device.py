@@ -4,13 +4,13 @@ CONFIG = """
 resources:
   - name: example.com/nvme
     discovery: { sysfs: class/nvme }
-    health: { interval: 1s, timeout: 500ms, rules: [{ key: model, operator: Exists }] }
+    health: { interval: 3s, timeout: 3s, rules: [{ key: model, operator: Exists }] }
   - name: example.com/nic
     discovery: { sysfs: class/net, match: [{ key: pci.device, operator: In, values: ["10d3"] }] }
-    health: { interval: 1s, timeout: 500ms, rules: [{ key: mtu, operator: Gt, values: [100] }] }
+    health: { interval: 3s, timeout: 3s, rules: [{ key: mtu, operator: Gt, values: [100] }] }
   - name: example.com/serial
     discovery: { nodes: ["/dev/ttyUSB*"] }
-    health: { interval: 1s, timeout: 500ms }
+    health: { interval: 3s, timeout: 3s }
 """
 FUSE = ("exec 5<>/dev/fuse; mount -t fuse -o fd=5,rootmode=100000,user_id=0,group_id=0 hang /sys/class/nvme/nvme0/model;"
         " (sleep 1000 <&5 >/dev/null 2>&1 &)")
