@@ -5,7 +5,8 @@
 #   make check         format, lints, tests, documentation, licences
 #   make build         the program, release profile
 #   make test-kubelet  against the kubelet's own device manager (needs Go)
-#   make lab           stories in a real kernel with real drivers, in a virtual machine (needs QEMU)
+#   make lab           stories in a real kernel with real drivers, in a virtual machine (needs QEMU);
+#                      ARCH=aarch64 on that architecture, STORIES="usb numa" some of them
 #
 # What is shipped, in dist/; ARCH=aarch64 for the other architecture:
 #
@@ -73,7 +74,7 @@ test-kubelet: setup
 	@./tests/devicemanager/make.sh "$(KUBELETS)"
 
 lab: setup
-	@./tests/lab/make.sh $(STORIES)
+	@ARCH=$(ARCH) ./tests/lab/make.sh $(STORIES)
 
 simulator: setup
 	@cargo build --quiet --locked --example kubelet-sim

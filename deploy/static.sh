@@ -2,7 +2,9 @@
 # Builds the static program: dist/chandler-<arch>-linux-musl, for this machine's architecture or for
 # those that are named.
 #
-#   deploy/static.sh [x86_64|aarch64]...
+#   deploy/static.sh [--simulator] [x86_64|aarch64]...
+#
+# With --simulator it is the simulated kubelet, for tests in other machines, and stays in the cache.
 #
 # The C library is musl; zig, from PyPI, is the C++ compiler and the linker. Rust's standard library
 # for the target comes by one of two routes, the first that works:
@@ -19,6 +21,11 @@ cd "$(dirname "$0")/.."
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/chandler/static
 own=$(uname -m)
 route=${CHANDLER_STATIC_ROUTE:-}
+program=chandler kind=--bin
+if [ "${1:-}" = --simulator ]; then
+	program=kubelet-sim kind=--example
+	shift
+fi
 [ $# -gt 0 ] || set -- "$own"
 [ -n "${NICE:-}" ] || NICE="nice -n 10"
 mkdir -p "$cache" dist
@@ -109,12 +116,12 @@ build() { # build ARCH
 	case $route in
 	rustup)
 		environment "$arch" "$target" ""
-		$NICE cargo zigbuild --release --locked --bin chandler --target "$target"
+		$NICE cargo zigbuild --release --locked $kind $program --target "$target"
 		;;
 	debian)
 		environment "$arch" "$target" "-C link-self-contained=no"
 		RUSTC=/usr/bin/rustc CARGO=/usr/bin/cargo RUSTC_BOOTSTRAP=1 PATH="/usr/bin:$PATH" \
-			$NICE cargo-zigbuild zigbuild --release --locked --bin chandler --target "$target" \
+			$NICE cargo-zigbuild zigbuild --release --locked $kind $program --target "$target" \
 			-Zbuild-std=std,panic_abort
 		;;
 	glibc)
@@ -126,12 +133,15 @@ build() { # build ARCH
 		say "neither route to musl is open here: a static-pie with glibc instead"
 		# Naming the target keeps build scripts from being linked statically.
 		CARGO_TARGET_DIR="$cache/target-glibc" RUSTFLAGS="-C target-feature=+crt-static" \
-			$NICE cargo build --release --locked --bin chandler --target "$target"
+			$NICE cargo build --release --locked $kind $program --target "$target"
 		CARGO_TARGET_DIR="$cache/target-glibc"
 		;;
 	esac
-	name=dist/chandler-$arch-linux-${target##*-}
-	cp "$CARGO_TARGET_DIR/$target/release/chandler" "$name.new"
+	name=dist/chandler-$arch-linux-${target##*-} built=$program
+	if [ $kind = --example ]; then
+		name=$cache/$program-$arch built=examples/$program
+	fi
+	cp "$CARGO_TARGET_DIR/$target/release/$built" "$name.new"
 	mv "$name.new" "$name"
 	say "$name: $(wc -c <"$name") bytes"
 }

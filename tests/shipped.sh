@@ -5,7 +5,8 @@
 #   tests/shipped.sh image ARCHIVE KUBELET_SIM     in a container, with the DaemonSet's rights
 #
 # Both need root; the second runc and python3. Without them it says so, and that is no failure. A
-# program for another architecture runs if qemu-user-static is there (binfmt is not needed).
+# program for another architecture is run by qemu-user-static, which is installed on Debian (binfmt
+# is not needed).
 set -euo pipefail
 
 # Mounts of its own, which go with it whatever happens.
@@ -36,14 +37,21 @@ say() { echo "shipped: $*"; }
 fail() { echo "shipped: $*" >&2; exit 1; }
 skip() { say "skipped: $*"; exit 0; }
 
-until_true() { # until_true WHAT COMMAND...: within 20 s
+until_true() { # until_true WHAT COMMAND...: within a minute
 	what=$1
 	shift
-	for _ in $(seq 200); do
+	for _ in $(seq 600); do
 		if "$@" >/dev/null 2>&1; then return 0; fi
 		sleep 0.1
 	done
 	fail "not in time: $what"
+}
+
+emulator() { # emulator ARCH: what runs its programs here
+	command -v "qemu-$1-static" && return 0
+	[ -e /etc/debian_version ] && command -v apt-get >/dev/null || return 1
+	{ apt-get update -qq && apt-get install -y -qq --no-install-recommends qemu-user-static; } >/dev/null 2>&1
+	command -v "qemu-$1-static"
 }
 
 plugins=$work/plugins
@@ -82,7 +90,7 @@ static)
 	size=$(wc -c <"$shipped")
 	[ "$size" -lt 5000000 ] || fail "$shipped has $size bytes"
 
-	runner=()
+	runner=() how=
 	machine=$(readelf -hW "$shipped" | sed -n 's/.*Machine: *//p')
 	case $machine in
 	*X86-64*) arch=x86_64 ;;
@@ -94,9 +102,10 @@ static)
 	cp "$shipped" "$root/chandler"
 	cp "$work/config.yaml" "$root/config.yaml"
 	if [ "$arch" != "$(uname -m)" ]; then
-		emulator=$(command -v "qemu-$arch-static") || skip "no qemu-$arch-static"
+		emulator=$(emulator "$arch") || skip "$arch: $size bytes, but no qemu-$arch-static to run it"
 		cp "$emulator" "$root/emulator"
 		runner=(/emulator)
+		how=" under emulation, which is part of it"
 	fi
 	touch "$root/dev/urandom" "$root/dev/null"
 	mount --bind /dev/urandom "$root/dev/urandom" && mounts+=("$root/dev/urandom")
@@ -121,7 +130,7 @@ static)
 	threads=$(sed -n 's/^Threads:[[:space:]]*//p' "/proc/$pid/status")
 	kill "$pid"
 	wait "$pid" || fail "it ended with $?"
-	say "$arch: static, $size bytes; idle $memory, of which its own $own; $threads threads"
+	say "$arch: static, $size bytes; idle $memory$how, of which its own $own; $threads threads"
 	;;
 image)
 	command -v runc >/dev/null || skip "no runc"

@@ -91,6 +91,22 @@ fn the_manager_hears_of_readiness_without_a_kubelet_and_of_the_stop() {
 }
 
 #[test]
+fn after_a_reload_the_manager_hears_how_many_resources_are_served() {
+    let manager = Manager::new();
+    let mut child = manager.command().stderr(Stdio::null()).spawn().unwrap();
+    assert_eq!(manager.hear(PATIENCE).unwrap(), "READY=1\nSTATUS=resources=2 served");
+
+    let more = "  - { name: example.com/null, discovery: { nodes: [/dev/null] } }\n";
+    fs::write(manager.dir.path().join("config.yaml"), format!("{CONFIG}{more}")).unwrap();
+    signal(&child, Signal::SIGHUP);
+    assert_eq!(manager.hear(PATIENCE).unwrap(), "STATUS=resources=3 served");
+
+    signal(&child, Signal::SIGTERM);
+    assert_eq!(manager.hear(PATIENCE).unwrap(), "STOPPING=1\nSTATUS=stopping");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
 fn a_stopped_process_feeds_no_watchdog_and_a_running_one_does() {
     let manager = Manager::new();
     let mut child =

@@ -42,7 +42,8 @@ pub enum NotifyError {
 pub struct Notifier {
     socket: Option<UnixDatagram>,
     watchdog: Option<Watchdog>,
-    is_ready: bool,
+    /// How many resources were served when this was last said; none before we were ready.
+    n_served: Option<usize>,
     // So that a manager that has gone is complained of once.
     has_failed: bool,
 }
@@ -64,7 +65,7 @@ impl Notifier {
         socket.set_nonblocking(true)?;
         // Half of what is allowed, as sd_watchdog_enabled(3) advises. The first is due at once.
         let watchdog = supervision.watchdog.map(|it| Watchdog { interval: it / 2, due_at: now });
-        Ok(Notifier { socket: Some(socket), watchdog, is_ready: false, has_failed: false })
+        Ok(Notifier { socket: Some(socket), watchdog, n_served: None, has_failed: false })
     }
 
     /// When [`Notifier::turned`] must be called at the latest.
@@ -81,12 +82,15 @@ impl Notifier {
         self.send("WATCHDOG=1");
     }
 
-    /// What was found is served. Only the first call says so.
+    /// What was found is served. Only the first call says that we are ready; later ones correct the
+    /// number, which a changed configuration changes.
     pub fn ready(&mut self, n_resources: usize) {
-        if !self.is_ready {
-            self.is_ready = true;
-            self.send(&format!("READY=1\nSTATUS=resources={n_resources} served"));
+        let before = self.n_served.replace(n_resources);
+        if before == Some(n_resources) {
+            return;
         }
+        let ready = if before.is_none() { "READY=1\n" } else { "" };
+        self.send(&format!("{ready}STATUS=resources={n_resources} served"));
     }
 
     /// We are going down, as we were asked to.
@@ -143,17 +147,23 @@ mod tests {
     }
 
     #[test]
-    fn readiness_is_said_once_and_stopping_at_the_end() {
+    fn readiness_is_said_once_and_the_status_when_it_changes() {
         let (manager, mut notifier, now) = connected(None);
         assert_eq!(notifier.deadline(), None);
         notifier.turned(now);
         assert_eq!(heard(&manager), Vec::<String>::new());
 
         notifier.ready(3);
+        notifier.ready(3);
+        notifier.ready(4);
         notifier.ready(4);
         notifier.stopping();
 
-        let expected = ["READY=1\nSTATUS=resources=3 served", "STOPPING=1\nSTATUS=stopping"];
+        let expected = [
+            "READY=1\nSTATUS=resources=3 served",
+            "STATUS=resources=4 served",
+            "STOPPING=1\nSTATUS=stopping",
+        ];
         assert_eq!(heard(&manager), expected);
     }
 

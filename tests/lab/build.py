@@ -1,18 +1,21 @@
 """Build what a guest boots from: a Debian kernel with its modules, an initramfs,
 and on request modules that Debian leaves out and a Debian root file system."""
-import glob, os, re, shutil, stat, subprocess, tempfile
+import glob, os, re, shutil, stat, subprocess, tempfile, zlib
 
 from presets import EXTRA
 
 HERE = os.path.dirname(os.path.realpath(__file__))
 KERNEL = "linux-image-6.12"          # with "-amd64" or so, depends on the newest 6.12 kernel
 EARLY = ["9p", "9pnet_virtio", "virtio_blk", "crc32c_generic", "ext4"]   # kept in the initramfs
-FULL = ("systemd,systemd-sysv,udev,dbus,kmod,iproute2,procps,pciutils,usbutils,strace,dmsetup,"
-        "iptables,nftables,rdma-core,ibverbs-providers,ibverbs-utils,ca-certificates,busybox,containerd,runc,curl")
+FULL = "systemd-sysv,udev,kmod"      # beside what every Debian has; a change makes another image
 
 
 class Failed(Exception):
     pass
+
+
+class GuestFailed(Failed):
+    """The guest, or QEMU, did not do what it was told. That says nothing of a program that is tried in it."""
 
 
 def cache(arch):
@@ -28,10 +31,21 @@ def call(*cmd, **kw):
     return done.stdout
 
 
-def fetch(packages, into, where):
+def foreign(top, arch):
+    """apt for another architecture, with lists of its own: this machine's apt is left as it is."""
+    os.makedirs(top + "/apt/lists", exist_ok=True)
+    with open(top + "/apt.conf", "w") as f:
+        f.write(f'APT::Architectures {{ "amd64"; "{arch}"; }};\nDir::State::lists "{top}/apt/lists";\nDir::Cache "{top}/apt";\n'
+                'APT::Sandbox::User "root";\n')
+    env = {**os.environ, "APT_CONFIG": top + "/apt.conf"}
+    call("apt-get", "update", "-qq", env=env)
+    return env
+
+
+def fetch(packages, into, where, env=None):
     """Download Debian packages with apt and unpack them into a directory."""
     os.makedirs(where, exist_ok=True)
-    call("apt-get", "download", *packages, cwd=where)
+    call("apt-get", "download", *packages, cwd=where, env=env)
     for p in packages:
         deb = max(glob.glob(f"{where}/{p.split(':')[0]}_*.deb"), key=os.path.getmtime)
         call("dpkg-deb", "-x", deb, into)
@@ -114,13 +128,14 @@ def build(kernel, full, extra, arch):
     debs, cc = top + "/debs", {"amd64": "gcc", "arm64": "aarch64-linux-gnu-gcc"}[arch]
     if suffix and (full or extra):
         raise Failed("--full and --extra are for amd64 only")
-    image = re.search(r"Depends: (linux-image-[^\s:]+)", call("apt-cache", "depends", f"{kernel}-{arch}{suffix}"))
-    image = image.group(1) if image else f"{kernel}-{arch}"
+    env = foreign(top, arch) if suffix else None
+    package = re.search(r"Depends: (linux-image-[^\s:]+)", call("apt-cache", "depends", f"{kernel}-{arch}{suffix}", env=env))
+    package = package.group(1) if package else f"{kernel}-{arch}"
     shutil.rmtree(top + "/kernel", ignore_errors=True)
-    fetch([image + suffix], top + "/kernel", debs)
-    fetch(["busybox-static" + suffix], top + "/tools", debs)
+    fetch([package + suffix], top + "/kernel", debs, env)
+    fetch(["busybox-static" + suffix], top + "/tools", debs, env)
     if extra:
-        build_extra(top, image, debs)
+        build_extra(top, package, debs)
     mods = modules_dir(top)
     call("sh", "-c", "find . -name '*.ko.xz' -print0 | xargs -0 -r xz -d", cwd=mods)
     call(shutil.which("depmod") or "/sbin/depmod", "-b", top + "/kernel", os.path.basename(mods))
@@ -129,12 +144,23 @@ def build(kernel, full, extra, arch):
         call(cc, "-static", "-O1", "-o", f"{top}/bin/{os.path.basename(src)[:-2]}", src)
     initramfs(top)
     if full:
-        root, img = top + "/root.tar", top + "/root.img"
-        call("mmdebstrap", "--variant=minbase", "--include=" + FULL, "--customize-hook=chroot $1 passwd -d root",
-             "--customize-hook=echo lab >$1/etc/hostname", call("sh", "-c", ". /etc/os-release; echo -n $VERSION_CODENAME"), root)
-        with tempfile.TemporaryDirectory(dir=top) as d:
-            call("tar", "-C", d, "-xf", root, "--exclude=./dev/*")
-            call("truncate", "-s", "3G", img)
-            call("mke2fs", "-q", "-F", "-t", "ext4", "-d", d, img)
-        os.unlink(root)
+        debian(top)
     print("built", os.path.basename(mods), "in", top)
+
+
+def image(top):
+    return f"{top}/root-{zlib.crc32(FULL.encode()):08x}.img"
+
+
+def debian(top):
+    """Make the root file system of the Debian guest: that of this machine's release."""
+    tar, new = top + "/root.tar", image(top) + ".new"
+    call("mmdebstrap", "--quiet", "--variant=minbase", "--include=" + FULL, "--customize-hook=chroot $1 passwd -d root",
+         "--customize-hook=echo lab >$1/etc/hostname", "--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*",
+         "--dpkgopt=path-exclude=/usr/share/locale/*", call("sh", "-c", ". /etc/os-release; echo -n $VERSION_CODENAME"), tar)
+    with tempfile.TemporaryDirectory(dir=top) as d:
+        call("tar", "-C", d, "-xf", tar, "--exclude=./dev/*")
+        call("truncate", "-s", "1G", new)
+        call("mke2fs", "-q", "-F", "-t", "ext4", "-d", d, new)
+    os.unlink(tar)
+    os.rename(new, image(top))

@@ -8,10 +8,15 @@ See README.md; standard library only."""
 import argparse, base64, glob, json, os, re, shutil, signal, socket, subprocess, sys, tempfile, time
 
 import build
-from build import Failed
+from build import Failed, GuestFailed
 from presets import PRESETS
 
 MACHINES = {"amd64": ("qemu-system-x86_64", "q35", "ttyS0"), "arm64": ("qemu-system-aarch64", "virt,gic-version=3", "ttyAMA0")}
+
+
+# Seconds. A guest that works never needs them all, not even on a machine that has much else to do.
+BOOT = 300
+PATIENCE = 120
 
 
 class Lab:
@@ -53,7 +58,7 @@ class Lab:
                 line += ["-fsdev", f"local,id={tag},path={os.path.abspath(path)},security_model=none,readonly={ro},multidevs=remap",
                          "-device", f"virtio-9p-pci,fsdev={tag},mount_tag={tag}"]
         if self.full:
-            line += ["-drive", f"file={c}/root.img,format=raw,if=virtio,snapshot=on"]
+            line += ["-drive", f"file={build.image(c)},format=raw,if=virtio,snapshot=on"]
             append += " lab.full=1 systemd.show_status=0"
         append = f"console={console} panic=-1 loglevel=4 lab.mods={','.join(list(dict.fromkeys(mods))[::-1 if self.backwards else 1])} " + append
         return line + ports + extra + self.args + ["-append", append]
@@ -66,16 +71,16 @@ class Lab:
                 self.helpers.append(subprocess.Popen(
                     ["swtpm", "socket", "--tpm2", "--tpmstate", f"dir={self.dir}/tpm", "--ctrl", f"type=unixio,path={self.dir}/tpm.sock"],
                     stderr=subprocess.DEVNULL))
-                self._wait(lambda: os.path.exists(self.dir + "/tpm.sock"), 10, "swtpm did not start")
+                self._wait(lambda: os.path.exists(self.dir + "/tpm.sock"), PATIENCE, "swtpm did not start")
             self.process = subprocess.Popen(self.command_line(), stdin=subprocess.DEVNULL,
                                             stdout=open(self.dir + "/qemu", "wb"), stderr=subprocess.STDOUT)
             self.qmp_sock, self.agent, self.qmp_buf, self.agent_buf = self._connect("qmp"), self._connect("agent"), b"", b""
             self.qmp("qmp_capabilities")
-            self._read_until(rb"@@ready@@\n", 180)
+            self._read_until(rb"@@ready@@\n", BOOT)
             self.boot = time.time() - self.began
             for d in self.devices:
                 if PRESETS[d][4] and self.sh(PRESETS[d][4])[1]:
-                    raise Failed(f"preset {d}: its setup command failed")
+                    raise GuestFailed(f"preset {d}: its setup command failed")
         except BaseException:
             self.__exit__(*sys.exc_info())
             raise
@@ -92,19 +97,19 @@ class Lab:
 
     def _alive(self):
         if self.process and self.process.poll() is not None:
-            raise Failed(f"QEMU ended with code {self.process.returncode}")
+            raise GuestFailed(f"QEMU ended with code {self.process.returncode}")
 
     def _wait(self, test, timeout, what):
         end = time.time() + timeout
         while not test():
             self._alive()
             if time.time() > end:
-                raise Failed(what)
+                raise GuestFailed(what)
             time.sleep(0.02)
 
     def _connect(self, name):
         s = socket.socket(socket.AF_UNIX)
-        self._wait(lambda: s.connect_ex(f"{self.dir}/{name}") == 0, 20, "QEMU did not start")
+        self._wait(lambda: s.connect_ex(f"{self.dir}/{name}") == 0, PATIENCE, "QEMU did not start")
         return s
 
     def _read_until(self, pattern, timeout, stream=None):
@@ -122,28 +127,37 @@ class Lab:
             self.agent.settimeout(max(0.01, min(1, end - time.time())))
             try:
                 self.agent_buf += self.agent.recv(65536)
+            except ConnectionError:
+                raise GuestFailed("QEMU ended")
             except TimeoutError:
                 if time.time() > end:
-                    raise Failed(f"no answer from the guest after {timeout} s")
+                    raise GuestFailed(f"no answer from the guest after {timeout} s")
 
-    def sh(self, command, timeout=60, check=False, quiet=False):
+    def sh(self, command, timeout=PATIENCE, check=False, quiet=False):
         """Run a shell command in the guest: (output, exit code). A background
         command must send its output elsewhere than here (> FILE 2>&1 &)."""
         self.count += 1
         name = f"{os.getpid()}-{self.count}-{os.urandom(4).hex()}"
-        self.agent.settimeout(timeout)
-        self.agent.sendall(f"{name} {base64.b64encode(command.encode()).decode()}\n".encode())
+        self._send(self.agent, f"{name} {base64.b64encode(command.encode()).decode()}\n", timeout)
         out, m = self._read_until(rb"\n@@%s (\d+)@@\n" % name.encode(), timeout, None if quiet else self.stream)
         if check and int(m.group(1)):
-            raise Failed(f"exit code {m.group(1).decode()} from: {command}\n{out}")
+            raise GuestFailed(f"exit code {m.group(1).decode()} from: {command}\n{out}")
         return out, int(m.group(1))
 
-    def wait_for(self, command, timeout=30):
+    def _send(self, to, text, timeout):
+        try:
+            to.settimeout(timeout)
+            to.sendall(text.encode())
+        except (ConnectionError, TimeoutError):
+            self._alive()
+            raise GuestFailed("QEMU takes no orders")
+
+    def wait_for(self, command, timeout=PATIENCE):
         """Repeat a guest command until it succeeds; give the seconds that took."""
         began = time.time()
         while self.sh(command, quiet=True)[1]:
             if time.time() - began > timeout:
-                raise Failed(f"still failing after {timeout} s: {command}")
+                raise GuestFailed(f"still failing after {timeout} s: {command}")
             time.sleep(0.1)
         return time.time() - began
 
@@ -155,35 +169,51 @@ class Lab:
             try:
                 self.qmp_buf += self.qmp_sock.recv(65536)
             except ConnectionError:
-                raise Failed("QEMU ended")
+                raise GuestFailed("QEMU ended")
             except TimeoutError:
                 if time.time() > end:
-                    raise Failed("no answer from QEMU")
+                    raise
         line, self.qmp_buf = self.qmp_buf.split(b"\n", 1)
         return json.loads(line)
 
-    def qmp(self, command, arguments=None, timeout=30, **more):
+    def qmp(self, command, arguments=None, timeout=PATIENCE, **more):
         """Send a QMP command, for example qmp("device_add", driver="usb-serial", id="s1")."""
-        self.qmp_sock.sendall(json.dumps({"execute": command, "arguments": {**(arguments or {}), **more}}).encode() + b"\n")
+        self._send(self.qmp_sock, json.dumps({"execute": command, "arguments": {**(arguments or {}), **more}}) + "\n", timeout)
         while True:
-            answer = self._qmp_read(timeout)
+            try:
+                answer = self._qmp_read(timeout)
+            except TimeoutError:
+                raise GuestFailed(f"no answer from QEMU to {command}")
             if "event" in answer:
                 self.events.append(answer)
             elif "return" in answer:
                 return answer["return"]
             elif "error" in answer:
-                raise Failed(f"{command}: {answer['error']['desc']}")
+                raise GuestFailed(f"{command}: {answer['error']['desc']}")
 
     def hmp(self, line):
         """Send a line to the human monitor of QEMU; give its answer."""
         return self.qmp("human-monitor-command", {"command-line": line})
 
-    def unplug(self, device, timeout=30):
-        """device_del, then wait until the device is gone."""
-        self.qmp("device_del", id=device)
+    def unplug(self, device, timeout=PATIENCE):
+        """device_del, then wait until the device is gone; a guest that has not heard of it is asked again."""
         gone = lambda: any(e["event"] == "DEVICE_DELETED" and e["data"].get("device") == device for e in self.events)
+        began = asked = time.time()
+        self.qmp("device_del", id=device)
         while not gone():
-            answer = self._qmp_read(timeout)
+            if time.time() - began > timeout:
+                raise GuestFailed(f"{device} is not gone after {timeout} s")
+            if time.time() - asked > 10:
+                asked = time.time()
+                try:
+                    self.qmp("device_del", id=device)
+                except GuestFailed:
+                    pass                                        # it is about to go, or QEMU has ended, which the next read tells
+                continue
+            try:
+                answer = self._qmp_read(1)
+            except TimeoutError:
+                continue
             self.events += [answer] if "event" in answer else []
         self.events = [e for e in self.events if e.get("data", {}).get("device") != device]
 
@@ -221,7 +251,7 @@ def main():
     sub = top.add_subparsers(dest="do", required=True)
     b = sub.add_parser("build", help="fetch the kernel and busybox, make the initramfs")
     b.add_argument("--kernel", default=build.KERNEL, help="Debian kernel package, without its architecture (default %(default)s)")
-    b.add_argument("--full", action="store_true", help="also a Debian guest with systemd, udev, containerd")
+    b.add_argument("--full", action="store_true", help="also a Debian guest with systemd and udev")
     b.add_argument("--extra", action="store_true", help="also kernel modules that Debian leaves out, from its kernel source")
     b.add_argument("--arch", choices=MACHINES, default="amd64")
     sub.add_parser("devices", help="list the presets")

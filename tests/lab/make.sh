@@ -1,11 +1,16 @@
 #!/bin/sh
-# Builds what the guest runs, and tells the lab's stories; arguments are parts of their names.
+# Builds what the guest runs, and tells the lab's stories; arguments are parts of their names. ARCH is
+# the guest's architecture. For another one than this machine's, both programs are static.
 set -eu
 cd "$(dirname "$0")/../.."
 
-if [ -x dist/chandler-x86_64-linux-musl ]; then
+arch=${ARCH:-$(uname -m)}
+if [ "$arch" != "$(uname -m)" ]; then
+	[ -x "dist/chandler-$arch-linux-musl" ] || deploy/static.sh "$arch"
+	deploy/static.sh --simulator "$arch"
+elif [ -x "dist/chandler-$arch-linux-musl" ]; then
 	cargo build --release --locked --example kubelet-sim
 else
 	cargo build --release --locked --bin chandler --example kubelet-sim
 fi
-exec tests/lab/run "$@"
+exec tests/lab/run --arch "$arch" "$@"

@@ -3,17 +3,26 @@
 A story is a file in stories/ whose name is the claim that it makes:
 
     DEVICES = ["usb"]                     # presets that the guest boots with
+    GUEST = {"memory": 2048}              # what else is special of it (see Lab); a list boots it once for each
+    X86 = "why"                           # only where it cannot be told on another architecture
     CONFIG = "resources: ..."             # Chandler's configuration; "version: v1" is added
     def story(node):                      # what happens, and what the kubelet must see
-        node.qmp("device_add", ...)
+        node.usb_serial("a", 1, "LAB0001")
+        node.wait_for("test -c /dev/ttyUSB0")
         node.expect("example.com/serial", "LAB0001 Healthy")
+
+Who fails is told by the exception. What waits for the guest itself (wait_for, sh, unplug, `given`) raises
+GuestFailed: the story is told once more. What waits for Chandler or the kubelet's list (expect, settle,
+must) raises Failed, and so does an assertion: the story does not hold.
 """
 import json, os, re, time
 
-from lab import Lab
-from build import Failed
+from lab import BOOT, Lab
+from build import Failed, GuestFailed
 
-PATIENCE = 60       # seconds; a story that passes never waits for them all
+PATIENCE = 180      # seconds; a story that passes never waits for them all
+STARVED = 3         # seconds for an answer that takes a fiftieth of it where there is nothing else to do
+QUIET = 2           # seconds without an event of the kernel, after which a guest has come to rest
 
 
 class Node(Lab):
@@ -28,33 +37,87 @@ class Node(Lab):
     def __enter__(self):
         super().__enter__()
         try:
-            self.sh("cp -r /share/root/. /; mkdir -p /run/kubelet /root/bin", check=True)
+            # A Debian guest has links where these have directories, and the same libraries, which are in use.
+            self.sh("tar -C /share/root -cf - . | tar -C / -xf - --skip-old-files --keep-directory-symlink" if self.full else "cp -r /share/root/. /", check=True)
         except BaseException:
             self.__exit__(*[None] * 3)
             raise
         return self
 
+    def trouble(self):
+        """What is wrong with the guest itself, so that nothing can be said of Chandler; or nothing."""
+        try:
+            if not self.sh("dmesg | grep -E 'Oops: |kernel BUG at|Kernel panic'", quiet=True)[1]:
+                return "its kernel broke down"
+            began = time.time()
+            self.sh("for it in 1 2 3 4 5; do sleep 0; done", quiet=True)
+            if time.time() - began > STARVED or self.boot > BOOT / 3:
+                return f"it is starved of time: up after {self.boot:.0f} s, and an answer takes {time.time() - began:.1f} s"
+        except GuestFailed as err:
+            return str(err)
+        return None
+
     # Chandler and the kubelet
 
     def start(self, *flags):
         """Starts the kubelet and Chandler, and waits until every resource is registered."""
-        # Each line gets the guest's time. On the share the host sees it at once.
-        self.sh("mkfifo /run/kubelet.in 2>/dev/null; (while sleep 1000; do :; done > /run/kubelet.in) >/dev/null 2>&1 &\n"
-                "(kubelet-sim serve --dir /run/kubelet < /run/kubelet.in 2>/share/kubelet.err |"
-                " while read -r line; do read -r up _ </proc/uptime; echo \"$up $line\"; done > /share/kubelet) >/dev/null 2>&1 &", check=True)
-        self._until(lambda: any(it["event"] == "listening" for it in self.kubelet()), "the kubelet to listen")
+        self.start_kubelet("/run/kubelet")
         self.sh(f"chandler run --config /share/config.yaml --kubelet-dir /run/kubelet {' '.join(flags)} > /share/chandler 2>&1 & echo $! > /run/chandler.pid", check=True)
         self.running = True
 
+    def start_kubelet(self, plugins):
+        # Each line gets the guest's time. On the share the host sees it at once.
+        self.sh(f"mkdir -p {plugins}; mkfifo /run/kubelet.in 2>/dev/null; (while sleep 1000; do :; done > /run/kubelet.in) >/dev/null 2>&1 &\n"
+                f"(kubelet-sim serve --dir {plugins} < /run/kubelet.in 2>/share/kubelet.err |"
+                " while read -r line; do read -r up _ </proc/uptime; echo \"$up $line\"; done > /share/kubelet) >/dev/null 2>&1 &", check=True)
+        self._until(lambda: any(it["event"] == "listening" for it in self.kubelet()), "the kubelet to listen")
+
+    def install(self):
+        """Installs the Debian package of this very program, or what would be in it where the package puts it."""
+        if self.is_packaged():
+            out, code = self.sh("rm /usr/bin/chandler; dpkg -i /share/package/deb/*.deb", quiet=True)
+            if code:
+                raise Failed("the package cannot be installed\n" + out)
+            return
+        self.sh("install -D -m 644 /share/package/chandler.service /usr/lib/systemd/system/chandler.service;"
+                "install -D -m 644 /share/package/config.yaml /etc/chandler/config.yaml; systemctl daemon-reload", check=True)
+        self.must("systemctl start chandler", "start", patience=0)
+
+    def is_packaged(self):
+        return os.path.isdir(self.share + "/package/deb")
+
+    def unit(self, name):
+        """A property of the unit, as systemd shows it."""
+        return self.sh(f"systemctl show -p {name} --value chandler", quiet=True, check=True)[0].strip()
+
+    def journal(self, options=""):
+        """What Chandler has said to the journal since the guest is up: (priority, text) each."""
+        out = self.sh(f"journalctl -b -u chandler _COMM=chandler -o json --output-fields=PRIORITY,MESSAGE {options}", quiet=True, check=True)[0]
+        return [(int(it["PRIORITY"]), it["MESSAGE"]) for it in map(json.loads, out.splitlines())]
+
+    def configure(self, text):
+        """Writes the configuration of the installed Chandler."""
+        with open(self.share + "/config.yaml", "w") as f:
+            f.write("version: v1\n" + text)
+        self.sh("cp /share/config.yaml /etc/chandler/.new && mv /etc/chandler/.new /etc/chandler/config.yaml", check=True)
+
     def stop(self):
         """Ends Chandler as an operator would; it must end well."""
-        self.sh("kill $(cat /run/chandler.pid)", check=True)
-        self.wait_for("! test -d /proc/$(cat /run/chandler.pid)")
+        self.must("kill $(cat /run/chandler.pid)", "be there to be ended", patience=0)
+        self.must("! test -d /proc/$(cat /run/chandler.pid)", "end")
         self.running = False
+
+    def must(self, command, what, patience=PATIENCE):
+        """Repeats a command in the guest until it succeeds; it is Chandler's fault if it does not."""
+        began = time.time()
+        while self.sh(command, quiet=True)[1]:
+            if time.time() - began > patience:
+                raise Failed(f"Chandler did not {what} within {patience} s: {command}")
+            time.sleep(0.1)
 
     def discover(self):
         """What `chandler discover` says: {resource: {id: device}}, and its problems as text."""
-        out, code = self.sh("chandler discover --config /share/config.yaml -o json 2>/share/discover.err", quiet=True)
+        out, code = self.sh("timeout 100 chandler discover --config /share/config.yaml -o json 2>/share/discover.err", quiet=True)
         if code:
             raise Failed(f"chandler discover ended with code {code}\n" + read(self.share + "/discover.err"))
         found = json.loads(out)["resources"]
@@ -81,6 +144,10 @@ class Node(Lab):
                     text, up = "\n".join(lines), it["up"]
         return text, up
 
+    def registrations(self, resource):
+        """How often a resource has registered."""
+        return sum(it["event"] == "registered" and it["resource"] == resource for it in self.kubelet())
+
     def expect(self, resource, *lines, patience=PATIENCE):
         """Waits until the kubelet's list of a resource is exactly this; gives the guest's uptime then."""
         wanted = "\n".join(sorted(lines))
@@ -88,14 +155,17 @@ class Node(Lab):
                     lambda: f"the list of {resource} to be\n    {lines}\n  it is\n    {(self.list(resource)[0] or 'nothing').splitlines()}", patience)
         return self.list(resource)[1]
 
-    def expect_after(self, what, act, resource, *lines, event=None):
+    def expect_after(self, what, act, resource, *lines, event=None, given=None):
         """Makes something happen, waits for the list, and prints how long both took.
 
         `event` is a pattern of the kernel's event (see Lab.uevents) from which the time is taken;
-        without one it is taken from the act."""
+        without one it is taken from the act. `given` holds once the guest's kernel has done what it
+        was told, before which Chandler can know nothing: a command that succeeds, or a function."""
         before = len(self.uevents(event)) if event else 0
         acted = self.uptime()
         act()
+        if given:
+            self.wait_for(given) if isinstance(given, str) else self.wait_until(given, what)
         listed = self.expect(resource, *lines)
         seen = self.uevents(event)[before:] if event else []
         since = float(seen[0][0]) if seen else acted
@@ -104,6 +174,43 @@ class Node(Lab):
             kernel = ", NO KERNEL EVENT"
         self.say(f"{what}: listed after {max(0.0, listed - since):.2f} s{kernel}")
         return listed - since
+
+    def settle(self, truth):
+        """Waits until the kubelet's lists are what the guest shows, and stay so while its kernel is at rest.
+
+        `truth` reads the guest and gives {resource: its healthy ids}. What is on a list beside them must
+        be Unhealthy. Gives the last truth, and the guest's uptime when the kernel and the list were last seen to change."""
+        end, before, since, changed = time.time() + PATIENCE, None, time.time(), 0.0
+        while True:
+            now = self.sh("cat /sys/kernel/uevent_seqnum", quiet=True)[0].strip(), truth()
+            wrong = {it: ids for it, ids in now[1].items() if self.healthy(it) != sorted(ids)}
+            if now != before:
+                before, since, changed = now, time.time(), self.uptime()
+            elif not wrong and time.time() - since > QUIET:
+                return now[1], changed, max(self.list(it)[1] for it in now[1])
+            if time.time() > end and time.time() - since > PATIENCE / 2:
+                raise Failed(f"the guest has been at rest for {PATIENCE / 2:.0f} s and shows\n    {wrong}\n  the kubelet has\n    "
+                             f"{ {it: self.list(it)[0] for it in wrong} }")
+            if time.time() > end + PATIENCE:
+                raise GuestFailed("the guest does not come to rest")
+            time.sleep(0.1)
+
+    def wait_until(self, test, what, patience=PATIENCE):
+        """Waits for something of the guest itself."""
+        end = time.time() + patience
+        while not test():
+            if time.time() > end:
+                raise GuestFailed(f"not within {patience} s: {what}")
+            time.sleep(0.1)
+
+    def rest(self):
+        """Waits until the kernel has had no event for a while."""
+        self.wait_for(f"a=$(cat /sys/kernel/uevent_seqnum); sleep {QUIET}; test $a = $(cat /sys/kernel/uevent_seqnum)")
+
+    def healthy(self, resource):
+        """The ids that are healthy on the kubelet's list, sorted."""
+        lines = (self.list(resource)[0] or "").splitlines()
+        return sorted(it.split(" ")[0] for it in lines if it.split(" ")[1] == "Healthy")
 
     def uptime(self):
         return float(self.sh("cat /proc/uptime", quiet=True)[0].split()[0])
@@ -123,6 +230,12 @@ class Node(Lab):
         """A USB stick; /dev/sd*."""
         self.disk(f"disk-{id}")
         self.usb("usb-storage", id, port, drive=f"disk-{id}", serial=serial)
+
+    def serial_ports(self):
+        """What the guest's sysfs shows of USB serial adapters: {serial number: node}."""
+        out = self.sh("for it in /sys/bus/usb/devices/*/serial; do for tty in ${it%/serial}/*/ttyUSB*; do"
+                      " test -e $tty && test -c \"/dev/${tty##*/}\" && echo $(cat $it) /dev/${tty##*/}; done; done 2>/dev/null", quiet=True)[0]
+        return dict(it.split() for it in out.splitlines() if len(it.split()) == 2)
 
     def pull(self, address, ghost=False):
         """Takes the card at a PCI address away without a word to its driver (needs the preset "pciehp").
@@ -161,15 +274,17 @@ class Node(Lab):
 
     def check_alive(self):
         """A story ends well only if Chandler is still there and never complained of itself."""
-        if self.running and self.sh("test -d /proc/$(cat /run/chandler.pid)", quiet=True)[1]:
-            raise Failed("Chandler is gone")
         if "panicked" in read(self.share + "/chandler"):
             raise Failed("Chandler panicked")
+        if self.running and self.sh("test -d /proc/$(cat /run/chandler.pid)", quiet=True)[1]:
+            raise Failed("Chandler is gone")
 
     def report(self):
         """All that helps to find out why a story failed."""
         parts = [("chandler", read(self.share + "/chandler")), ("kubelet", read(self.share + "/kubelet") + read(self.share + "/kubelet.err"))]
         try:
+            if self.full:
+                parts.append(("unit", self.sh("journalctl -b -u chandler --no-pager | tail -20; systemctl status --no-pager chandler | head -12", quiet=True)[0]))
             parts += [("kernel events", self.sh("tail -12 /run/uevents", quiet=True)[0]), ("kernel log", self.sh("dmesg | tail -8", quiet=True)[0])]
         except Exception as err:
             parts.append(("the guest does not answer", str(err)))

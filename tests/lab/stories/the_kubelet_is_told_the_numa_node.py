@@ -1,5 +1,6 @@
 """A machine with two NUMA nodes and a card in each."""
 DEVICES = ["numa"]
+X86 = "without ACPI no PCI bus has a NUMA node"
 CONFIG = """
 resources:
   - name: example.com/nic
@@ -17,6 +18,8 @@ resources:
 
 
 def story(node):
+    for number, address in enumerate(["0000:41:00.0", "0000:61:00.0"]):
+        node.wait_for(f"cd /sys/bus/pci/devices/{address} && ls net/* && test $(cat numa_node) = {number}")
     node.start()
     node.expect("example.com/nic", "0000:41:00.0 Healthy numa=0", "0000:61:00.0 Healthy numa=1")
     node.expect("example.com/nic-anywhere", "0000:41:00.0 Healthy", "0000:61:00.0 Healthy")

@@ -8,7 +8,8 @@ resources:
   - name: example.com/nic
     discovery: { sysfs: class/net, match: [{ key: pci.vendor, operator: In, values: ["8086"] }] }
     health:
-      interval: 1s
+      interval: 3s
+      timeout: 3s
       rules:
         - { key: device/aer_dev_nonfatal, operator: Rises, values: [1, 10m] }
         - { key: "^aer_rootport_total_err_fatal", operator: Rises, values: [1, 10m] }
@@ -22,13 +23,16 @@ def inject(bus, uncorrectable=0, correctable=0):
 
 
 def story(node):
+    node.wait_for("ls /sys/bus/pci/devices/0000:03:00.0/net/* /sys/bus/pci/devices/0000:04:00.0/net/*")
     node.start()
     node.expect("example.com/nic", "0000:03:00.0 Healthy", "0000:04:00.0 Healthy")
     node.sh(inject(4, correctable=1), check=True)                       # a receiver error harms nobody
     node.wait_for("grep -q 'RxErr 1' /sys/bus/pci/devices/0000:04:00.0/aer_dev_correctable")
     node.expect_after("a malformed packet, which is fatal", lambda: node.sh(inject(4, uncorrectable=0x40000), check=True),
-                      "example.com/nic", "0000:03:00.0 Healthy", "0000:04:00.0 Unhealthy")
+                      "example.com/nic", "0000:03:00.0 Healthy", "0000:04:00.0 Unhealthy",
+                      given="grep -v '^0' $(dirname $(readlink -f /sys/bus/pci/devices/0000:04:00.0))/aer_rootport_total_err_fatal")
     total = node.sh("grep TOTAL /sys/bus/pci/devices/0000:04:00.0/aer_dev_fatal")[0].strip()
     node.say(f"the card's own counter of fatal errors says {total}")
     node.expect_after("a completion that did not come, which is not", lambda: node.sh(inject(3, uncorrectable=0x4000), check=True),
-                      "example.com/nic", "0000:03:00.0 Unhealthy", "0000:04:00.0 Unhealthy")
+                      "example.com/nic", "0000:03:00.0 Unhealthy", "0000:04:00.0 Unhealthy",
+                      given="grep 'TOTAL_ERR_NONFATAL 1' /sys/bus/pci/devices/0000:03:00.0/aer_dev_nonfatal")

@@ -5,7 +5,8 @@ resources:
   - name: example.com/nic
     discovery: { sysfs: class/net, match: [{ key: pci.vendor, operator: In, values: ["8086"] }] }
     health:
-      interval: 1s
+      interval: 3s
+      timeout: 3s
       recovery: manual
       kernelLog:
         - pattern: 'NVRM: Xid \\(PCI:(?P<address>[0-9a-f:.]+)\\): (?P<code>[0-9]+)'
@@ -16,6 +17,7 @@ both = "0000:03:00.0 Healthy", "0000:04:00.0 Healthy"
 
 
 def story(node):
+    node.wait_for("ls /sys/bus/pci/devices/0000:03:00.0/net/* /sys/bus/pci/devices/0000:04:00.0/net/*")
     node.start()
     node.expect("example.com/nic", *both)
     node.sh("echo '<3>NVRM: Xid (PCI:0000:03:00): 31, pid=1, MMU Fault' > /dev/kmsg", check=True)      # ignored

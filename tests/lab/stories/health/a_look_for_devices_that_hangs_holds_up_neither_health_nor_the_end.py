@@ -4,24 +4,27 @@ CONFIG = """
 resources:
   - name: example.com/nvme
     discovery: { sysfs: class/nvme }
-    health: { interval: 1s }
+    health: { interval: 3s, timeout: 3s }
   - name: example.com/serial
     discovery: { nodes: ["/dev/ttyUSB*"] }
-    health: { interval: 1s }
+    health: { interval: 3s, timeout: 3s }
 """
 FUSE = ("exec 5<>/dev/fuse; mount -t fuse -o fd=5,rootmode=100000,user_id=0,group_id=0 hang /sys/class/nvme/nvme0/serial;"
         " (sleep 1000 <&5 >/dev/null 2>&1 &)")
 
 
 def story(node):
+    node.wait_for("test -c /dev/nvme0")
     node.start()
     node.expect("example.com/nvme", "LABNVME1 Healthy")
     node.expect_after("an adapter plugged", lambda: node.usb_serial("a", 1, "LAB0001"),
-                      "example.com/serial", "LAB0001 Healthy", event=" add tty - ")
+                      "example.com/serial", "LAB0001 Healthy", event=" add tty - ",
+                      given=lambda: list(node.serial_ports()) == ["LAB0001"])
     node.sh(FUSE + "; echo change > /sys/class/nvme/nvme0/uevent", check=True)
-    node.wait_for("grep -q fuse /proc/$(cat /run/chandler.pid)/task/*/wchan /proc/$(cat /run/chandler.pid)/task/*/stack")
+    node.must("grep -q fuse /proc/$(cat /run/chandler.pid)/task/*/wchan /proc/$(cat /run/chandler.pid)/task/*/stack", "read the file that hangs")
     node.expect_after("it is unplugged while the look hangs", lambda: node.unplug("a"),
-                      "example.com/serial", "LAB0001 Unhealthy", event=" remove tty - ")
+                      "example.com/serial", "LAB0001 Unhealthy", event=" remove tty - ",
+                      given=lambda: not node.serial_ports())
     began = node.uptime()
     node.stop()
     node.say(f"stopped in {node.uptime() - began:.1f} s")

@@ -1,0 +1,91 @@
+"""The package's unit, in a Debian guest with systemd and udev: from its installation to its removal."""
+DEVICES = ["usb", "e1000e"]
+GUEST = {"full": True}
+X86 = "the Debian guest is made for x86_64 only"
+CONFIG = ""
+SERIAL = """
+resources:
+  - name: example.com/serial
+    discovery: { nodes: ["/dev/ttyUSB*"] }
+"""
+NIC = """  - name: example.com/nic
+    discovery: { sysfs: class/net, match: [{ key: pci.device, operator: In, values: ["10d3"] }] }
+    health: { interval: 5s, timeout: 5s, recovery: manual, kernelLog: [{ pattern: 'dead: (?P<address>[0-9a-f:.]+)', match: { address: pci.address } }] }
+"""
+PLUGINS = "/var/lib/kubelet/device-plugins"
+DROP_IN = "/run/systemd/system/chandler.service.d"
+
+
+def story(node):
+    node.install()
+    node.must("test $(systemctl is-active chandler) = active", "be active once it is installed", patience=0)
+    node.start_kubelet(PLUGINS)
+    node.expect("example.com/null", "null Healthy")
+
+    # It runs as nobody who could do harm.
+    status = dict(it.split(":\t", 1) for it in node.sh(f"cat /proc/{node.unit('MainPID')}/status", check=True)[0].splitlines() if ":\t" in it)
+    for name, wanted in (("CapEff", "0" * 16), ("CapBnd", "0" * 16), ("NoNewPrivs", "1"), ("Seccomp", "2")):
+        assert status[name] == wanted, (name, status[name])
+
+    # Another configuration, in which it says nothing of the old one.
+    pid = node.unit("MainPID")
+    node.configure(SERIAL + NIC)
+    node.sh("systemctl reload chandler", check=True)
+    node.expect("example.com/nic", "0000:04:00.0 Healthy")
+    node.expect("example.com/serial")
+    # Both ways by which it hears of hotplug lead through the sandbox: netlink, and inotify on /dev.
+    node.expect_after("adapter plugged", lambda: node.usb_serial("a", 1, "LAB0001"), "example.com/serial", "LAB0001 Healthy",
+                      event=" add tty - ", given=lambda: list(node.serial_ports()) == ["LAB0001"])
+    node.expect_after("adapter unplugged", lambda: node.unplug("a"), "example.com/serial", "LAB0001 Unhealthy",
+                      event=" remove tty - ", given=lambda: not node.serial_ports())
+    # A mistake changes nothing.
+    node.configure("resources: 7\n")
+    node.sh("systemctl reload chandler", check=True)
+    node.must("journalctl -b -u chandler -p err | grep 'the configuration stays as it was'", "complain of the configuration")
+    assert node.unit("MainPID") == pid and node.unit("ActiveState") == "active", "a reload started it again"
+    said = node.journal()
+    levels = {level for level, _ in said}
+    assert {3, 6} <= levels <= {3, 4, 6}, f"priorities {levels}"
+    assert all(level == 3 for level, text in said if "stays as it was" in text), said
+    assert not any("\n" in text or text.startswith("<") for _, text in said), said
+
+    # The kernel's log, with the drop-in that allows it. The watchdog of the unit itself takes half a minute.
+    node.configure(SERIAL + NIC)
+    node.sh(f"install -D -m 644 /share/package/kernel-log.conf {DROP_IN}/kernel-log.conf;"
+            f"printf '[Service]\\nWatchdogSec=10s\\n' > {DROP_IN}/short.conf; systemctl daemon-reload", check=True)
+    before = node.registrations("example.com/nic")
+    node.must("systemctl restart chandler", "start again", patience=0)
+    node._until(lambda: node.registrations("example.com/nic") > before, "a registration after the restart")
+    node.expect("example.com/nic", "0000:04:00.0 Healthy")
+    node.expect_after("a line in the kernel's log", lambda: node.sh("echo '<3>dead: 0000:04:00.0' > /dev/kmsg", check=True),
+                      "example.com/nic", "0000:04:00.0 Unhealthy")
+
+    # Its loop is stuck, and so is everything else of it.
+    before, acted = node.registrations("example.com/nic"), node.uptime()
+    node.sh("kill -STOP $(systemctl show -p MainPID --value chandler)", check=True)
+    node._until(lambda: node.registrations("example.com/nic") > before, "a registration after the watchdog")
+    node.say(f"stuck: killed, started again and registered after {node.uptime() - acted:.1f} s, with a watchdog of 10 s")
+    node.must("test $(systemctl is-active chandler) = active", "be active after the watchdog")
+    assert node.unit("NRestarts") == "1", node.unit("NRestarts")
+    node.must("journalctl -b -u chandler | grep -i 'watchdog timeout'", "be ended by the watchdog", patience=0)
+    node.expect("example.com/nic", "0000:04:00.0 Healthy")
+
+    began = node.uptime()
+    node.must("systemctl stop chandler", "be ended", patience=0)
+    node.say(f"stopped in {node.uptime() - began:.1f} s")
+    result = {it: node.unit(it) for it in ("ActiveState", "Result", "ExecMainCode", "ExecMainStatus")}
+    assert result == {"ActiveState": "inactive", "Result": "success", "ExecMainCode": "1", "ExecMainStatus": "0"}, result
+    left = node.sh(f"ls {PLUGINS} | grep chandler", quiet=True)[0]
+    assert not left, f"it has left {left}"
+
+    # What is wrong stays wrong: it is not started again and again.
+    node.configure("resources: 7\n")
+    node.sh("systemctl start chandler", quiet=True)
+    result = {it: node.unit(it) for it in ("ActiveState", "ExecMainStatus", "NRestarts")}
+    assert result == {"ActiveState": "failed", "ExecMainStatus": "2", "NRestarts": "0"}, result
+    assert not any("panicked" in text for _, text in node.journal())
+
+    if node.is_packaged():
+        node.must("dpkg --purge chandler", "be removed", patience=0)
+        node.must("! ls /usr/bin/chandler /lib/systemd/system/chandler.service /etc/chandler", "be gone", patience=0)
+        node.say("installed and removed as a package")
