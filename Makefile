@@ -6,6 +6,7 @@
 #   make build         the program, release profile
 #   make test-kubelet  against the kubelet's own device manager (needs Go)
 #   make lab           stories in a real kernel with real drivers, in a virtual machine (needs QEMU)
+#   make test-cluster  stories in a real cluster of this one machine, from `make image` (needs Go and root)
 #
 # What is shipped, in dist/; ARCH=aarch64 for the other architecture:
 #
@@ -24,7 +25,7 @@ export CMAKE_CXX_COMPILER_LAUNCHER ?= ccache
 export CCACHE_NOHASHDIR ?= 1
 endif
 
-.PHONY: demo test check build setup fmt clippy docs deny test-kubelet lab
+.PHONY: demo test check build setup fmt clippy docs deny test-kubelet lab test-cluster
 .PHONY: static image deb test-manifests simulator
 
 ARCH ?= $(shell uname -m)
@@ -73,6 +74,9 @@ test-kubelet: setup
 
 lab: setup
 	@./tests/lab/make.sh $(STORIES)
+
+test-cluster:
+	@./tests/cluster/make.sh $(STORIES)
 
 simulator: setup
 	@cargo build --quiet --locked --example kubelet-sim
