@@ -58,11 +58,12 @@ def its_process_has_no_more_rights_than_the_manifest_states(node):
         if os.readlink(f"/proc/{pid}/ns/{kind}") == os.readlink(f"/proc/{kubelet}/ns/{kind}"):
             raise Failed(f"it is in the node's {kind} namespace")
     mounts = {it[4]: it[5].split(",") for it in (line.split() for line in read(f"/proc/{pid}/mountinfo").splitlines())}
-    for at in ("/", "/etc/chandler", "/host/sys", "/host/dev"):
-        same(f"{at} is read-only", "ro" in mounts[at], True)
-    same("what of the host it may write to", [at for at in (PLUGINS, "/var/lib/chandler") if "rw" in mounts[at]], [PLUGINS, "/var/lib/chandler"])
-    same("other mounts of the host", sorted(at for at in mounts if at.startswith(("/host", "/var", "/run", "/etc/chandler"))),
-         sorted({"/etc/chandler", "/host/dev", "/host/sys", PLUGINS, "/var/lib/chandler"} | {at for at in mounts if at.startswith(("/host/dev/", "/host/sys/"))}))
+    # /dev brings what the node has mounted in it, such as /dev/shm.
+    hosts = {at: options for at, options in mounts.items() if at.startswith(("/host/", "/var/", "/run/", "/etc/chandler")) and not at.startswith("/host/dev/")}
+    seen = ["/etc/chandler", "/host/dev", "/host/sys/bus", "/host/sys/class", "/host/sys/dev", "/host/sys/devices"]
+    same("what it sees of the host", sorted(hosts), sorted([*seen, PLUGINS, "/var/lib/chandler"]))
+    same("what of that it may only look at", sorted(at for at in hosts if "ro" in hosts[at]), seen)
+    same("the root is read-only", "ro" in mounts["/"], True)
     same("a token", os.path.exists(f"/proc/{pid}/root/var/run/secrets"), False)
     same("what its image holds", sorted(os.listdir(f"/proc/{pid}/root/usr/bin")), ["chandler"])
     node.say(f"no capability, no new privileges, seccomp, namespaces of its own, no token; {status['VmRSS'].strip()}, of which its own {status['RssAnon'].strip()}")

@@ -122,7 +122,8 @@ func checkRights(t *testing.T, all objects) {
 	if plugins < "/var/lib/chandler" {
 		t.Fatalf("%s is not where the list below expects it", plugins)
 	}
-	check(slices.Equal(paths, []string{"/dev", "/sys", "/var/lib/chandler", plugins}), "four hostPaths")
+	check(slices.Equal(paths, []string{"/dev", "/sys/bus", "/sys/class", "/sys/dev",
+		"/sys/devices", "/var/lib/chandler", plugins}), "hostPaths: devices, the plugin directory, its own state")
 }
 
 // checkOperation asserts what docs/install.md claims.
