@@ -7,6 +7,7 @@
 #   make test-kubelet  against the kubelet's own device manager (needs Go)
 #   make lab           stories in a real kernel with real drivers, in a virtual machine (needs QEMU);
 #                      ARCH=aarch64 on that architecture, STORIES="usb numa" some of them
+#   make test-cluster  stories in a real cluster of this one machine, from `make image` (needs Go and root)
 #
 # What is shipped, in dist/; ARCH=aarch64 for the other architecture:
 #
@@ -25,7 +26,7 @@ export CMAKE_CXX_COMPILER_LAUNCHER ?= ccache
 export CCACHE_NOHASHDIR ?= 1
 endif
 
-.PHONY: demo test check build setup fmt clippy docs deny test-kubelet lab
+.PHONY: demo test check build setup fmt clippy docs deny test-kubelet lab test-cluster
 .PHONY: static image deb test-manifests simulator
 
 ARCH ?= $(shell uname -m)
@@ -75,6 +76,9 @@ test-kubelet: setup
 
 lab: setup
 	@ARCH=$(ARCH) ./tests/lab/make.sh $(STORIES)
+
+test-cluster:
+	@./tests/cluster/make.sh $(STORIES)
 
 simulator: setup
 	@cargo build --quiet --locked --example kubelet-sim

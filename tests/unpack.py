@@ -63,7 +63,7 @@ def main(archive, bundle, plugins, config_dir):
             pseudo("/sys", "sysfs", "nosuid", "noexec", "nodev", "ro"),
             mount("/etc/chandler", config_dir, "ro"),
             mount("/var/lib/kubelet/device-plugins", plugins, "rw"),
-            mount("/host/sys", "/sys", "ro"),
+            *(mount(f"/host/sys/{it}", f"/sys/{it}", "ro") for it in ["bus", "class", "dev", "devices"]),
             mount("/host/dev", "/dev", "ro"),
         ],
         "linux": {

@@ -118,9 +118,10 @@ func checkRights(t *testing.T, all objects) {
 		}
 	}
 	slices.Sort(paths)
-	wanted := []string{"/dev", "/sys", "/var/lib/chandler", "/var/lib/kubelet/pod-resources", container.VolumeMounts[1].MountPath}
+	wanted := []string{"/dev", "/sys/bus", "/sys/class", "/sys/dev", "/sys/devices",
+		"/var/lib/chandler", "/var/lib/kubelet/pod-resources", container.VolumeMounts[1].MountPath}
 	slices.Sort(wanted)
-	check(slices.Equal(paths, wanted), "five hostPaths")
+	check(slices.Equal(paths, wanted), "hostPaths: devices, the kubelet's directories, its own state")
 }
 
 // checkOperation asserts what docs/install.md claims.

@@ -1,0 +1,261 @@
+"""The stories, in the order in which they are told. The name of each is the claim that it makes.
+
+They go on from one another: the first installs the kustomization, the last removes what is there."""
+import calendar, glob, os, subprocess, time
+
+from node import CARDS, PLUGINS, STATE, TOP, Failed, Load, plug, pod_spec, pull, read, same, write
+
+SHARED = 10         # replicas of /dev/fuse
+
+CONFIG = f"""version: v1
+resources:
+  - name: example.com/null
+    discovery: {{ nodes: [/dev/null] }}
+  - name: example.com/fuse
+    discovery: {{ nodes: [/dev/fuse] }}
+    sharing: {{ replicas: {SHARED} }}
+  - name: example.com/card
+    discovery: {{ nodes: ["/dev/loop700[0-2]"] }}
+    allocation:
+      devices:
+        - {{ hostPath: "{{node}}", containerPath: "/dev/card{{index}}" }}
+      env: {{ CARD_VISIBLE_DEVICES: "{{ids}}" }}
+      mounts:
+        - {{ hostPath: {STATE}/firmware, containerPath: /firmware, readOnly: true }}
+"""
+OFFERED = {"example.com/null": 1, "example.com/fuse": SHARED, "example.com/card": len(CARDS)}
+
+
+def the_daemonset_of_the_kustomization_becomes_ready(node):
+    os.makedirs(STATE + "/firmware")
+    write(STATE + "/firmware/version", "firmware 7\n")
+    for card in CARDS:
+        plug(card)
+    began = time.time()
+    node.install(CONFIG)
+    node.rolled_out()
+    node.say(f"ready {time.time() - began:.1f} s after kubectl apply")
+
+
+def its_process_has_no_more_rights_than_the_manifest_states(node):
+    pod = node.rolled_out()
+    spec, container = pod["spec"], pod["spec"]["containers"][0]
+    same("the container's rights", container["securityContext"], {
+        "privileged": False, "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}})
+    same("the pod's rights", spec["securityContext"], {
+        "runAsUser": 0, "runAsGroup": 0, "seccompProfile": {"type": "RuntimeDefault"}})
+    same("host namespaces", [key for key in ("hostNetwork", "hostPID", "hostIPC") if spec.get(key)], [])
+    same("volumes that are neither configuration nor of the host", [it for it in spec["volumes"] if not it.keys() & {"configMap", "hostPath"}], [])
+
+    pid = node.pid(pod)
+    status = dict(line.split(":\t", 1) for line in read(f"/proc/{pid}/status").splitlines())
+    for key in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
+        same(key, int(status[key], 16), 0)
+    for key, wanted in (("NoNewPrivs", "1"), ("Seccomp", "2"), ("Uid", "0\t0\t0\t0")):
+        same(key, status[key].strip(), wanted)
+    kubelet = read(STATE + "/kubelet.pid").strip()
+    for kind in ("net", "pid", "ipc", "mnt", "uts"):
+        if os.readlink(f"/proc/{pid}/ns/{kind}") == os.readlink(f"/proc/{kubelet}/ns/{kind}"):
+            raise Failed(f"it is in the node's {kind} namespace")
+    mounts = {it[4]: it[5].split(",") for it in (line.split() for line in read(f"/proc/{pid}/mountinfo").splitlines())}
+    # /dev brings what the node has mounted in it, such as /dev/shm.
+    hosts = {at: options for at, options in mounts.items() if at.startswith(("/host/", "/var/", "/run/", "/etc/chandler")) and not at.startswith("/host/dev/")}
+    seen = ["/etc/chandler", "/host/dev", "/host/sys/bus", "/host/sys/class", "/host/sys/dev", "/host/sys/devices"]
+    same("what it sees of the host", sorted(hosts), sorted([*seen, PLUGINS, "/var/lib/chandler"]))
+    same("what of that it may only look at", sorted(at for at in hosts if "ro" in hosts[at]), seen)
+    same("the root is read-only", "ro" in mounts["/"], True)
+    same("a token", os.path.exists(f"/proc/{pid}/root/var/run/secrets"), False)
+    same("what its image holds", sorted(os.listdir(f"/proc/{pid}/root/usr/bin")), ["chandler"])
+    node.say(f"no capability, no new privileges, seccomp, namespaces of its own, no token; {status['VmRSS'].strip()}, of which its own {status['RssAnon'].strip()}")
+
+
+def the_node_has_the_capacity(node):
+    took = node.until("the node's allocatable", lambda: _offered(node, "allocatable") == OFFERED)
+    same("capacity", _offered(node, "capacity"), OFFERED)
+    node.say(f"{OFFERED} ({took:.1f} s)")
+
+
+def a_pod_gets_nodes_environment_and_mounts(node):
+    node.run("bare")
+    node.run("equipped", fuse=1, card=2)
+    # Without asking there is no way in: the container runtime guards what nodes can be opened.
+    major, minor = _numbers("/dev/fuse")
+    same("opening fuse without asking", "not permitted" in node.sh("bare", f"mknod /tmp/fuse c {major} {minor}; exec 3<>/tmp/fuse"), True)
+    same("opening fuse", node.sh("equipped", "exec 3<>/dev/fuse && echo opened"), "opened")
+    ids = node.sh("equipped", "echo $CARD_VISIBLE_DEVICES").split(",")
+    same("cards it was told of", len(set(ids) & {f"loop{card}" for card in CARDS}), 2)
+    listed = node.sh("equipped", "ls -l /dev/card*")
+    for index, name in enumerate(ids):
+        found = node.sh("equipped", f"stat -c '%t %T' /dev/card{index}").split()
+        same(f"/dev/card{index}", tuple(int(it, 16) for it in found), _numbers("/dev/" + name))
+        same(f"/dev/card{index} is forbidden", "not permitted" in node.sh("equipped", f"exec 3</dev/card{index}"), False)
+    same("cards in it", len(listed.splitlines()), 2)
+    same("the mounted file", node.sh("equipped", "cat /firmware/version"), "firmware 7")
+    same("writing there", "Read-only" in node.sh("equipped", "echo > /firmware/version"), True)
+    node.say(f"CARD_VISIBLE_DEVICES={','.join(ids)}")
+    for line in listed.splitlines():
+        node.say(line)
+    node.delete("bare", "equipped")
+
+
+def what_does_not_fit_stays_pending(node):
+    spec = {"replicas": len(CARDS) + 2, "selector": {"matchLabels": {"app": "many"}},
+            "template": {"metadata": {"labels": {"app": "many"}}, "spec": pod_spec({"card": 1})}}
+    node.api("POST", "/apis/apps/v1/namespaces/default/deployments", {"metadata": {"name": "many"}, "spec": spec})
+
+    def by_phase():
+        pods = node.pods(selector="app=many")
+        return {phase: [it for it in pods if it["status"]["phase"] == phase] for phase in ("Running", "Pending", "Failed")}
+
+    def unschedulable(pod):
+        return any(it["type"] == "PodScheduled" and it.get("reason") == "Unschedulable" for it in pod["status"].get("conditions", []))
+    node.until("three to run and two to wait", lambda: len(by_phase()["Running"]) == len(CARDS) and sum(map(unschedulable, by_phase()["Pending"])) == 2)
+    phases = by_phase()
+    same("pods that were refused", phases["Failed"], [])
+    held = sorted(node.sh(it["metadata"]["name"], "echo $CARD_VISIBLE_DEVICES") for it in phases["Running"])
+    same("each card is given once", held, [f"loop{card}" for card in CARDS])
+    node.api("DELETE", "/apis/apps/v1/namespaces/default/deployments/many?propagationPolicy=Foreground")
+    node.until("them to be gone", lambda: not node.pods(selector="app=many"))
+    node.say("3 run, each with a card of its own; 2 wait")
+
+
+def a_device_that_goes_leaves_the_node_and_comes_back(node):
+    for turn in (1, 2):
+        began = time.time()
+        pull(CARDS[1])
+        node.until("the card to be gone", lambda: node.allocatable("example.com/card") == len(CARDS) - 1)
+        gone = time.time() - began
+        began = time.time()
+        plug(CARDS[1])
+        node.until("the card to be back", lambda: node.allocatable("example.com/card") == len(CARDS))
+        node.say(f"gone from the node's allocatable after {gone:.2f} s, back after {time.time() - began:.2f} s")
+
+
+def a_device_is_cordoned_by_hand(node):
+    card = f"loop{CARDS[2]}"
+    node.chandler("cordon", card, "--reason", "loose plug")
+    took = node.until("the card to be out of use", lambda: node.allocatable("example.com/card") == len(CARDS) - 1)
+    same("chandler discover tells why", "loose plug" in node.chandler("discover"), True)
+    node.chandler("uncordon", card)
+    node.until("the card to be in use", lambda: node.allocatable("example.com/card") == len(CARDS))
+    node.say(f"out of use after {took:.2f} s")
+
+
+def pods_outlive_the_kubelet_and_new_ones_are_admitted(node):
+    node.run("holder", fuse=1, card=1)
+    before = node.pod("holder")["status"]["containerStatuses"][0]
+    pid = node.pid(node.pod("holder"))
+    node.cluster("stop", "kubelet", "KILL")
+    killed = time.time()
+    same("the pod lives without a kubelet", os.path.exists(f"/proc/{pid}"), True)
+    node.cluster("start", "kubelet")
+    # What the node says is of the new kubelet once it has said so after it was started.
+    node.until("the next kubelet to speak", lambda: _heartbeat(node) > killed)
+    node.until("the devices to be back", lambda: _offered(node, "allocatable") == OFFERED)
+    node.say(f"all devices are back {time.time() - killed:.1f} s after the kubelet was killed")
+    node.run("newcomer", fuse=1, card=1)
+    after = node.pod("holder")["status"]
+    same("the pod that was there", (after["phase"], after["containerStatuses"][0]["containerID"], after["containerStatuses"][0]["restartCount"]),
+         ("Running", before["containerID"], 0))
+    same("its device", node.sh("holder", "exec 3<>/dev/fuse && echo opened"), "opened")
+    held = [node.sh(it, "echo $CARD_VISIBLE_DEVICES") for it in ("holder", "newcomer")]
+    same("each has a card of its own", len(set(held)), 2)
+    node.delete("holder", "newcomer")
+
+
+def a_rolling_update_under_load_refuses_no_pod(node):
+    with Load(node, hands=3, fuse=1) as load:
+        load.more(3)
+        for turn in (1, 2):
+            old, before, began = node.rolled_out(), load.admitted, time.time()
+            node.install(CONFIG + f"# Version {turn}.\n")
+            node.until("another pod", lambda: node.rolled_out()["metadata"]["uid"] != old["metadata"]["uid"])
+            took = time.time() - began
+            load.more(3)
+            node.say(f"update {turn}: {took:.1f} s, {load.admitted - before} pods admitted meanwhile")
+    node.say(f"{load.admitted} pods admitted, {len(load.refused)} refused; the slowest ran after {load.slowest:.1f} s")
+    if load.refused and tuple(map(int, node.version.split(".")[:2])) < (1, 37):
+        node.say("older kubelets drop one plugin for the other: " + load.refused[0])
+    else:
+        same("pods that were refused", load.refused, [])
+    node.until("all devices", lambda: _offered(node, "allocatable") == OFFERED)
+
+
+def a_configuration_that_is_refused_does_not_end_the_old_pod(node):
+    old = node.rolled_out()["metadata"]["uid"]
+    node.install(CONFIG.replace("discovery", "discvery", 1))
+
+    def refused():
+        ended = [it.get("state", {}).get("terminated") or it.get("lastState", {}).get("terminated") for pod in node.chandlers()
+                 if pod["metadata"]["uid"] != old for it in pod["status"].get("containerStatuses", [])]
+        return ended[0] if ended and ended[0] else None
+    node.until("the new pod to give up", refused)
+    why = refused()
+    same("its exit code", why["exitCode"], 2)
+    same("it says where the mistake is", "discvery" in why.get("message", ""), True)
+    pods = {pod["metadata"]["uid"]: pod for pod in node.chandlers()}
+    same("the old pod is ready", pods[old]["status"]["containerStatuses"][0]["ready"], True)
+    node.run("meanwhile", fuse=1, card=1)
+    node.delete("meanwhile")
+    node.say(why["message"].strip().splitlines()[0])
+    node.install(CONFIG)
+    node.until("all devices", lambda: node.rolled_out() and _offered(node, "allocatable") == OFFERED)
+
+
+def what_the_kustomization_made_is_removed(node):
+    node.kubectl("delete", "-k", node.work + "/kustomize")
+    _nothing_is_left(node)
+
+
+def the_daemonset_of_the_chart_becomes_ready_and_serves(node):
+    values = "".join("  " + line + "\n" for line in CONFIG.splitlines())
+    write(node.work + "/values.yaml", "config:\n" + values)
+    environment = {**os.environ, "REPOSITORY": TOP}
+    done = subprocess.run([node.work + "/manifests", "helm", node.work + "/values.yaml"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise Failed(f"the chart cannot be rendered: {done.stderr}")
+    write(node.work + "/chart.yaml", done.stdout)
+    if node.api("GET", "/api/v1/namespaces/chandler"):
+        what_the_kustomization_made_is_removed(node)
+    node.kubectl("create", "namespace", "chandler")
+    began = time.time()
+    node.kubectl("apply", "-n", "chandler", "-f", node.work + "/chart.yaml")
+    its_process_has_no_more_rights_than_the_manifest_states(node)
+    node.until("the node's allocatable", lambda: _offered(node, "allocatable") == OFFERED)
+    node.run("equipped", fuse=1, card=1)
+    same("opening fuse", node.sh("equipped", "exec 3<>/dev/fuse && echo opened"), "opened")
+    node.delete("equipped")
+    node.say(f"ready, and a pod served, after {time.time() - began:.1f} s")
+
+
+def what_the_chart_made_is_removed(node):
+    node.kubectl("delete", "-n", "chandler", "-f", node.work + "/chart.yaml")
+    node.kubectl("delete", "namespace", "chandler")
+    _nothing_is_left(node)
+
+
+def _nothing_is_left(node):
+    node.until("the namespace to be gone", lambda: not node.api("GET", "/api/v1/namespaces/chandler"))
+    pods = [it["metadata"]["name"] for it in node.api("GET", "/api/v1/pods")["items"]]
+    same("pods", [it for it in pods if "chandler" in it], [])
+    same("sockets", glob.glob(PLUGINS + "/chandler*"), [])
+    node.until("the capacity to be 0", lambda: set(_offered(node, "capacity").values()) <= {0})
+    node.say(f"no pod, no namespace, no socket; the node's capacity: {_offered(node, 'capacity')}")
+
+
+def _offered(node, what):
+    return {name: int(n) for name, n in node.node()["status"][what].items() if name.startswith("example.com/")}
+
+
+def _heartbeat(node):
+    """When the kubelet last spoke, in whole seconds."""
+    ready = next(it for it in node.node()["status"]["conditions"] if it["type"] == "Ready")
+    return calendar.timegm(time.strptime(ready["lastHeartbeatTime"], "%Y-%m-%dT%H:%M:%SZ"))
+
+
+def _numbers(path):
+    number = os.stat(path).st_rdev
+    return os.major(number), os.minor(number)
+
+
+STORIES = [it for name, it in list(globals().items()) if callable(it) and getattr(it, "__module__", "") == __name__ and not name.startswith("_")]
