@@ -1,4 +1,7 @@
-"""A file that discovery reads never answers. What is new is found no more, but all else goes on."""
+"""A file that discovery reads never answers. Nothing new is found there, but all else goes on."""
+from build import Failed
+from story import read
+
 DEVICES = ["misc", "nvme", "usb"]
 CONFIG = """
 resources:
@@ -25,6 +28,11 @@ def story(node):
     node.expect_after("it is unplugged while the look hangs", lambda: node.unplug("a"),
                       "example.com/serial", "LAB0001 Unhealthy", event=" remove tty - ",
                       given=lambda: not node.serial_ports())
+    node.expect_after("another is plugged", lambda: node.usb_serial("b", 2, "LAB0002"),
+                      "example.com/serial", "LAB0001 Unhealthy", "LAB0002 Healthy", event=" add tty - ",
+                      given=lambda: list(node.serial_ports()) == ["LAB0002"])
+    if "a file of the host does not answer" not in read(node.share + "/chandler"):
+        raise Failed("Chandler does not say that the look hangs")
     began = node.uptime()
     node.stop()
     node.say(f"stopped in {node.uptime() - began:.1f} s")
