@@ -6,6 +6,7 @@
 //! and [`plugin`] the thread that does all this for one resource. [`watch`] is the thread that looks
 //! for the kubelet. [`inquiry`] is the other side: what a kubelet asks first.
 
+mod births;
 pub mod endpoint;
 pub mod inquiry;
 pub mod mailbox;

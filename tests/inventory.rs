@@ -217,7 +217,8 @@ fn a_plugin_of_a_resource_that_nobody_knows_changes_nothing() {
     story.now += Duration::from_secs(1);
     let event = Event::Plugin(resource(), PluginEvent::Streaming(true));
     assert_eq!(story.apply(event), []);
-    assert_eq!(story.apply(Event::EndpointsDisturbed), []);
+    let disturbed = Event::EndpointsDisturbed { successors_gone: BTreeSet::new() };
+    assert_eq!(story.apply(disturbed), []);
     assert_eq!(story.apply(Event::Terminate), [Effect::Stop]);
 }
 
@@ -288,6 +289,23 @@ fn the_prober_hears_of_devices_only_when_they_are_others() {
     assert_eq!(n_targets(story.survey(&["tty1"])), None);
     assert_eq!(n_targets(story.survey(&["tty1", "tty2"])), Some(2));
     assert_eq!(n_targets(story.survey(&["tty2"])), Some(1));
+}
+
+/// A kubelet until 1.36 has forgotten the elder, and does not say so.
+#[test]
+fn who_is_left_alone_by_a_process_that_came_later_registers_again() {
+    let mut story = Story::new();
+    story.scan(&["tty1"]);
+    let attempt = Attempt { kubelet: Some(identity(1)), streaming: true, result: Ok(()) };
+    story.apply(Event::Plugin(resource(), PluginEvent::Attempted(attempt)));
+    let gone = |tag| Event::EndpointsDisturbed { successors_gone: BTreeSet::from([tag]) };
+
+    story.apply(gone(!resource().tag()));
+    story.now += Duration::from_secs(2);
+    assert_eq!(story.apply(Event::Tick), []);
+    story.apply(gone(resource().tag()));
+    story.now += Duration::from_secs(1);
+    assert_eq!(story.apply(Event::Tick), [Effect::Register(resource())]);
 }
 
 /// A kubelet until 1.36 drops one of two for the other, and both would meet again and again.

@@ -145,8 +145,13 @@ impl Inventory {
                     pool.registration.kubelet_gone(now);
                 }
             }
-            Event::EndpointsDisturbed => {
+            Event::EndpointsDisturbed { successors_gone } => {
                 effects.extend(self.pools.keys().cloned().map(Effect::CheckEndpoint));
+                for (name, pool) in &mut self.pools {
+                    if successors_gone.contains(&name.tag()) {
+                        pool.successor_left(name, now);
+                    }
+                }
             }
             Event::Plugin(resource, event) => self.plugin(&resource, &event, now),
             Event::Hinted(hint) => self.hinted(&hint, now),
@@ -200,10 +205,7 @@ impl Inventory {
                 log::warn!("resource={resource} the plugin's socket was removed");
                 pool.registration.endpoint_lost(now);
             }
-            PluginEvent::SuccessorLeft => {
-                log::info!("resource={resource} another Chandler came after us, and is gone");
-                pool.registration.successor_left(now);
-            }
+            PluginEvent::SuccessorLeft => pool.successor_left(resource, now),
         }
     }
 
@@ -266,6 +268,14 @@ impl Inventory {
             });
         }
         has_changed
+    }
+}
+
+impl Pool {
+    fn successor_left(&mut self, resource: &ResourceName, now: Instant) {
+        if self.registration.successor_left(now) {
+            log::info!("resource={resource} another process came after us, and is gone");
+        }
     }
 }
 

@@ -221,10 +221,13 @@ impl Registration {
     /// Another process that had registered after us is gone. A kubelet until 1.36 had one slot for
     /// both: it has forgotten us, does not say so, and offers nothing. We wait until it has noticed
     /// the other's end, as after the end of a stream of ours.
-    pub fn successor_left(&mut self, now: Instant) {
-        if let Phase::Registered { .. } | Phase::Serving = self.phase {
+    /// Gives whether anything follows from it.
+    pub fn successor_left(&mut self, now: Instant) -> bool {
+        let matters = matches!(self.phase, Phase::Registered { .. } | Phase::Serving);
+        if matters {
             self.phase = Phase::Retrying { at: now + DROPPED.0 };
         }
+        matters
     }
 
     /// When [`Registration::due`] must be asked, at the latest.

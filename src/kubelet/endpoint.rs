@@ -169,6 +169,12 @@ pub fn is_own_endpoint(name: &OsStr) -> bool {
     is_endpoint(name) && token == Some(format!("{:08x}", *TOKEN).as_bytes())
 }
 
+/// The tag of the resource that the endpoint of this name is for; see [`ResourceName::tag`].
+pub fn tag(name: &OsStr) -> Option<u32> {
+    let tag = name.to_str()?.strip_prefix("chandler-")?.split('-').next()?;
+    u32::from_str_radix(tag, 16).ok()
+}
+
 /// Whether a file of this name is an endpoint for `resource`. Two resources in four thousand million
 /// share a name.
 pub fn is_endpoint_of(name: &OsStr, resource: &ResourceName) -> bool {
@@ -214,12 +220,7 @@ fn listen(path: &Path) -> io::Result<(UnixListener, FileIdentity)> {
 }
 
 fn prefix(resource: &ResourceName) -> String {
-    format!("chandler-{:08x}-", hash(resource.as_str()))
-}
-
-/// FNV-1a with 32 bits: for people, and for `probe`, to tell the sockets apart.
-fn hash(text: &str) -> u32 {
-    text.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+    format!("chandler-{:08x}-", resource.tag())
 }
 
 #[cfg(test)]

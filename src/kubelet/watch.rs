@@ -36,6 +36,7 @@ use crate::{
         worker::{StopFd, Worker},
     },
     kubelet::{
+        births::Births,
         endpoint::{is_endpoint, is_own_endpoint},
         plugin::KUBELET_SOCKET,
     },
@@ -73,6 +74,8 @@ impl Watch {
                 place: None,
                 known: None,
                 endpoints: BTreeSet::new(),
+                births: Births::default(),
+                successors_gone: BTreeSet::new(),
                 complained: false,
                 outbox: Outbox::new(events),
             };
@@ -94,6 +97,9 @@ struct Lookout {
     known: Option<SocketIdentity>,
     /// The sockets of processes like us, at the last look without a hint.
     endpoints: BTreeSet<OsString>,
+    births: Births,
+    /// What the main thread does not know yet.
+    successors_gone: BTreeSet<u32>,
     /// What keeps us from watching the directory has been logged.
     complained: bool,
     outbox: Outbox,
@@ -234,7 +240,8 @@ impl Lookout {
             });
         }
         if hint >= Hint::Endpoint {
-            self.outbox.push(Event::EndpointsDisturbed);
+            let successors_gone = mem::take(&mut self.successors_gone);
+            self.outbox.push(Event::EndpointsDisturbed { successors_gone });
         }
     }
 
@@ -280,6 +287,7 @@ impl Lookout {
 
     fn hint(&mut self, event: &InotifyEvent) -> Hint {
         if event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW) {
+            self.births.forget();
             return Hint::Everything;
         }
         // An event of a place that we have left says nothing; not even that its watch is gone.
@@ -292,7 +300,13 @@ impl Lookout {
             return Hint::Everything;
         }
         match &event.name {
-            Some(name) if place.path == self.dir => hint_of_name(name, event.mask),
+            Some(name) if place.path == self.dir => {
+                match is_removal(event.mask) {
+                    true => self.successors_gone.extend(self.births.gone(name)),
+                    false => self.births.born(name),
+                }
+                hint_of_name(name, event.mask)
+            }
             // In an ancestor: the next step on the way down may be there now.
             Some(name) => match self.dir.strip_prefix(&place.path) {
                 Ok(rest) if rest.iter().next() == Some(name) => Hint::Everything,
@@ -304,14 +318,17 @@ impl Lookout {
 }
 
 fn hint_of_name(name: &OsStr, mask: AddWatchFlags) -> Hint {
-    let removed = mask.intersects(AddWatchFlags::IN_DELETE | AddWatchFlags::IN_MOVED_FROM);
     if name == KUBELET_SOCKET {
         Hint::Kubelet
-    } else if is_endpoint(name) && (removed || !is_own_endpoint(name)) {
+    } else if is_endpoint(name) && (is_removal(mask) || !is_own_endpoint(name)) {
         Hint::Endpoint
     } else {
         Hint::None
     }
+}
+
+fn is_removal(mask: AddWatchFlags) -> bool {
+    mask.intersects(AddWatchFlags::IN_DELETE | AddWatchFlags::IN_MOVED_FROM)
 }
 
 /// What happens to names in a directory, and to the directory.
@@ -382,7 +399,7 @@ mod tests {
         fn news(&self) -> Event {
             loop {
                 let event = self.next();
-                if !matches!(event, Event::EndpointsDisturbed) {
+                if !matches!(event, Event::EndpointsDisturbed { .. }) {
                     return event;
                 }
             }
@@ -391,7 +408,7 @@ mod tests {
         #[track_caller]
         fn expect_disturbed(&self) {
             let event = self.next();
-            assert!(matches!(event, Event::EndpointsDisturbed), "{event:?}");
+            assert!(matches!(event, Event::EndpointsDisturbed { .. }), "{event:?}");
         }
 
         #[track_caller]

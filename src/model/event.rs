@@ -41,7 +41,11 @@ pub enum Event {
     KubeletGone,
     /// Something was removed from the plugin directory that may have been ours, or another process
     /// like us has put something there.
-    EndpointsDisturbed,
+    EndpointsDisturbed {
+        /// Of which resources another process had a socket that came after ours, and is gone: their
+        /// [`ResourceName::tag`]s.
+        successors_gone: BTreeSet<u32>,
+    },
     /// A plugin has something to say.
     Plugin(ResourceName, PluginEvent),
     /// The deadline that the inventory named has passed.

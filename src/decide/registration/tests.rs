@@ -362,7 +362,8 @@ fn a_lost_endpoint_is_replaced_at_once() {
 fn after_a_successor_has_left_we_register_when_the_kubelet_has_noticed() {
     let mut it = Story::serving();
     // A kubelet until 1.36 has forgotten our stream, and lets it live.
-    it.it.successor_left(it.now);
+    assert!(it.it.successor_left(it.now));
+    assert!(!it.it.successor_left(it.now), "once is enough");
     assert_eq!(it.wait_until_due(), 1_000);
     it.ends(1, Ok(()), true);
     it.expect_peace();

@@ -1,0 +1,70 @@
+//! In which order sockets of processes like us have appeared, as far as events told of them.
+//!
+//! A process that registers after us and is gone a moment later leaves a kubelet until 1.36 without
+//! anybody, and nothing to be seen in the directory.
+
+use std::{collections::BTreeMap, ffi::OsStr};
+
+use crate::kubelet::endpoint::{is_endpoint, is_own_endpoint, tag};
+
+/// The sockets that have appeared and are there, each with a number that grows.
+#[derive(Debug, Default)]
+pub(super) struct Births {
+    n_born: u64,
+    by_name: BTreeMap<Box<OsStr>, u64>,
+}
+
+impl Births {
+    /// A file of this name has appeared.
+    pub(super) fn born(&mut self, name: &OsStr) {
+        if is_endpoint(name) {
+            self.n_born += 1;
+            self.by_name.insert(name.into(), self.n_born);
+        }
+    }
+
+    /// A file of this name is gone. Gives the tag of its resource if it was a socket of another
+    /// process that came after ours.
+    pub(super) fn gone(&mut self, name: &OsStr) -> Option<u32> {
+        let theirs = self.by_name.remove(name)?;
+        let tag_of_theirs = tag(name).filter(|_| !is_own_endpoint(name))?;
+        let is_ours = |name: &OsStr| is_own_endpoint(name) && tag(name) == Some(tag_of_theirs);
+        let ours = self.by_name.iter().filter(|(name, _)| is_ours(name)).map(|(_, n)| *n).max()?;
+        (theirs > ours).then_some(tag_of_theirs)
+    }
+
+    /// Events were lost.
+    pub(super) fn forget(&mut self) {
+        self.by_name.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kubelet::endpoint::token;
+
+    #[test]
+    fn only_who_came_after_us_for_our_resource_is_missed() {
+        let ours = format!("chandler-0000000a-{:08x}-0.sock", token());
+        let ours_later = format!("chandler-0000000a-{:08x}-1.sock", token());
+        let theirs = |n: u32| format!("chandler-0000000a-01234567-{n}.sock");
+        let other = "chandler-0000000b-01234567-0.sock";
+        let mut births = Births::default();
+        for name in [&theirs(0), &ours, &theirs(1), &theirs(2), other, "else", "chandler-x.sock"] {
+            births.born(OsStr::new(name));
+        }
+
+        assert_eq!(births.gone(OsStr::new(&theirs(0))), None, "it was there before us");
+        assert_eq!(births.gone(OsStr::new(other)), None, "we do not serve that");
+        assert_eq!(births.gone(OsStr::new("else")), None);
+        assert_eq!(births.gone(OsStr::new("chandler-x.sock")), None);
+        assert_eq!(births.gone(OsStr::new(&theirs(1))), Some(0xa));
+        births.born(OsStr::new(&ours_later));
+        assert_eq!(births.gone(OsStr::new(&theirs(2))), None, "we came back since");
+        assert_eq!(births.gone(OsStr::new(&ours)), None);
+        births.born(OsStr::new(&theirs(3)));
+        births.forget();
+        assert_eq!(births.gone(OsStr::new(&theirs(3))), None);
+    }
+}
