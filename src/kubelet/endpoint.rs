@@ -34,7 +34,7 @@ const NAME_LEN_MAX: usize = "chandler-01234567-01234567-012345.sock".len();
 
 /// How long a socket that is bound may need until it listens. The two calls follow each other
 /// immediately; this is for a machine that is very busy.
-const LISTEN_DELAY_MS: u8 = 20;
+pub const LISTEN_DELAY_MS: u8 = 20;
 
 /// Tells the sockets of this process from those of every other, past or present. The process id
 /// would not do: in a container it is always the same.
@@ -52,6 +52,17 @@ pub struct Endpoint {
     name: String,
     /// Ours is removed by this, so that nobody else's ever is.
     file: FileIdentity,
+}
+
+/// Another process that has registered the same resource after us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Successor {
+    /// There is none.
+    None,
+    /// It has left its socket behind, unless it has only just bound it: see [`LISTEN_DELAY_MS`].
+    Dead,
+    /// It listens.
+    Living,
 }
 
 /// Why there is no endpoint.
@@ -110,15 +121,18 @@ impl Endpoint {
         socket::file_identity(&self.path).is_ok_and(|it| it == self.file)
     }
 
-    /// Whether a living process other than this one has bound a socket for `resource` in `dir` after
-    /// us.
-    pub fn has_successor(&self, dir: &Path, resource: &ResourceName) -> bool {
-        let Ok(ours) = socket::identity(&self.path) else { return false };
+    /// Whether another process has bound a socket for `resource` in `dir` after us, and lives.
+    pub fn successor(&self, dir: &Path, resource: &ResourceName) -> Successor {
+        let Ok(ours) = socket::identity(&self.path) else { return Successor::None };
+        let later = |path: &PathBuf| socket::identity(path).is_ok_and(|it| it > ours);
         let others = socket::names(dir).unwrap_or_default().into_iter();
         others
             .filter(|name| is_endpoint_of(name, resource) && !is_own_endpoint(name))
             .map(|name| dir.join(name))
-            .any(|path| socket::identity(&path).is_ok_and(|it| it > ours) && !is_dead(&path))
+            .filter(later)
+            .map(|path| if is_dead(&path) { Successor::Dead } else { Successor::Living })
+            .max()
+            .unwrap_or(Successor::None)
     }
 
     /// The next connection; none if nobody waits.

@@ -27,7 +27,7 @@ use crate::{
         worker::{StopFd, Worker},
     },
     kubelet::{
-        endpoint::Endpoint,
+        endpoint::{Endpoint, LISTEN_DELAY_MS, Successor},
         mailbox::{Mailbox, Readers},
         proto::deviceplugin_grpc::create_device_plugin,
         register::{Call, Connection},
@@ -97,7 +97,8 @@ impl Plugin {
                 server,
                 outbox: Outbox::new(events),
                 told_streaming: false,
-                has_successor: false,
+                successor: Successor::None,
+                check_again: None,
             };
             room.run();
         })?;
@@ -157,8 +158,10 @@ struct Room {
     outbox: Outbox,
     /// What the main thread believes.
     told_streaming: bool,
-    /// At the last look, another process had registered the resource after us.
-    has_successor: bool,
+    /// What the last look found.
+    successor: Successor,
+    /// One that seemed dead is looked at once more.
+    check_again: Option<Deadline>,
 }
 
 /// The thread must end.
@@ -172,7 +175,10 @@ impl Room {
     }
 
     fn turn(&mut self) -> Result<(), Stopped> {
-        if self.check_orders.try_recv().is_ok() {
+        self.check_again.take_if(|it| it.has_passed());
+        // What seems dead is looked at once more, in its time, whoever asks meanwhile.
+        let is_asked = self.check_orders.try_recv().is_ok();
+        if self.check_again.is_none() && (is_asked || self.successor == Successor::Dead) {
             self.check();
         }
         if self.register_orders.try_recv().is_ok() {
@@ -186,19 +192,30 @@ impl Room {
             self.told_streaming = streaming;
             self.tell(PluginEvent::Streaming(streaming));
         }
-        self.wait(None)
+        self.wait(self.check_again)
     }
 
     /// See [`Plugin::check_endpoint`].
     fn check(&mut self) {
         let Some(endpoint) = self.server.endpoint() else { return };
         if !endpoint.still_there() {
-            self.has_successor = false;
+            self.successor = Successor::None;
             return self.tell(PluginEvent::EndpointLost);
         }
-        let has_successor = endpoint.has_successor(&self.dir, &self.resource);
-        if std::mem::replace(&mut self.has_successor, has_successor) && !has_successor {
-            self.tell(PluginEvent::SuccessorLeft);
+        let now = endpoint.successor(&self.dir, &self.resource);
+        let before = std::mem::replace(&mut self.successor, now);
+        match (before, now) {
+            (Successor::None, Successor::None) | (_, Successor::Living) => {}
+            (Successor::Living, Successor::None) => self.tell(PluginEvent::SuccessorLeft),
+            // Seen dead twice, or dead and then swept away.
+            (Successor::Dead, _) => {
+                self.successor = Successor::None;
+                self.tell(PluginEvent::SuccessorLeft);
+            }
+            (Successor::None | Successor::Living, Successor::Dead) => {
+                let delay = Duration::from_millis(LISTEN_DELAY_MS.into());
+                self.check_again = Some(Deadline::after(delay));
+            }
         }
     }
 
@@ -224,7 +241,7 @@ impl Room {
         let name = endpoint.name().to_owned();
         self.end_streams(connection.peer())?;
         self.server.listen(endpoint);
-        self.has_successor = false;
+        self.successor = Successor::None;
         let result = self.call(connection, &name)?;
         Ok(Attempt { kubelet, streaming: self.is_streaming(), result })
     }

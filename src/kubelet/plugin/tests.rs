@@ -345,17 +345,23 @@ fn the_end_of_a_process_that_came_after_us_is_noticed_however_it_ended() {
     let ours: Vec<&str> = ours.split('-').collect();
     let theirs = node.dir.path().join(format!("chandler-{}-theirs-0.sock", ours[1]));
 
-    for removed in [true, false] {
+    for (seen_alive, removed) in [(true, true), (true, false), (false, false)] {
         let listener = UnixListener::bind(&theirs).unwrap();
-        node.plugin().check_endpoint();
-        // It looks whether somebody lives there.
-        drop(listener.accept().unwrap());
-        drop(listener);
-        if removed {
-            fs::remove_file(&theirs).unwrap();
+        if seen_alive {
+            node.plugin().check_endpoint();
+            // It looks whether somebody lives there.
+            drop(listener.accept().unwrap());
         }
-        node.plugin().check_endpoint();
-        assert_eq!(node.next(), PluginEvent::SuccessorLeft);
+        drop(listener);
+        if !seen_alive || !removed {
+            node.plugin().check_endpoint();
+            assert_eq!(node.next(), PluginEvent::SuccessorLeft);
+        }
+        fs::remove_file(&theirs).unwrap();
+        if seen_alive && removed {
+            node.plugin().check_endpoint();
+            assert_eq!(node.next(), PluginEvent::SuccessorLeft);
+        }
     }
 }
 
