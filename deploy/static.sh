@@ -98,12 +98,12 @@ environment() { # environment ARCH TARGET
 	export CCACHE_COMPILERCHECK=content CCACHE_COMPILERTYPE=clang
 	# musl has no off64_t of its own accord; new clang is stricter than this gRPC core.
 	# Nothing unwinds: a panic aborts, and the core throws nothing. That is half a megabyte of tables.
-	export "CFLAGS_$under=-D_LARGEFILE64_SOURCE -fno-asynchronous-unwind-tables"
-	export "CXXFLAGS_$under=-D_LARGEFILE64_SOURCE -fno-exceptions -fno-asynchronous-unwind-tables -Wno-missing-template-arg-list-after-template-kw"
+	export "CFLAGS_$under=-D_LARGEFILE64_SOURCE -fno-asynchronous-unwind-tables -fno-unwind-tables"
+	export "CXXFLAGS_$under=-D_LARGEFILE64_SOURCE -fno-exceptions -fno-asynchronous-unwind-tables -fno-unwind-tables -Wno-missing-template-arg-list-after-template-kw"
 	# For build scripts and procedural macros, which run here.
 	host=$(echo "$own-unknown-linux-gnu" | tr - _)
 	export "CC_$host=cc" "CXX_$host=c++"
-	export "CARGO_TARGET_${upper}_RUSTFLAGS=-C target-feature=+crt-static $3"
+	export "CARGO_TARGET_${upper}_RUSTFLAGS=-C target-feature=+crt-static -C force-unwind-tables=no $3"
 	export PATH="$zig/bin:$PATH"
 	export CARGO_TARGET_DIR="$cache/target-$route"
 }

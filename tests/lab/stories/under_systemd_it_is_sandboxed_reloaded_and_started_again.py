@@ -30,7 +30,7 @@ def story(node):
     # Another configuration, in which it says nothing of the old one.
     pid = node.unit("MainPID")
     node.configure(SERIAL + NIC)
-    node.sh("systemctl reload chandler", check=True)
+    node.must("systemctl reload chandler", "be told to reload", patience=0)
     node.expect("example.com/nic", "0000:04:00.0 Healthy")
     node.expect("example.com/serial")
     # Both ways by which it hears of hotplug lead through the sandbox: netlink, and inotify on /dev.
@@ -40,7 +40,7 @@ def story(node):
                       event=" remove tty - ", given=lambda: not node.serial_ports())
     # A mistake changes nothing.
     node.configure("resources: 7\n")
-    node.sh("systemctl reload chandler", check=True)
+    node.must("systemctl reload chandler", "be told to reload", patience=0)
     node.must("journalctl -b -u chandler -p err | grep 'the configuration stays as it was'", "complain of the configuration")
     assert node.unit("MainPID") == pid and node.unit("ActiveState") == "active", "a reload started it again"
     said = node.journal()
