@@ -59,7 +59,9 @@ class Lab:
                          "-device", f"virtio-9p-pci,fsdev={tag},mount_tag={tag}"]
         if self.full:
             line += ["-drive", f"file={build.image(c)},format=raw,if=virtio,snapshot=on"]
-            append += " lab.full=1 systemd.show_status=0"
+            append += " lab.full=1 systemd.show_status=0 systemd.mask=getty.target systemd.mask=e2scrub_reap.service systemd.mask=systemd-update-utmp.service"
+        if self.arch == "amd64" and not kvm:
+            append += " no_timer_check"     # where QEMU gets little time, the check fails, and what the kernel does then hangs
         append = f"console={console} panic=-1 loglevel=4 lab.mods={','.join(list(dict.fromkeys(mods))[::-1 if self.backwards else 1])} " + append
         return line + ports + extra + self.args + ["-append", append]
 

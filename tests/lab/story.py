@@ -110,9 +110,12 @@ class Node(Lab):
     def must(self, command, what, patience=PATIENCE):
         """Repeats a command in the guest until it succeeds; it is Chandler's fault if it does not."""
         began = time.time()
-        while self.sh(command, quiet=True)[1]:
+        while True:
+            out, code = self.sh(command, quiet=True)
+            if not code:
+                return
             if time.time() - began > patience:
-                raise Failed(f"Chandler did not {what} within {patience} s: {command}")
+                raise Failed(f"Chandler did not {what} within {patience} s: {command}\n{out}")
             time.sleep(0.1)
 
     def discover(self):
