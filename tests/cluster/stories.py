@@ -60,7 +60,8 @@ def its_process_has_no_more_rights_than_the_manifest_states(node):
     mounts = {it[4]: it[5].split(",") for it in (line.split() for line in read(f"/proc/{pid}/mountinfo").splitlines())}
     # /dev brings what the node has mounted in it, such as /dev/shm.
     hosts = {at: options for at, options in mounts.items() if at.startswith(("/host/", "/var/", "/run/", "/etc/chandler")) and not at.startswith("/host/dev/")}
-    seen = ["/etc/chandler", "/host/dev", "/host/sys/bus", "/host/sys/class", "/host/sys/dev", "/host/sys/devices"]
+    seen = ["/etc/chandler", "/host/dev", "/host/sys/bus", "/host/sys/class", "/host/sys/dev", "/host/sys/devices",
+            "/var/lib/kubelet/pod-resources"]
     same("what it sees of the host", sorted(hosts), sorted([*seen, PLUGINS, "/var/lib/chandler"]))
     same("what of that it may only look at", sorted(at for at in hosts if "ro" in hosts[at]), seen)
     same("the root is read-only", "ro" in mounts["/"], True)
@@ -125,6 +126,8 @@ def a_device_that_goes_leaves_the_node_and_comes_back(node):
         pull(CARDS[1])
         node.until("the card to be gone", lambda: node.allocatable("example.com/card") == len(CARDS) - 1)
         gone = time.time() - began
+        node.until("nobody to hold it", lambda: _offered(node, "capacity")["example.com/card"] == len(CARDS) - 1)
+        node.say(f"nobody holds it, so it is dropped from the capacity after {time.time() - began:.1f} s")
         began = time.time()
         plug(CARDS[1])
         node.until("the card to be back", lambda: node.allocatable("example.com/card") == len(CARDS))

@@ -113,7 +113,8 @@ func checkRights(t *testing.T, all objects) {
 		if volume.HostPath != nil {
 			paths = append(paths, volume.HostPath.Path)
 			kind := *volume.HostPath.Type
-			own := volume.Name == "state" && kind == corev1.HostPathDirectoryOrCreate
+			own := (volume.Name == "state" || volume.Name == "pod-resources") &&
+				kind == corev1.HostPathDirectoryOrCreate
 			check(kind == corev1.HostPathDirectory || own, "hostPaths are directories")
 		}
 	}
@@ -122,8 +123,9 @@ func checkRights(t *testing.T, all objects) {
 	if plugins < "/var/lib/chandler" {
 		t.Fatalf("%s is not where the list below expects it", plugins)
 	}
+	podResources := filepath.Join(filepath.Dir(plugins), "pod-resources")
 	check(slices.Equal(paths, []string{"/dev", "/sys/bus", "/sys/class", "/sys/dev",
-		"/sys/devices", "/var/lib/chandler", plugins}), "hostPaths: devices, the plugin directory, its own state")
+		"/sys/devices", "/var/lib/chandler", plugins, podResources}), "hostPaths: devices, the plugin directory, its own state")
 }
 
 // checkOperation asserts what docs/install.md claims.
