@@ -90,7 +90,7 @@ class Node:
 
     def sh(self, name, command):
         """Runs a command in a pod; gives what it prints, errors too."""
-        return self.kubectl("exec", name, "--", "sh", "-c", command + " 2>&1; true").strip()
+        return self.kubectl("exec", name, "--", "sh", "-c", f"({command}) 2>&1; true").strip()
 
     # Chandler
 

@@ -125,6 +125,8 @@ def a_device_that_goes_leaves_the_node_and_comes_back(node):
         pull(CARDS[1])
         node.until("the card to be gone", lambda: node.allocatable("example.com/card") == len(CARDS) - 1)
         gone = time.time() - began
+        node.until("nobody to hold it", lambda: _offered(node, "capacity")["example.com/card"] == len(CARDS) - 1)
+        node.say(f"nobody holds it, so it is dropped from the capacity after {time.time() - began:.1f} s")
         began = time.time()
         plug(CARDS[1])
         node.until("the card to be back", lambda: node.allocatable("example.com/card") == len(CARDS))
@@ -135,7 +137,8 @@ def a_device_is_cordoned_by_hand(node):
     card = f"loop{CARDS[2]}"
     node.chandler("cordon", card, "--reason", "loose plug")
     took = node.until("the card to be out of use", lambda: node.allocatable("example.com/card") == len(CARDS) - 1)
-    same("chandler discover tells why", "loose plug" in node.chandler("discover"), True)
+    log = node.kubectl("-n", "chandler", "logs", node.chandlers()[0]["metadata"]["name"])
+    same("the log tells why", f"device={card} unhealthy: cordoned: loose plug" in log, True)
     node.chandler("uncordon", card)
     node.until("the card to be in use", lambda: node.allocatable("example.com/card") == len(CARDS))
     node.say(f"out of use after {took:.2f} s")
@@ -239,8 +242,8 @@ def _nothing_is_left(node):
     pods = [it["metadata"]["name"] for it in node.api("GET", "/api/v1/pods")["items"]]
     same("pods", [it for it in pods if "chandler" in it], [])
     same("sockets", glob.glob(PLUGINS + "/chandler*"), [])
-    node.until("the capacity to be 0", lambda: set(_offered(node, "capacity").values()) <= {0})
-    node.say(f"no pod, no namespace, no socket; the node's capacity: {_offered(node, 'capacity')}")
+    node.until("nothing to be allocatable", lambda: set(_offered(node, "allocatable").values()) <= {0})
+    node.say("no pod, no namespace, no socket, nothing allocatable")
 
 
 def _offered(node, what):
