@@ -113,8 +113,7 @@ func checkRights(t *testing.T, all objects) {
 		if volume.HostPath != nil {
 			paths = append(paths, volume.HostPath.Path)
 			kind := *volume.HostPath.Type
-			own := (volume.Name == "state" || volume.Name == "pod-resources") &&
-				kind == corev1.HostPathDirectoryOrCreate
+			own := volume.Name == "state" && kind == corev1.HostPathDirectoryOrCreate
 			check(kind == corev1.HostPathDirectory || own, "hostPaths are directories")
 		}
 	}
