@@ -18,6 +18,7 @@ use crate::{
     daemon::{self, ConfigFile},
     host::Host,
     operate::{
+        cordons,
         discovered::{self, Discovered},
         logger, probing, report,
     },
@@ -225,7 +226,11 @@ fn discover(args: &Args, output: Output) -> ExitCode {
     };
     let host = Host::new(&args.host_root);
     let survey = daemon::survey(&host, &config);
-    let verdicts = probe::once(&host, &config, &survey);
+    let mut verdicts = probe::once(&host, &config, &survey);
+    match cordons::read(&args.state_dir.join(cordons::FILE_NAME)) {
+        Ok(cordons) => cordons::heed(&cordons, &survey, &mut verdicts),
+        Err(err) => log::warn!("what is cordoned is not shown: {}", report::chain(&err)),
+    }
     let all = Discovered { config: &config, survey: &survey, verdicts: &verdicts };
     print(&match output {
         Output::Table => discovered::table(all),

@@ -369,6 +369,11 @@ fn a_cordoned_device_is_unhealthy_at_once_and_after_a_restart_until_it_is_uncord
     kubelet.expect_devices("example.com/tty", "ttyUSB0 Healthy\nttyUSB1 Unhealthy");
     let refusal = kubelet.allocate_ids("example.com/tty", &["ttyUSB1"]).unwrap_err();
     assert!(refusal.contains("cordoned: loose plug"), "{refusal}");
+    let mut discover = crate::cli::chandler();
+    discover.arg("discover").arg("--config").arg(node.dir.path().join("config.yaml"));
+    discover.arg("--host-root").arg(node.host.root()).arg("--state-dir").arg(&state);
+    let shown = String::from_utf8(discover.output().unwrap().stdout).unwrap();
+    assert!(shown.contains("ttyUSB1: cordoned: loose plug"), "{shown}");
 
     node.signal(nix::sys::signal::Signal::SIGKILL);
     node.wait();

@@ -282,7 +282,7 @@ impl Monitor {
 
     fn judge(&self) -> Health {
         let reason = if let Some(reason) = &self.cordon {
-            format!("cordoned: {reason}")
+            cordoned(reason)
         } else if !self.present {
             "the device is gone".to_owned()
         } else if let Some(trouble) = &self.trouble {
@@ -297,6 +297,11 @@ impl Monitor {
         };
         Health::Unhealthy { reason }
     }
+}
+
+/// What is said of a device that an operator has taken out of use.
+pub fn cordoned(reason: &str) -> String {
+    format!("cordoned: {reason}")
 }
 
 fn windows(policy: &HealthPolicy) -> Vec<Window> {

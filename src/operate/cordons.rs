@@ -11,10 +11,14 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    decide::health::cordoned,
     host::files,
     model::{
         cordon::Cordon,
+        event::Survey,
+        health::Verdicts,
         name::{DeviceId, ResourceName},
+        snapshot::Health,
     },
 };
 
@@ -110,6 +114,19 @@ pub fn uncordon(
         write(path, &cordons)?;
     }
     Ok(n_removed)
+}
+
+/// Has `verdicts` say what is cordoned of all that was found.
+pub fn heed(cordons: &[Cordon], survey: &Survey, verdicts: &mut Verdicts) {
+    for found in &survey.found {
+        for device in &found.scan.devices {
+            let about = cordons.iter().find(|it| it.is_about(&found.resource, &device.id));
+            if let Some(cordon) = about {
+                let health = Health::Unhealthy { reason: cordoned(&cordon.reason) };
+                verdicts.insert((found.resource.clone(), device.id.clone()), health);
+            }
+        }
+    }
 }
 
 fn write(path: &Path, cordons: &[Cordon]) -> Result<(), CordonsError> {

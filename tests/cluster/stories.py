@@ -139,6 +139,7 @@ def a_device_is_cordoned_by_hand(node):
     took = node.until("the card to be out of use", lambda: node.allocatable("example.com/card") == len(CARDS) - 1)
     log = node.kubectl("-n", "chandler", "logs", node.chandlers()[0]["metadata"]["name"])
     same("the log tells why", f"device={card} unhealthy: cordoned: loose plug" in log, True)
+    same("chandler discover tells why", "loose plug" in node.chandler("discover"), True)
     node.chandler("uncordon", card)
     node.until("the card to be in use", lambda: node.allocatable("example.com/card") == len(CARDS))
     node.say(f"out of use after {took:.2f} s")
