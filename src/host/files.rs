@@ -213,7 +213,8 @@ impl Host {
     /// Opens a file to be read without waiting.
     pub(in crate::host) fn open_nonblocking(&self, path: &str) -> io::Result<fs::File> {
         let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-        if let Some(inside) = self.inside(Path::new(path))
+        if !self.is_whole()
+            && let Some(inside) = self.inside(Path::new(path))
             && let Some(opened) = inside.open_file(path, flags)
         {
             return opened;
@@ -224,7 +225,7 @@ impl Host {
     /// Another way to resolve `path`. In sysfs only: elsewhere are stand-ins, which the kernel would
     /// follow.
     fn inside(&self, path: &Path) -> Option<&Inside> {
-        if self.is_whole() || !path.starts_with("/sys") {
+        if !path.starts_with("/sys") {
             return None;
         }
         self.inside.get_or_init(|| Inside::new(&self.root)).as_ref()
@@ -255,13 +256,13 @@ impl Host {
 
     /// The path on the host without links. An error of the kind `NotFound` if it leads nowhere.
     fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
-        if self.is_whole() {
-            return fs::canonicalize(path);
-        }
         if let Some(inside) = self.inside(path)
             && let Some(resolved) = path.to_str().and_then(|it| inside.canonical(it))
         {
             return resolved;
+        }
+        if self.is_whole() {
+            return fs::canonicalize(path);
         }
         let mut done = PathBuf::from("/");
         let mut todo: Vec<PathBuf> = vec![path.to_owned()];

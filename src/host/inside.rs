@@ -1,7 +1,7 @@
-//! Paths below a root other than `/`, resolved by the kernel (openat2(2)).
+//! Paths below a root, resolved by the kernel (openat2(2)).
 //!
-//! The kernel does in one call what takes us one for each component: a pass over a thousand devices in
-//! a container is several times as fast. Kernels before 5.6 and some seccomp profiles have no openat2;
+//! The kernel does in one call what takes us, and the C library, one for each component: a pass over a
+//! thousand devices in a container is several times as fast. Kernels before 5.6 and some seccomp profiles have no openat2;
 //! whoever asks must know another way.
 
 #![expect(clippy::disallowed_methods, reason = "this room is where files are looked at")]

@@ -14,15 +14,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use grpcio::{CallOption, ChannelBuilder, Environment};
+use grpcio::{CallOption, Channel, ChannelBuilder, Environment};
 
 use crate::{
     host::socket,
     kubelet::{
         endpoint,
-        proto::{deviceplugin::Empty, deviceplugin_grpc::DevicePluginClient},
+        proto::deviceplugin::{DevicePluginOptions, Empty},
+        unary::Unary,
     },
 };
+
+/// The method, as it is called on the wire.
+const OPTIONS: &str = "/v1beta1.DevicePlugin/GetDevicePluginOptions";
 
 /// What a plugin has answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,9 +53,10 @@ pub enum InquiryError {
 /// Asks the plugin behind the socket at `path`, and waits for its answer.
 pub fn ask(env: Arc<Environment>, path: &Path, patience: Duration) -> Result<Answer, InquiryError> {
     let begin = Instant::now();
-    let client = client(env, socket::connect(path)?);
-    let options = CallOption::default().timeout(patience);
-    let answer = client.get_device_plugin_options_opt(&Empty::new(), options)?;
+    let channel = channel(env, socket::connect(path)?);
+    let option = CallOption::default().timeout(patience);
+    let call: Unary<DevicePluginOptions> = Unary::start(channel, OPTIONS, &Empty::new(), option)?;
+    let answer = call.wait()?;
     Ok(Answer {
         latency: begin.elapsed(),
         pre_start_required: answer.pre_start_required,
@@ -78,12 +83,11 @@ pub fn own_sockets(dir: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-fn client(env: Arc<Environment>, connection: OwnedFd) -> DevicePluginClient {
+fn channel(env: Arc<Environment>, connection: OwnedFd) -> Channel {
     let builder = ChannelBuilder::new(env)
         .default_authority("localhost")
         .http2_bdp_probe(false)
         .enable_retry(false);
     // SAFETY: the descriptor is that of a connected stream socket, and nobody else has it.
-    let channel = unsafe { builder.connect_from_fd("plugin", connection.into_raw_fd()) };
-    DevicePluginClient::new(channel)
+    unsafe { builder.connect_from_fd("plugin", connection.into_raw_fd()) }
 }

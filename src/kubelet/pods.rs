@@ -18,12 +18,15 @@ use grpcio::{CallOption, ChannelBuilder, Environment};
 
 use crate::{
     host::{socket, worker::Worker},
-    kubelet::proto::{
-        podresources::{ListPodResourcesRequest, ListPodResourcesResponse},
-        podresources_grpc::PodResourcesListerClient,
+    kubelet::{
+        proto::podresources::{ListPodResourcesRequest, ListPodResourcesResponse},
+        unary::Unary,
     },
     model::event::{Event, Holdings},
 };
+
+/// The method, as it is called on the wire.
+const LIST: &str = "/v1.PodResourcesLister/List";
 
 /// How long the kubelet may take. It answers from memory; a process that is to end waits no longer.
 const DEADLINE: Duration = Duration::from_secs(1);
@@ -91,9 +94,11 @@ fn list(path: &Path, env: &Arc<Environment>) -> Result<ListPodResourcesResponse,
         .enable_retry(false);
     // SAFETY: the descriptor is that of a connected stream socket, and nobody else has it.
     let channel = unsafe { builder.connect_from_fd("pod-resources", fd.into_raw_fd()) };
-    let client = PodResourcesListerClient::new(channel);
     let option = CallOption::default().timeout(DEADLINE);
-    client.list_opt(&ListPodResourcesRequest::default(), option).map_err(|err| err.to_string())
+    let request = ListPodResourcesRequest::default();
+    Unary::start(channel, LIST, &request, option)
+        .and_then(Unary::wait)
+        .map_err(|err| err.to_string())
 }
 
 fn holdings(response: &ListPodResourcesResponse) -> Holdings {

@@ -18,23 +18,24 @@ use std::{
     time::Duration,
 };
 
-use grpcio::{CallOption, ChannelBuilder, ClientUnaryReceiver, Environment};
+use grpcio::{CallOption, ChannelBuilder, Environment};
 use nix::errno::Errno;
 
 use crate::{
     host::socket,
     kubelet::{
-        proto::{
-            deviceplugin::{Empty, RegisterRequest},
-            deviceplugin_grpc::RegistrationClient,
-        },
+        proto::deviceplugin::{Empty, RegisterRequest},
         service,
+        unary::Unary,
     },
     model::{
         event::{Refusal, SocketIdentity},
         name::ResourceName,
     },
 };
+
+/// The method, as it is called on the wire.
+const REGISTER: &str = "/v1beta1.Registration/Register";
 
 /// The only version that any kubelet since 1.10 speaks.
 const API_VERSION: &str = "v1beta1";
@@ -78,9 +79,7 @@ impl Connection {
 
 /// A `Register` that is under way. Dropping it cancels the call and closes the connection.
 pub(super) struct Call {
-    answer: ClientUnaryReceiver<Empty>,
-    // Its channel must outlive the call.
-    _client: RegistrationClient,
+    answer: Unary<Empty>,
 }
 
 impl Call {
@@ -99,7 +98,6 @@ impl Call {
             .enable_retry(false);
         // SAFETY: the descriptor is that of a connected stream socket, and nobody else has it.
         let channel = unsafe { builder.connect_from_fd("kubelet", connection.fd.into_raw_fd()) };
-        let client = RegistrationClient::new(channel);
         let request = RegisterRequest {
             version: API_VERSION.to_owned(),
             endpoint: endpoint.to_owned(),
@@ -107,10 +105,9 @@ impl Call {
             options: Some(service::options()).into(),
             ..Default::default()
         };
-        let answer = client
-            .register_async_opt(&request, CallOption::default().timeout(DEADLINE))
-            .map_err(|err| refusal(&err))?;
-        Ok(Call { answer, _client: client })
+        let option = CallOption::default().timeout(DEADLINE);
+        let answer = Unary::start(channel, REGISTER, &request, option);
+        Ok(Call { answer: answer.map_err(|err| refusal(&err))? })
     }
 
     /// The kubelet's answer, or a promise to ring `waker` when it is there.

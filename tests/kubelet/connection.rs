@@ -10,22 +10,26 @@ use std::{
     time::Duration,
 };
 
-use chandler::kubelet::proto::{
-    deviceplugin::{
-        AllocateRequest, AllocateResponse, ContainerAllocateRequest,
-        ContainerPreferredAllocationRequest, Device as WireDevice, Empty, ListAndWatchResponse,
-        PreStartContainerRequest, PreferredAllocationRequest,
+use chandler::kubelet::{
+    proto::{
+        deviceplugin::{
+            AllocateRequest, AllocateResponse, ContainerAllocateRequest,
+            ContainerPreferredAllocationRequest, Device as WireDevice, DevicePluginOptions, Empty,
+            ListAndWatchResponse, PreStartContainerRequest, PreStartContainerResponse,
+            PreferredAllocationRequest, PreferredAllocationResponse,
+        },
+        deviceplugin_grpc::DevicePluginClient,
     },
-    deviceplugin_grpc::DevicePluginClient,
+    unary::Unary,
 };
 use futures_util::{
     StreamExt,
     future::{AbortHandle, abortable},
 };
 use grpcio::{
-    CallOption, ChannelBuilder, ClientSStreamReceiver, EnvBuilder, Environment, Marshaller, Method,
-    MethodType, RpcStatusCode, pb_de, pb_ser,
+    CallOption, ChannelBuilder, ClientSStreamReceiver, EnvBuilder, Environment, RpcStatusCode,
 };
+use protobuf::Message;
 
 use super::ledger::{Device, PluginOptions};
 
@@ -80,7 +84,12 @@ impl Connection {
     }
 
     pub fn options(&self, deadline: Deadline) -> Result<PluginOptions, String> {
-        let answer = self.call(|it| it.get_device_plugin_options_async(&Empty::new()), deadline)?;
+        let answer = self.call::<_, DevicePluginOptions>(
+            "/v1beta1.DevicePlugin/GetDevicePluginOptions",
+            &Empty::new(),
+            CallOption::default(),
+            deadline,
+        )?;
         Ok(PluginOptions::from(&answer))
     }
 
@@ -106,8 +115,12 @@ impl Connection {
             container_requests: vec![container],
             ..Default::default()
         };
-        let answer =
-            self.call(|it| it.get_preferred_allocation_async_opt(&request, self.option()), None)?;
+        let answer: PreferredAllocationResponse = self.call(
+            "/v1beta1.DevicePlugin/GetPreferredAllocation",
+            &request,
+            self.option(),
+            None,
+        )?;
         Ok(answer.container_responses.into_iter().next().map(|it| it.deviceIDs))
     }
 
@@ -121,22 +134,17 @@ impl Connection {
             |devices_ids| ContainerAllocateRequest { devices_ids, ..Default::default() };
         let container_requests = containers.into_iter().map(container).collect();
         let request = AllocateRequest { container_requests, ..Default::default() };
-        self.call(|it| it.allocate_async_opt(&request, self.option()), None)
+        self.call("/v1beta1.DevicePlugin/Allocate", &request, self.option(), None)
     }
 
     /// Calls a method that there is not. Returns the error.
     pub fn call_unknown(&self) -> String {
-        let marshaller = || Marshaller { ser: pb_ser, de: pb_de };
-        let method: Method<Empty, Empty> = Method {
-            ty: MethodType::Unary,
-            name: "/v1beta1.DevicePlugin/NoSuchMethod",
-            req_mar: marshaller(),
-            resp_mar: marshaller(),
-        };
-        let begin = |it: &DevicePluginClient| {
-            it.client.unary_call_async(&method, &Empty::new(), self.option())
-        };
-        match self.call(begin, None) {
+        match self.call::<_, Empty>(
+            "/v1beta1.DevicePlugin/NoSuchMethod",
+            &Empty::new(),
+            self.option(),
+            None,
+        ) {
             Ok(_) => "it was answered".to_owned(),
             Err(error) => error,
         }
@@ -145,7 +153,12 @@ impl Connection {
     pub fn pre_start(&self, ids: Vec<String>, timeout: Duration) -> Result<(), String> {
         let request = PreStartContainerRequest { devices_ids: ids, ..Default::default() };
         let option = CallOption::default().timeout(timeout);
-        self.call(|it| it.pre_start_container_async_opt(&request, option), None)?;
+        self.call::<_, PreStartContainerResponse>(
+            "/v1beta1.DevicePlugin/PreStartContainer",
+            &request,
+            option,
+            None,
+        )?;
         Ok(())
     }
 
@@ -178,18 +191,17 @@ impl Connection {
         }
     }
 
-    fn call<T, F>(
+    fn call<Q: Message, T: Message + Unpin>(
         &self,
-        begin: impl FnOnce(&DevicePluginClient) -> grpcio::Result<F>,
+        name: &'static str,
+        request: &Q,
+        option: CallOption,
         deadline: Deadline,
-    ) -> Result<T, String>
-    where
-        F: Future<Output = grpcio::Result<T>>,
-    {
+    ) -> Result<T, String> {
         let client = self.client()?;
-        let answer = begin(&client).map_err(|it| go_error(&it))?;
+        let answer = Unary::start(client.client.channel().clone(), name, request, option);
         drop(client);
-        self.wait(answer, deadline)?.map_err(|it| go_error(&it))
+        self.wait(answer.map_err(|it| go_error(&it))?, deadline)?.map_err(|it| go_error(&it))
     }
 
     /// Waits for a future, but no longer than the connection is open and the deadline allows.
