@@ -16,7 +16,7 @@ MACHINES = {"amd64": ("qemu-system-x86_64", "q35", "ttyS0"), "arm64": ("qemu-sys
 
 # Seconds. A guest that works never needs them all, not even on a machine that has much else to do.
 BOOT = 300
-PATIENCE = 120
+PATIENCE = 240
 
 
 class Lab:
