@@ -9,6 +9,7 @@ pub(crate) mod hints;
 mod inside;
 pub mod kernel_log;
 pub mod latest;
+mod notes;
 pub(crate) mod outbox;
 pub mod socket;
 pub mod uevent;

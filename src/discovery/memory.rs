@@ -179,6 +179,7 @@ fn unanswered() -> Problem {
 /// Looks for the devices of one resource, but for those that others have `claimed`. May hang, as any file
 /// of the host may.
 pub fn look(host: &Host, resource: &Resource, claimed: &HashSet<Arc<str>>) -> Look {
+    let host = &host.for_one_look();
     let Passed { scan, taken, seen } = Pass { host, resource }.run(claimed);
     let scan = match &resource.name {
         NamePattern::Fixed(name) => {

@@ -19,7 +19,7 @@ use nix::{
     sys::stat::{major, minor},
 };
 
-use crate::host::inside::Inside;
+use crate::host::{inside::Inside, notes::Notes};
 
 /// The most that is read of an attribute, in bytes: a page, which is all that sysfs gives
 /// (`Documentation/filesystems/sysfs.rst`).
@@ -38,6 +38,7 @@ pub struct Host {
     root: PathBuf,
     // Opened when it is first needed.
     inside: Arc<OnceLock<Option<Inside>>>,
+    notes: Option<Arc<Notes>>,
 }
 
 /// What is at a path, after all links.
@@ -82,7 +83,13 @@ impl FileKind {
 impl Host {
     /// A view of the tree below `root`.
     pub fn new(root: impl Into<PathBuf>) -> Host {
-        Host { root: root.into(), inside: Arc::default() }
+        Host { root: root.into(), inside: Arc::default(), notes: None }
+    }
+
+    /// The same view for one look, which takes no notice of what changes meanwhile: what it has seen
+    /// once, it does not look at again.
+    pub fn for_one_look(&self) -> Host {
+        Host { notes: Some(Arc::default()), ..self.clone() }
     }
 
     /// Reads a sysfs or procfs attribute, without the newline the kernel adds.
@@ -90,7 +97,10 @@ impl Host {
     /// A missing attribute is `None`: drivers leave out what does not apply to them. At most
     /// [`ATTRIBUTE_LEN_MAX`] bytes are read; what is not UTF-8 is replaced.
     pub fn attribute(&self, path: &str) -> io::Result<Option<String>> {
-        absent_as_none(self.read(path))
+        match &self.notes {
+            Some(notes) => notes.attribute(path, || absent_as_none(self.read(path))),
+            None => absent_as_none(self.read(path)),
+        }
     }
 
     fn read(&self, path: &str) -> io::Result<String> {
@@ -256,6 +266,13 @@ impl Host {
 
     /// The path on the host without links. An error of the kind `NotFound` if it leads nowhere.
     fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
+        match &self.notes {
+            Some(notes) => notes.resolved(path, || self.resolve_now(path)),
+            None => self.resolve_now(path),
+        }
+    }
+
+    fn resolve_now(&self, path: &Path) -> io::Result<PathBuf> {
         if let Some(inside) = self.inside(path)
             && let Some(resolved) = path.to_str().and_then(|it| inside.canonical(it))
         {
