@@ -23,6 +23,11 @@ impl Deadline {
         self.0 <= Instant::now()
     }
 
+    /// How long there is until then.
+    pub fn remaining(self) -> Duration {
+        self.0.saturating_duration_since(Instant::now())
+    }
+
     /// The earlier of two deadlines that may not exist.
     pub fn earlier(one: Option<Deadline>, other: Option<Deadline>) -> Option<Deadline> {
         match (one, other) {

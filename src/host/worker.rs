@@ -8,6 +8,7 @@
 
 use std::{
     convert::Infallible,
+    ffi::c_ulong,
     io,
     os::fd::{AsFd, BorrowedFd},
     thread::{self, JoinHandle},
@@ -15,6 +16,7 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use nix::sys::prctl::set_timerslack;
 
 use crate::host::wake::Wake;
 
@@ -123,6 +125,19 @@ impl AsFd for StopFd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
+}
+
+/// Runs `start` so that the threads which it starts, and those which they start, may be woken late by their
+/// own timers, up to `slack` (`PR_SET_TIMERSLACK` in prctl(2)). For threads of others whose timers have
+/// nothing to do: the kernel then wakes them along with something else, or less often.
+pub fn with_timer_slack<T>(slack: Duration, start: impl FnOnce() -> T) -> T {
+    let nanoseconds = c_ulong::try_from(slack.as_nanos()).unwrap_or(c_ulong::MAX);
+    // Where it is forbidden, they wake up more often.
+    _ = set_timerslack(nanoseconds);
+    let started = start();
+    // Zero is what this thread began with.
+    _ = set_timerslack(0);
+    started
 }
 
 fn spawn(name: String, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {

@@ -54,9 +54,9 @@ pub enum InquiryError {
 pub fn ask(env: Arc<Environment>, path: &Path, patience: Duration) -> Result<Answer, InquiryError> {
     let begin = Instant::now();
     let channel = channel(env, socket::connect(path)?);
-    let option = CallOption::default().timeout(patience);
-    let call: Unary<DevicePluginOptions> = Unary::start(channel, OPTIONS, &Empty::new(), option)?;
-    let answer = call.wait()?;
+    let call: Unary<DevicePluginOptions> =
+        Unary::start(channel, OPTIONS, &Empty::new(), CallOption::default())?;
+    let answer = call.wait(patience)?;
     Ok(Answer {
         latency: begin.elapsed(),
         pre_start_required: answer.pre_start_required,

@@ -94,10 +94,9 @@ fn list(path: &Path, env: &Arc<Environment>) -> Result<ListPodResourcesResponse,
         .enable_retry(false);
     // SAFETY: the descriptor is that of a connected stream socket, and nobody else has it.
     let channel = unsafe { builder.connect_from_fd("pod-resources", fd.into_raw_fd()) };
-    let option = CallOption::default().timeout(DEADLINE);
     let request = ListPodResourcesRequest::default();
-    Unary::start(channel, LIST, &request, option)
-        .and_then(Unary::wait)
+    Unary::start(channel, LIST, &request, CallOption::default())
+        .and_then(|call: Unary<ListPodResourcesResponse>| call.wait(DEADLINE))
         .map_err(|err| err.to_string())
 }
 

@@ -28,7 +28,7 @@ use nix::{
 };
 
 use crate::{
-    host::{deadline::Deadline, socket, wake::Wake},
+    host::{deadline::Deadline, socket, wake::Wake, worker::with_timer_slack},
     kubelet::endpoint::Endpoint,
 };
 
@@ -56,6 +56,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// given up. Without open streams it takes ten milliseconds.
 const SHUTDOWN_MAX: Duration = Duration::from_millis(500);
 
+/// How late the core's timers may be. It has two threads that wake up twice a second to find that nothing
+/// is due; deadlines of calls are all that it is ever late for.
+const TIMER_SLACK: Duration = Duration::from_secs(4);
+
 /// Starts the gRPC core with its one thread of ours, `grpc-0`, and sends its log lines where ours
 /// go: call it once, after the logger is installed, and keep it until all plugins are dropped.
 ///
@@ -63,7 +67,7 @@ const SHUTDOWN_MAX: Duration = Duration::from_millis(500);
 pub fn environment() -> Environment {
     // Or they would go to stderr in a form of their own.
     grpcio::redirect_log();
-    EnvBuilder::new().cq_count(1).name_prefix("grpc").build()
+    with_timer_slack(TIMER_SLACK, || EnvBuilder::new().cq_count(1).name_prefix("grpc").build())
 }
 
 /// A server with its connections, and the endpoint in front of it.
@@ -110,12 +114,15 @@ impl Server {
             .http2_max_ping_strikes(0)
             .max_receive_message_len(MESSAGE_LEN_MAX)
             .build_args();
-        let mut server = ServerBuilder::new(env)
+        let server = ServerBuilder::new(env)
             .channel_args(args)
             .requests_slot_per_cq(REQUEST_SLOTS)
-            .register_service(service)
-            .build()?;
-        server.start();
+            .register_service(service);
+        let server = with_timer_slack(TIMER_SLACK, || {
+            let mut server = server.build()?;
+            server.start();
+            Ok::<_, grpcio::Error>(server)
+        })?;
         Ok(Server {
             server,
             endpoint: None,

@@ -10,6 +10,7 @@ use std::{
     sync::Arc,
     task::{Context, Poll, Wake, Waker, ready},
     thread::{self, Thread},
+    time::Duration,
 };
 
 use futures_util::Stream;
@@ -18,6 +19,8 @@ use grpcio::{
     RpcStatusCode, pb_de, pb_ser,
 };
 use protobuf::Message;
+
+use crate::host::deadline::Deadline;
 
 /// A call that is under way. Dropping it cancels it.
 pub struct Unary<T> {
@@ -40,8 +43,10 @@ impl<T: Message + Unpin> Unary<T> {
         Ok(Unary { answers, answer: None, _client: client })
     }
 
-    /// Waits for the answer on this thread, which may not be one of gRPC's.
-    pub fn wait(self) -> grpcio::Result<T> {
+    /// Waits for the answer on this thread, which may not be one of gRPC's, and not longer than
+    /// `patience`: the core may be late with a deadline.
+    pub fn wait(self, patience: Duration) -> grpcio::Result<T> {
+        let until = Deadline::after(patience);
         struct Unpark(Thread);
         impl Wake for Unpark {
             fn wake(self: Arc<Unpark>) {
@@ -53,7 +58,12 @@ impl<T: Message + Unpin> Unary<T> {
         loop {
             match call.as_mut().poll(&mut Context::from_waker(&waker)) {
                 Poll::Ready(answer) => return answer,
-                Poll::Pending => thread::park(),
+                Poll::Pending if until.has_passed() => {
+                    let text = format!("no answer within {patience:?}");
+                    let status = RpcStatus::with_message(RpcStatusCode::DEADLINE_EXCEEDED, text);
+                    return Err(grpcio::Error::RpcFailure(status));
+                }
+                Poll::Pending => thread::park_timeout(until.remaining()),
             }
         }
     }
@@ -133,7 +143,8 @@ mod tests {
     }
 
     fn ask(channel: Channel) -> grpcio::Result<DevicePluginOptions> {
-        Unary::start(channel, NAME, &Empty::new(), CallOption::default())?.wait()
+        Unary::start(channel, NAME, &Empty::new(), CallOption::default())?
+            .wait(Duration::from_secs(20))
     }
 
     #[test]
