@@ -56,8 +56,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// given up. Without open streams it takes ten milliseconds.
 const SHUTDOWN_MAX: Duration = Duration::from_millis(500);
 
-/// How late the core's timers may be. It has two threads that wake up twice a second to find that nothing
-/// is due; deadlines of calls are all that it is ever late for.
+/// How late the core's timers may be: one of its threads wakes up twice a second to find that nothing is
+/// due, and deadlines of calls are all that it is ever late for. Not the threads of servers, which wait
+/// for each other at the end.
 const TIMER_SLACK: Duration = Duration::from_secs(4);
 
 /// Starts the gRPC core with its one thread of ours, `grpc-0`, and sends its log lines where ours
@@ -114,15 +115,12 @@ impl Server {
             .http2_max_ping_strikes(0)
             .max_receive_message_len(MESSAGE_LEN_MAX)
             .build_args();
-        let server = ServerBuilder::new(env)
+        let mut server = ServerBuilder::new(env)
             .channel_args(args)
             .requests_slot_per_cq(REQUEST_SLOTS)
-            .register_service(service);
-        let server = with_timer_slack(TIMER_SLACK, || {
-            let mut server = server.build()?;
-            server.start();
-            Ok::<_, grpcio::Error>(server)
-        })?;
+            .register_service(service)
+            .build()?;
+        server.start();
         Ok(Server {
             server,
             endpoint: None,
