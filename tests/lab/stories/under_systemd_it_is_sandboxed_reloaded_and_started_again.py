@@ -76,7 +76,7 @@ def story(node):
     node.say(f"stopped in {node.uptime() - began:.1f} s")
     result = node.unit("ActiveState"), node.unit("Result")
     assert result == ("inactive", "success"), result
-    node.must("journalctl -b -u chandler | tail -1 | grep 'Deactivated successfully'", "end well", patience=0)
+    node.must("journalctl -b -u chandler | tail -4 | grep 'Deactivated successfully'", "end well", patience=0)
     left = node.sh(f"ls {PLUGINS} | grep chandler", quiet=True)[0]
     assert not left, f"it has left {left}"
 
