@@ -9,7 +9,10 @@ if [ "$arch" != "$(uname -m)" ]; then
 	[ -x "dist/chandler-$arch-linux-musl" ] || deploy/static.sh "$arch"
 	deploy/static.sh --simulator "$arch"
 elif [ -x "dist/chandler-$arch-linux-musl" ]; then
-	cargo build --release --locked --example kubelet-sim
+	# The one that `make test` has built: the gRPC core need not be compiled for another profile.
+	cargo build --quiet --locked --example kubelet-sim
+	target=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
+	export KUBELET_SIM="$target/debug/examples/kubelet-sim"
 else
 	cargo build --release --locked --bin chandler --example kubelet-sim
 fi
