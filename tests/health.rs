@@ -302,6 +302,16 @@ fn a_node_full_of_dead_devices_gets_a_bounded_number_of_threads_if_we_are_root()
     until(|| threads().len() <= 8, || threads().join(" "));
 }
 
+/// What `chandler discover` shows of a node.
+fn discover(node: &Node) -> String {
+    let mut discover = chandler();
+    discover.arg("discover").arg("--config").arg(node.dir.path().join("config.yaml"));
+    discover.arg("--state-dir").arg(node.dir.path().join("state"));
+    let output = discover.arg("--host-root").arg(node.host.root()).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
 #[test]
 fn the_program_ends_while_a_probe_hangs_if_we_are_root() {
     let health = format!("{STATUS}\n      timeout: 100ms");
@@ -310,11 +320,7 @@ fn the_program_ends_while_a_probe_hangs_if_we_are_root() {
         eprintln!("skipped: no FUSE mounts here");
         return;
     };
-    let mut discover = chandler();
-    discover.arg("discover").arg("--config").arg(node.dir.path().join("config.yaml"));
-    let output = discover.arg("--host-root").arg(node.host.root()).output().unwrap();
-    assert_eq!(output.status.code(), Some(0), "{output:?}");
-    let table = String::from_utf8(output.stdout).unwrap();
+    let table = discover(&node);
     assert!(table.contains("\nunhealthy:\n  example.com/acc: acc1: probe timed out"), "{table}");
 
     node.start();
@@ -341,11 +347,7 @@ resources:
         eprintln!("skipped: no FUSE mounts here");
         return;
     };
-    let mut discover = chandler();
-    discover.arg("discover").arg("--config").arg(node.dir.path().join("config.yaml"));
-    let output = discover.arg("--host-root").arg(node.host.root()).output().unwrap();
-    assert_eq!(output.status.code(), Some(0), "{output:?}");
-    let table = String::from_utf8(output.stdout).unwrap();
+    let table = discover(&node);
     assert!(table.contains("tty1"), "{table}");
     assert!(table.contains("a file of the host does not answer"), "{table}");
 }
@@ -369,10 +371,7 @@ fn a_cordoned_device_is_unhealthy_at_once_and_after_a_restart_until_it_is_uncord
     kubelet.expect_devices("example.com/tty", "ttyUSB0 Healthy\nttyUSB1 Unhealthy");
     let refusal = kubelet.allocate_ids("example.com/tty", &["ttyUSB1"]).unwrap_err();
     assert!(refusal.contains("cordoned: loose plug"), "{refusal}");
-    let mut discover = crate::cli::chandler();
-    discover.arg("discover").arg("--config").arg(node.dir.path().join("config.yaml"));
-    discover.arg("--host-root").arg(node.host.root()).arg("--state-dir").arg(&state);
-    let shown = String::from_utf8(discover.output().unwrap().stdout).unwrap();
+    let shown = discover(&node);
     assert!(shown.contains("ttyUSB1: cordoned: loose plug"), "{shown}");
 
     node.signal(nix::sys::signal::Signal::SIGKILL);

@@ -153,14 +153,9 @@ impl World {
         }
         self.surveys -= 1;
         let device = |n: &usize| Device {
-            id: id(*n),
-            name: format!("dev{n}"),
             nodes: vec![format!("/dev/dev{n}")],
-            paths: Vec::new(),
-            numa_node: None,
-            attributes: BTreeMap::new(),
             allocation: Arc::clone(&self.resources[0].alternatives[0].allocation),
-            place: Default::default(),
+            ..Device::bare(id(*n))
         };
         let scan =
             Scan { devices: self.present.iter().map(device).collect(), problems: Vec::new() };

@@ -25,6 +25,22 @@ pub struct Device {
     pub place: Arc<Place>,
 }
 
+impl Device {
+    /// A device of which nothing is known but its id.
+    pub fn bare(id: DeviceId) -> Device {
+        Device {
+            name: id.to_string(),
+            id,
+            nodes: Vec::new(),
+            paths: Vec::new(),
+            numa_node: None,
+            attributes: BTreeMap::new(),
+            allocation: Arc::default(),
+            place: Arc::default(),
+        }
+    }
+}
+
 /// Where a device is on the host. Nobody is shown this.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Place {

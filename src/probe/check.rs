@@ -153,7 +153,7 @@ fn command(it: &ProbeCommand, device: &Device) -> Result<(), Fault> {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeMap, sync::Arc};
+    use std::sync::Arc;
 
     use super::*;
     use crate::model::{device::Place, name::DeviceId};
@@ -162,14 +162,9 @@ mod tests {
     fn a_node_that_is_another_device_now_is_a_fault() {
         let host = Host::new("/");
         let null = |number| Device {
-            id: DeviceId::new("null").unwrap(),
-            name: "null".to_owned(),
             nodes: vec!["/dev/null".to_owned()],
-            paths: Vec::new(),
-            numa_node: None,
-            attributes: BTreeMap::new(),
-            allocation: Arc::default(),
             place: Arc::new(Place { members: Vec::new(), numbers: vec![number] }),
+            ..Device::bare(DeviceId::new("null").unwrap())
         };
         assert_eq!(nodes(&host, &null(Some((1, 3)))), Ok(()));
         assert_eq!(nodes(&host, &null(None)), Ok(()), "a stand-in when it was found");

@@ -195,16 +195,8 @@ mod tests {
 
     fn target(devices: &[(&str, &str)]) -> Target {
         let device = |(id, name): &(&str, &str)| {
-            Arc::new(Device {
-                id: DeviceId::new(*id).unwrap(),
-                name: (*name).to_owned(),
-                nodes: Vec::new(),
-                paths: Vec::new(),
-                numa_node: None,
-                attributes: BTreeMap::new(),
-                allocation: Arc::default(),
-                place: Arc::default(),
-            })
+            let device = Device::bare(DeviceId::new(*id).unwrap());
+            Arc::new(Device { name: (*name).to_owned(), ..device })
         };
         let config = "version: v1\nresources: [{ name: a.io/b, discovery: { nodes: [/dev/a] } }]\n";
         let resource = crate::config::parse("c.yaml", config).unwrap().resources.remove(0);

@@ -1,7 +1,7 @@
 //! Devices that pods may hold and that nobody has found since we started: what we remember of them is
 //! what the kubelet calls them.
 
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use crate::{
     decide::{
@@ -52,19 +52,9 @@ impl Pool {
 
 /// A device of which nothing is known but what the kubelet calls it.
 fn ghost(id: &DeviceId) -> Offer {
-    let device = Device {
-        id: id.clone(),
-        name: id.to_string(),
-        nodes: Vec::new(),
-        paths: Vec::new(),
-        numa_node: None,
-        attributes: BTreeMap::new(),
-        allocation: Arc::default(),
-        place: Default::default(),
-    };
     Offer {
         id: id.clone(),
-        device: Arc::new(device),
+        device: Arc::new(Device::bare(id.clone())),
         replica: 0,
         health: Health::Unhealthy { reason: "the device is gone".to_owned() },
         numa_node: None,

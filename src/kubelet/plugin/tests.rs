@@ -1,4 +1,4 @@
-use std::{collections::BTreeMap, collections::HashSet, fs, os::unix::net::UnixListener};
+use std::{collections::HashSet, fs, os::unix::net::UnixListener};
 
 use grpcio::{ChannelBuilder, EnvBuilder};
 use tempfile::TempDir;
@@ -29,16 +29,7 @@ pub(in crate::kubelet) use super::fake::PATIENCE;
 pub(in crate::kubelet) fn snapshot(generation: u64, ids: &[&str]) -> Snapshot {
     let offer = |id: &&str| Offer {
         id: DeviceId::new(*id).unwrap(),
-        device: Arc::new(Device {
-            id: DeviceId::new(*id).unwrap(),
-            name: (*id).to_owned(),
-            nodes: Vec::new(),
-            paths: Vec::new(),
-            numa_node: None,
-            attributes: BTreeMap::new(),
-            allocation: Arc::default(),
-            place: Arc::default(),
-        }),
+        device: Arc::new(Device::bare(DeviceId::new(*id).unwrap())),
         replica: 0,
         health: Health::Healthy,
         numa_node: None,
