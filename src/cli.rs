@@ -225,13 +225,13 @@ fn discover(args: &Args, output: Output) -> ExitCode {
         Err(err) => return refuse(&err),
     };
     let host = Host::new(&args.host_root);
-    let survey = daemon::survey(&host, &config);
-    let mut verdicts = probe::once(&host, &config, &survey);
+    let scan = daemon::scan(&host, &config);
+    let mut verdicts = probe::once(&host, &config, &scan);
     match cordons::read(&args.state_dir.join(cordons::FILE_NAME)) {
-        Ok(cordons) => cordons::heed(&cordons, &survey, &mut verdicts),
+        Ok(cordons) => cordons::heed(&cordons, &scan, &mut verdicts),
         Err(err) => log::warn!("what is cordoned is not shown: {}", report::chain(&err)),
     }
-    let all = Discovered { config: &config, survey: &survey, verdicts: &verdicts };
+    let all = Discovered { config: &config, scan: &scan, verdicts: &verdicts };
     print(&match output {
         Output::Table => discovered::table(all),
         Output::Json => discovered::json(all),

@@ -4,11 +4,11 @@
 
 mod config_watch;
 mod cordon_watch;
-mod lookers;
-mod memory;
 mod producers;
+mod scan_thread;
+mod scan_workers;
 mod signals;
-mod surveyor;
+mod state;
 
 use std::{
     collections::BTreeMap,
@@ -19,13 +19,16 @@ use std::{
     time::Instant,
 };
 
-pub use crate::daemon::{config_watch::ConfigFile, lookers::survey};
+pub use crate::daemon::{config_watch::ConfigFile, scan_workers::scan};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use grpcio::Environment;
 
 use crate::{
     config::Config,
-    daemon::{cordon_watch::CordonWatch, memory::Memory, producers::Producers, surveyor::Surveyor},
+    daemon::{
+        cordon_watch::CordonWatch, producers::Producers, scan_thread::ScanThread,
+        state::StateWriter,
+    },
     decide::inventory::Inventory,
     host::Host,
     kubelet::{endpoint, plugin::Plugin, pods::Pods, server, watch::Watch},
@@ -83,16 +86,16 @@ pub fn run(
         Err(err) => log::debug!("cannot look for old sockets: {err}"),
     }
     let mut inventory =
-        Inventory::new(resources.clone(), producers.survey_interval(), endpoint::token());
+        Inventory::new(resources.clone(), producers.scan_interval(), endpoint::token());
     let (cordon_watch, cordons) = CordonWatch::start(state_dir, events.clone())
         .map_err(|source| DaemonError::Thread { name: "cordon", source })?;
     inventory.apply(Event::Cordons(cordons), now());
-    let (memory, offered) = Memory::start(state_dir)
-        .map_err(|source| DaemonError::Thread { name: "memory", source })?;
+    let (state, offered) = StateWriter::start(state_dir)
+        .map_err(|source| DaemonError::Thread { name: "state", source })?;
     inventory.apply(Event::Remembered(offered), now());
-    let mut surveyor = Surveyor::start(host.clone(), Arc::new(resources), events.clone())
+    let mut scan_thread = ScanThread::start(host.clone(), Arc::new(resources), events.clone())
         .map_err(|source| DaemonError::Thread { name: "scan", source })?;
-    surveyor.ask(&Scope::All);
+    scan_thread.ask(&Scope::All);
     let prober = Prober::start(host.clone(), events.clone())
         .map_err(|source| DaemonError::Thread { name: "probe", source })?;
     let watch = Watch::start(&plugin_dir, events.clone())
@@ -107,10 +110,10 @@ pub fn run(
         plugins: BTreeMap::new(),
         retired: Vec::new(),
         n_plugins: 0,
-        surveyor,
+        scan_thread,
         prober,
         pods,
-        memory,
+        state,
         producers,
         env,
     };
@@ -172,10 +175,10 @@ struct Shell {
     retired: Vec<Plugin>,
     /// How many there have been.
     n_plugins: usize,
-    surveyor: Surveyor,
+    scan_thread: ScanThread,
     prober: Prober,
     pods: Pods,
-    memory: Memory,
+    state: StateWriter,
     producers: Producers,
     env: Arc<Environment>,
 }
@@ -186,7 +189,7 @@ impl Shell {
             log::debug!("effect: {effect:?}");
             self.carry_out(effect)?;
         }
-        self.surveyor.retry();
+        self.scan_thread.retry();
         ControlFlow::Continue(())
     }
 
@@ -219,10 +222,10 @@ impl Shell {
                     plugin.check_endpoint();
                 }
             }
-            Effect::Survey(scope) => self.surveyor.ask(&scope),
+            Effect::Scan(scope) => self.scan_thread.ask(&scope),
             Effect::Probe(targets) => self.prober.watch(targets),
             Effect::AskPods => self.pods.ask(),
-            Effect::Remember(offered) => self.memory.remember(offered),
+            Effect::Remember(offered) => self.state.remember(offered),
             Effect::Retire(resource) => {
                 if let Some(mut plugin) = self.plugins.remove(&resource) {
                     plugin.ask_to_stop();
@@ -231,7 +234,7 @@ impl Shell {
             }
             Effect::Reconfigure(configured) => {
                 self.producers.reconfigure(&self.host, &configured.resources, &self.events);
-                self.surveyor.configure(configured);
+                self.scan_thread.configure(configured);
             }
             Effect::Stop => return ControlFlow::Break(()),
         }

@@ -1,23 +1,23 @@
 //! What is there: one engine over sysfs and `/dev`, for every kind of hardware.
 //!
-//! [`survey`] is a function from the host and the configuration to everything that can be offered.
-//! It keeps no state, starts no thread and never fails as a whole. The thread `scan` has a [`Memory`],
+//! [`scan`] is a function from the host and the configuration to everything that can be offered.
+//! It keeps no state, starts no thread and never fails as a whole. The thread `scan` has a [`ScanCache`],
 //! which gives the same answer without looking at everything each time.
 
+mod cache;
 mod candidate;
 mod engine;
 mod facts;
 mod finish;
 mod glob;
 mod identity;
-mod memory;
 mod node;
-mod pass;
 mod reading;
+mod scanner;
 mod source;
 
 pub use crate::discovery::{
-    engine::survey,
-    memory::{Look, Memory, look},
+    cache::{ResourceScan, ScanCache, scan_resource},
+    engine::scan,
     reading::{lookups, pci_functions},
 };

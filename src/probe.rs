@@ -19,7 +19,7 @@ use crate::{
     decide::health::{Input, Monitor},
     host::{Host, latest::Latest, worker::Worker},
     model::{
-        event::{Event, Found, Survey},
+        event::{Event, Found, Scan},
         health::{Round, Target, Verdicts},
     },
     probe::schedule::Schedule,
@@ -72,16 +72,16 @@ fn run(host: Host, inbox: &Receiver<Arc<[Target]>>, events: &Sender<Event>) {
     }
 }
 
-/// Probes each device of `survey` once, and waits until all have answered or timed out.
-pub fn once(host: &Host, config: &Config, survey: &Survey) -> Verdicts {
+/// Probes each device of `scan` once, and waits until all have answered or timed out.
+pub fn once(host: &Host, config: &Config, scan: &Scan) -> Verdicts {
     let target = |found: &Found| {
         Some(Target {
             resource: found.resource.clone(),
             policy: Arc::clone(&config.resources.get(found.config_idx)?.health),
-            devices: found.scan.devices.iter().cloned().map(Arc::new).collect(),
+            devices: found.findings.devices.iter().cloned().map(Arc::new).collect(),
         })
     };
-    let targets: Vec<Target> = survey.found.iter().filter_map(target).collect();
+    let targets: Vec<Target> = scan.found.iter().filter_map(target).collect();
     let mut schedule = Schedule::new(host.clone());
     schedule.watch(&targets, now());
     let mut verdicts = Verdicts::new();

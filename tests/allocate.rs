@@ -30,7 +30,7 @@ fn snapshot(rest: &str) -> Snapshot {
             numa_node: Some(1),
             attributes: BTreeMap::from([("model".to_owned(), vec!["M".to_owned()])]),
             allocation: Arc::clone(&resource.alternatives[0].allocation),
-            place: Arc::default(),
+            hardware: Arc::default(),
         });
         all.extend(offers(resource, &device, &health).unwrap());
     }

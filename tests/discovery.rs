@@ -2,7 +2,7 @@
 
 use chandler::{
     config,
-    discovery::survey,
+    discovery::scan,
     operate::discovered::{self, Discovered},
     probe,
 };
@@ -15,12 +15,12 @@ fn check(fixture: &str, resources: &str, expect: &Expect) {
     let fixture = Fixture::new(fixture);
     let text = format!("version: v1\nresources:\n{resources}");
     let config = config::parse("c.yaml", &text).unwrap_or_else(|err| panic!("{err}"));
-    let found = survey(&fixture.host, &config);
+    let found = scan(&fixture.host, &config);
     let verdicts = probe::once(&fixture.host, &config, &found);
-    let all = Discovered { config: &config, survey: &found, verdicts: &verdicts };
+    let all = Discovered { config: &config, scan: &found, verdicts: &verdicts };
     let mut report = discovered::table(all);
     for found in &found.found {
-        for device in found.scan.devices.iter().filter(|it| !it.attributes.is_empty()) {
+        for device in found.findings.devices.iter().filter(|it| !it.attributes.is_empty()) {
             report += &format!("{} {:?}\n", device.id, device.attributes);
         }
     }
@@ -456,8 +456,8 @@ fn nodes_made_by_hand_with_one_number_are_devices_of_their_own() {
         dir.path().display()
     );
     let config = config::parse("c.yaml", &text).unwrap();
-    let found = survey(&chandler::host::Host::new("/"), &config);
-    let devices = &found.found[0].scan.devices;
+    let found = scan(&chandler::host::Host::new("/"), &config);
+    let devices = &found.found[0].findings.devices;
     let ids: Vec<&str> = devices.iter().map(|it| it.id.as_str()).collect();
     assert_eq!(ids, ["a0", "a1"]);
 }

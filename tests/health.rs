@@ -259,7 +259,7 @@ fn healthy_devices_need_not_wait_for_the_timeouts_of_dead_ones_if_we_are_root() 
         return;
     }
     let config = chandler::config::parse("c.yaml", &config).unwrap();
-    let found = chandler::discovery::survey(&fixture.host, &config);
+    let found = chandler::discovery::scan(&fixture.host, &config);
     let start = Instant::now();
     let verdicts = chandler::probe::once(&fixture.host, &config, &found);
     assert!(start.elapsed() < Duration::from_secs(4), "one after the other: {:?}", start.elapsed());

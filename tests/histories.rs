@@ -11,13 +11,13 @@ use std::{
 
 use chandler::{
     config,
-    decide::inventory::{Inventory, SURVEY_INTERVAL},
+    decide::inventory::{Inventory, SCAN_INTERVAL},
     model::{
         cordon::Cordon,
-        device::{Device, Scan},
+        device::{Device, Findings},
         event::{
-            Attempt, Effect, Event, Found, Hint, Holdings, Offered, PluginEvent, SocketIdentity,
-            Survey,
+            Attempt, Effect, Event, Found, Hint, Holdings, Offered, PluginEvent, Scan,
+            SocketIdentity,
         },
         health::{Fault, Outcome, Reading, Round, Target},
         name::{DeviceId, ResourceName},
@@ -43,7 +43,7 @@ struct World {
     held: BTreeSet<String>,
     kubelet: i128,
     targets: Arc<[Target]>,
-    surveys: usize,
+    scans: usize,
     calls: usize,
     asked: bool,
     // The list that the kubelet has, and how often each id of it was said to be free in a row.
@@ -70,7 +70,7 @@ impl World {
         World {
             dice: Dice::new(seed),
             now: Instant::now(),
-            inventory: Inventory::new(resources.to_vec(), SURVEY_INTERVAL, seed),
+            inventory: Inventory::new(resources.to_vec(), SCAN_INTERVAL, seed),
             resources,
             version: 0,
             present: BTreeSet::new(),
@@ -79,7 +79,7 @@ impl World {
             held: BTreeSet::new(),
             kubelet: 0,
             targets: Arc::new([]),
-            surveys: 1,
+            scans: 1,
             calls: 0,
             asked: false,
             list: BTreeMap::new(),
@@ -92,9 +92,9 @@ impl World {
     /// The daemon dies, and another takes its place. The kubelet keeps its list.
     fn restart(&mut self) {
         let seed = self.dice.below(1000) as u64;
-        self.inventory = Inventory::new(self.resources.to_vec(), SURVEY_INTERVAL, seed);
+        self.inventory = Inventory::new(self.resources.to_vec(), SCAN_INTERVAL, seed);
         self.targets = Arc::new([]);
-        (self.version, self.generation, self.surveys, self.calls) = (0, 0, 1, 0);
+        (self.version, self.generation, self.scans, self.calls) = (0, 0, 1, 0);
         self.asked = false;
         self.clean.clear();
         self.cordons();
@@ -115,11 +115,11 @@ impl World {
                     self.calls += 1;
                     assert_eq!(self.calls, 1, "two attempts at once");
                 }
-                Effect::Survey(_) => self.surveys += 1,
+                Effect::Scan(_) => self.scans += 1,
                 Effect::Probe(targets) => self.targets = targets,
                 Effect::Reconfigure(configured) => {
                     self.version = configured.version;
-                    self.surveys += 1;
+                    self.scans += 1;
                 }
                 Effect::AskPods => self.asked = true,
                 Effect::Remember(offered) => self.remembered = Offered::clone(&offered),
@@ -147,21 +147,21 @@ impl World {
     }
 
     /// A pass that is under way ends. It saw what is there now.
-    fn survey(&mut self) {
-        if self.surveys == 0 {
+    fn scan(&mut self) {
+        if self.scans == 0 {
             return;
         }
-        self.surveys -= 1;
+        self.scans -= 1;
         let device = |n: &usize| Device {
             nodes: vec![format!("/dev/dev{n}")],
             allocation: Arc::clone(&self.resources[0].alternatives[0].allocation),
             ..Device::bare(id(*n))
         };
-        let scan =
-            Scan { devices: self.present.iter().map(device).collect(), problems: Vec::new() };
-        let found = vec![Found { resource: name(), config_idx: 0, scan: Arc::new(scan) }];
-        let survey = Survey { version: self.version, found, unnamed: Vec::new() };
-        self.apply(Event::Surveyed(survey));
+        let findings =
+            Findings { devices: self.present.iter().map(device).collect(), problems: Vec::new() };
+        let found = vec![Found { resource: name(), config_idx: 0, findings: Arc::new(findings) }];
+        let scan = Scan { version: self.version, found, unnamed: Vec::new() };
+        self.apply(Event::Scanned(scan));
     }
 
     fn probe(&mut self) {
@@ -225,7 +225,7 @@ impl World {
         let n = self.dice.below(N_DEVICES);
         match self.dice.below(12) {
             0..3 => self.toggle(),
-            3 | 4 => self.survey(),
+            3 | 4 => self.scan(),
             5 => self.probe(),
             6 => {
                 if !self.ill.remove(&n) {
@@ -268,8 +268,8 @@ impl World {
                 self.now = self.now.max(deadline);
             }
             self.apply(Event::Tick);
-            while self.surveys > 0 {
-                self.survey();
+            while self.scans > 0 {
+                self.scan();
             }
             self.probe();
             self.answer_register();

@@ -8,13 +8,13 @@ use std::{
 
 use chandler::{
     config,
-    decide::inventory::{Inventory, SURVEY_INTERVAL},
-    discovery::survey,
+    decide::inventory::{Inventory, SCAN_INTERVAL},
+    discovery::scan,
     model::{
         cordon::Cordon,
         event::{
-            Attempt, Effect, Event, Hint, Holdings, KernelLine, Offered, PluginEvent, Scope,
-            SocketIdentity, Survey,
+            Attempt, Effect, Event, Hint, Holdings, KernelLine, Offered, PluginEvent, Scan, Scope,
+            SocketIdentity,
         },
         health::{Fault, Outcome, Reading, Round},
         name::{DeviceId, ResourceName},
@@ -42,7 +42,7 @@ impl Story {
     /// Each process has a number of its own.
     fn of_process(seed: u64) -> Story {
         let config = config::parse("c.yaml", CONFIG).unwrap();
-        let inventory = Inventory::new(config.resources, SURVEY_INTERVAL, seed);
+        let inventory = Inventory::new(config.resources, SCAN_INTERVAL, seed);
         Story { inventory, now: Instant::now() }
     }
 
@@ -51,8 +51,8 @@ impl Story {
     }
 
     /// A pass that finds `names`, all of which then turn out to work.
-    fn survey(&mut self, names: &[&str]) -> Vec<Effect> {
-        let mut effects = self.apply(Event::Surveyed(found(names)));
+    fn scanned(&mut self, names: &[&str]) -> Vec<Effect> {
+        let mut effects = self.apply(Event::Scanned(found(names)));
         if effects.iter().any(|it| matches!(it, Effect::Probe(_))) {
             effects.extend(self.probe(names, &Outcome::Good(Vec::new())));
         }
@@ -60,8 +60,8 @@ impl Story {
     }
 
     /// The same; gives what is published or served in the end.
-    fn scan(&mut self, names: &[&str]) -> Option<String> {
-        last_list(self.survey(names))
+    fn listed(&mut self, names: &[&str]) -> Option<String> {
+        last_list(self.scanned(names))
     }
 
     fn probe(&mut self, names: &[&str], outcome: &Outcome) -> Vec<Effect> {
@@ -79,7 +79,7 @@ fn last_list(effects: Vec<Effect>) -> Option<String> {
         Effect::Serve(it) | Effect::Publish(it) => Some(list(&it)),
         Effect::Register(_)
         | Effect::CheckEndpoint(_)
-        | Effect::Survey(_)
+        | Effect::Scan(_)
         | Effect::Reconfigure(_)
         | Effect::Retire(_)
         | Effect::AskPods
@@ -93,10 +93,10 @@ fn bad(reason: &str) -> Outcome {
     Outcome::Bad(Fault { check: reason.to_owned(), reason: reason.to_owned() })
 }
 
-fn found(names: &[&str]) -> Survey {
+fn found(names: &[&str]) -> Scan {
     let nodes: String = names.iter().map(|it| format!("//- /dev/{it} char\n")).collect();
     let config = config::parse("c.yaml", CONFIG).unwrap();
-    survey(&Fixture::new(&format!("{nodes}//- /sys dir\n")).host, &config)
+    scan(&Fixture::new(&format!("{nodes}//- /sys dir\n")).host, &config)
 }
 
 fn list(snapshot: &Snapshot) -> String {
@@ -115,10 +115,10 @@ fn resource() -> ResourceName {
 #[test]
 fn only_what_the_kubelet_would_notice_is_published() {
     let mut story = Story::new();
-    assert_eq!(story.scan(&["tty1"]).as_deref(), Some("tty1::0 Healthy, tty1::1 Healthy"));
-    assert_eq!(story.scan(&["tty1"]), None);
+    assert_eq!(story.listed(&["tty1"]).as_deref(), Some("tty1::0 Healthy, tty1::1 Healthy"));
+    assert_eq!(story.listed(&["tty1"]), None);
     assert_eq!(
-        story.scan(&["tty1", "tty2"]).as_deref(),
+        story.listed(&["tty1", "tty2"]).as_deref(),
         Some("tty1::0 Healthy, tty1::1 Healthy, tty2::0 Healthy, tty2::1 Healthy")
     );
 }
@@ -126,10 +126,10 @@ fn only_what_the_kubelet_would_notice_is_published() {
 #[test]
 fn a_device_that_vanishes_stays_listed_as_unhealthy_and_comes_back_under_its_id() {
     let mut story = Story::new();
-    story.scan(&["tty1"]);
-    assert_eq!(story.scan(&[]).as_deref(), Some("tty1::0 Unhealthy, tty1::1 Unhealthy"));
-    assert_eq!(story.scan(&[]), None);
-    assert_eq!(story.scan(&["tty1"]).as_deref(), Some("tty1::0 Healthy, tty1::1 Healthy"));
+    story.listed(&["tty1"]);
+    assert_eq!(story.listed(&[]).as_deref(), Some("tty1::0 Unhealthy, tty1::1 Unhealthy"));
+    assert_eq!(story.listed(&[]), None);
+    assert_eq!(story.listed(&["tty1"]).as_deref(), Some("tty1::0 Healthy, tty1::1 Healthy"));
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn what_a_process_before_us_offered_stays_listed_until_it_is_found_or_free() {
     let before = Offered::from([(resource(), before), (stranger, ids(&["x"]))]);
     assert_eq!(story.apply(Event::Remembered(before)), []);
 
-    let effects = story.survey(&["tty1"]);
+    let effects = story.scanned(&["tty1"]);
     let listed = ids(&["tty1::0", "tty1::1", "tty2::0", "tty3::0"]);
     let remember = Effect::Remember(Arc::new(Offered::from([(resource(), listed)])));
     assert!(effects.contains(&remember), "{effects:?}");
@@ -150,7 +150,7 @@ fn what_a_process_before_us_offered_stays_listed_until_it_is_found_or_free() {
 
     let back =
         "tty1::0 Healthy, tty1::1 Healthy, tty2::0 Healthy, tty2::1 Healthy, tty3::0 Unhealthy";
-    assert_eq!(story.scan(&["tty1", "tty2"]).as_deref(), Some(back));
+    assert_eq!(story.listed(&["tty1", "tty2"]).as_deref(), Some(back));
     let nobody = || Event::PodsListed(Some(Holdings::new()));
     assert_eq!(last_list(story.apply(nobody())), None);
     let free = "tty1::0 Healthy, tty1::1 Healthy, tty2::0 Healthy, tty2::1 Healthy";
@@ -161,7 +161,7 @@ fn what_a_process_before_us_offered_stays_listed_until_it_is_found_or_free() {
 fn a_resource_is_served_before_it_is_registered_and_registered_once_for_each_kubelet() {
     let mut story = Story::new();
     assert_eq!(story.apply(Event::KubeletAppeared(identity(1))), []);
-    let effects = story.survey(&["tty1"]);
+    let effects = story.scanned(&["tty1"]);
     let [Effect::Probe(_), Effect::Serve(_), Effect::Remember(_), Effect::Register(name)] =
         &effects[..]
     else {
@@ -184,18 +184,18 @@ fn a_resource_is_served_before_it_is_registered_and_registered_once_for_each_kub
 fn everything_is_looked_at_again_once_in_a_while() {
     let mut story = Story::new();
     assert_eq!(story.inventory.deadline(), None);
-    story.scan(&[]);
-    assert_eq!(story.inventory.deadline(), Some(story.now + SURVEY_INTERVAL));
+    story.listed(&[]);
+    assert_eq!(story.inventory.deadline(), Some(story.now + SCAN_INTERVAL));
 
-    story.now += SURVEY_INTERVAL;
-    assert_eq!(story.apply(Event::Tick), [Effect::Survey(Scope::All)]);
+    story.now += SCAN_INTERVAL;
+    assert_eq!(story.apply(Event::Tick), [Effect::Scan(Scope::All)]);
     assert_eq!(story.apply(Event::Tick), [], "a pass is under way");
 }
 
 #[test]
 fn a_hint_is_followed_by_a_pass_over_what_it_concerns_and_only_that() {
     let mut story = Story::new();
-    story.scan(&[]);
+    story.listed(&[]);
     let next_full = story.inventory.deadline();
     assert_eq!(story.apply(Event::Hinted(Hint::Directory("/dev/snd".to_owned()))), []);
     assert_eq!(story.inventory.deadline(), next_full, "nobody is concerned");
@@ -203,12 +203,12 @@ fn a_hint_is_followed_by_a_pass_over_what_it_concerns_and_only_that() {
     assert_eq!(story.apply(Event::Hinted(Hint::Directory("/dev".to_owned()))), []);
     story.now = story.inventory.deadline().unwrap();
     let scope = Scope::Some(BTreeSet::from([0]));
-    assert_eq!(story.apply(Event::Tick), [Effect::Survey(scope)]);
+    assert_eq!(story.apply(Event::Tick), [Effect::Scan(scope)]);
     assert_eq!(story.apply(Event::Hinted(Hint::Everything)), [], "one pass at a time");
     story.now += Duration::from_secs(1);
-    story.scan(&["tty1"]);
+    story.listed(&["tty1"]);
     story.now = story.inventory.deadline().unwrap();
-    assert_eq!(story.apply(Event::Tick), [Effect::Survey(Scope::All)]);
+    assert_eq!(story.apply(Event::Tick), [Effect::Scan(Scope::All)]);
 }
 
 #[test]
@@ -225,7 +225,7 @@ fn a_plugin_of_a_resource_that_nobody_knows_changes_nothing() {
 #[test]
 fn the_first_list_waits_for_the_first_probes_but_not_for_ever() {
     let mut story = Story::new();
-    let effects = story.apply(Event::Surveyed(found(&["tty1", "tty2"])));
+    let effects = story.apply(Event::Scanned(found(&["tty1", "tty2"])));
     assert!(matches!(effects[..], [Effect::Probe(_)]), "{effects:?}");
     assert_eq!(last_list(story.probe(&["tty2"], &bad("hot"))), None);
     story.now = story.inventory.deadline().unwrap();
@@ -240,7 +240,7 @@ fn the_first_list_waits_for_the_first_probes_but_not_for_ever() {
 #[test]
 fn what_an_operator_or_the_kernel_says_of_a_device_is_published_at_once() {
     let mut story = Story::new();
-    story.scan(&["tty1"]);
+    story.listed(&["tty1"]);
     let ill = "tty1::0 Unhealthy, tty1::1 Unhealthy";
     let well = "tty1::0 Healthy, tty1::1 Healthy";
     let device = || DeviceId::new("tty1").unwrap();
@@ -277,7 +277,7 @@ fn the_prober_hears_of_devices_only_when_they_are_others() {
             | Effect::Publish(_)
             | Effect::Register(_)
             | Effect::CheckEndpoint(_)
-            | Effect::Survey(_)
+            | Effect::Scan(_)
             | Effect::Reconfigure(_)
             | Effect::Retire(_)
             | Effect::AskPods
@@ -285,17 +285,17 @@ fn the_prober_hears_of_devices_only_when_they_are_others() {
             | Effect::Stop => None,
         })
     };
-    assert_eq!(n_targets(story.survey(&["tty1"])), Some(1));
-    assert_eq!(n_targets(story.survey(&["tty1"])), None);
-    assert_eq!(n_targets(story.survey(&["tty1", "tty2"])), Some(2));
-    assert_eq!(n_targets(story.survey(&["tty2"])), Some(1));
+    assert_eq!(n_targets(story.scanned(&["tty1"])), Some(1));
+    assert_eq!(n_targets(story.scanned(&["tty1"])), None);
+    assert_eq!(n_targets(story.scanned(&["tty1", "tty2"])), Some(2));
+    assert_eq!(n_targets(story.scanned(&["tty2"])), Some(1));
 }
 
 /// A kubelet until 1.36 has forgotten the elder, and does not say so.
 #[test]
 fn who_is_left_alone_by_a_process_that_came_later_registers_again() {
     let mut story = Story::new();
-    story.scan(&["tty1"]);
+    story.listed(&["tty1"]);
     let attempt = Attempt { kubelet: Some(identity(1)), streaming: true, result: Ok(()) };
     story.apply(Event::Plugin(resource(), PluginEvent::Attempted(attempt)));
     let gone = |tag| Event::EndpointsDisturbed { successors_gone: BTreeSet::from([tag]) };
@@ -313,7 +313,7 @@ fn who_is_left_alone_by_a_process_that_came_later_registers_again() {
 fn two_processes_that_serve_one_resource_wait_differently_after_a_drop() {
     let waits = |seed| {
         let mut story = Story::of_process(seed);
-        story.scan(&["tty1"]);
+        story.listed(&["tty1"]);
         story.apply(Event::KubeletAppeared(identity(1)));
         let drop_once = |_| {
             let attempt = Attempt { kubelet: Some(identity(1)), streaming: true, result: Ok(()) };

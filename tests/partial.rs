@@ -10,7 +10,7 @@ use std::{
 use chandler::{
     config::{self, Config},
     decide::hints::concerned,
-    discovery::{Memory, survey},
+    discovery::{ScanCache, scan},
     model::event::{Hint, Scope},
     model::health::Verdicts,
     operate::discovered::{self, Discovered},
@@ -43,15 +43,15 @@ resources:
 struct Story {
     fixture: Fixture,
     config: Config,
-    memory: Memory,
+    cache: ScanCache,
 }
 
 impl Story {
     fn new() -> Story {
         let fixture = Fixture::new("//- /sys/class/acc dir\n//- /dev/acc/none\n");
         let config = config::parse("c.yaml", CONFIG).unwrap_or_else(|err| panic!("{err}"));
-        let mut it = Story { fixture, config, memory: Memory::default() };
-        it.memory.survey(&it.fixture.host, &it.config.resources, &Scope::none());
+        let mut it = Story { fixture, config, cache: ScanCache::default() };
+        it.cache.scan(&it.fixture.host, &it.config.resources, &Scope::none());
         it
     }
 
@@ -126,11 +126,11 @@ fn after_any_history_a_pass_over_what_is_concerned_tells_the_same_as_one_over_ev
             n_partial += usize::from(scope.len() < story.config.resources.len());
             let host = &story.fixture.host;
             let partial =
-                story.memory.survey(host, &story.config.resources, &Scope::Some(scope.clone()));
-            let full = survey(host, &story.config);
-            let [partial_table, full_table] = [&partial, &full].map(|survey| {
+                story.cache.scan(host, &story.config.resources, &Scope::Some(scope.clone()));
+            let full = scan(host, &story.config);
+            let [partial_table, full_table] = [&partial, &full].map(|scan| {
                 let (config, verdicts) = (&story.config, &Verdicts::default());
-                discovered::table(Discovered { config, survey, verdicts })
+                discovered::table(Discovered { config, scan, verdicts })
             });
             assert_eq!(partial_table, full_table, "{seed} {step} {scope:?}");
             assert!(partial == full, "{seed} {step} {scope:?}");
@@ -144,11 +144,11 @@ fn what_has_not_changed_is_not_made_anew() {
     let mut story = Story::new();
     story.fixture.add("//- /sys/class/acc/acc0/status\nonline\n//- /dev/tty0 char\n");
     let host = &story.fixture.host;
-    let first = story.memory.survey(host, &story.config.resources, &Scope::All);
-    let second = story.memory.survey(host, &story.config.resources, &Scope::All);
+    let first = story.cache.scan(host, &story.config.resources, &Scope::All);
+    let second = story.cache.scan(host, &story.config.resources, &Scope::All);
     assert_eq!(first, second);
     for (first, second) in first.found.iter().zip(&second.found) {
-        assert!(std::sync::Arc::ptr_eq(&first.scan, &second.scan), "{}", first.resource);
+        assert!(std::sync::Arc::ptr_eq(&first.findings, &second.findings), "{}", first.resource);
     }
 }
 
@@ -183,15 +183,15 @@ resources:
       nodes: []
 "#;
     let config = config::parse("c.yaml", config).unwrap();
-    let mut memory = Memory::default();
+    let mut cache = ScanCache::default();
     let mut times = Vec::new();
     for scope in [Scope::All, Scope::All, some(0), some(1), some(2), Scope::none()] {
         let (start, cpu_start) = (Instant::now(), cpu_time());
-        let survey = memory.survey(&fixture.host, &config.resources, &scope);
+        let scan = cache.scan(&fixture.host, &config.resources, &scope);
         let (wall, cpu) = (start.elapsed(), cpu_time() - cpu_start);
         times.push(format!("{scope:?} {wall:.0?} (processor {cpu:.0?})"));
-        assert_eq!(survey.found[1].scan.devices.len(), n_devices - 1);
-        assert_eq!(survey.found[2].scan.devices.len(), n_devices);
+        assert_eq!(scan.found[1].findings.devices.len(), n_devices - 1);
+        assert_eq!(scan.found[2].findings.devices.len(), n_devices);
     }
     eprintln!("{n_devices} nodes and {n_devices} functions: {}", times.join(", "));
 }

@@ -4,7 +4,7 @@
 
 use std::{env, ffi::OsString, process, time::Duration};
 
-use crate::operate::{logger::Reader, notify::Supervision};
+use crate::operate::{logger::LogTarget, notify::Supervision};
 
 /// What a service manager has put into the environment.
 #[derive(Debug)]
@@ -12,14 +12,14 @@ pub(super) struct Environment {
     /// Who wants to be notified.
     pub(super) supervision: Supervision,
     /// Who reads standard error.
-    pub(super) log_reader: Reader,
+    pub(super) log_reader: LogTarget,
 }
 
 impl Environment {
     pub(super) fn read() -> Environment {
         Environment {
             supervision: supervision(process::id(), |name| env::var_os(name)),
-            log_reader: Reader::of_stderr(env::var_os("JOURNAL_STREAM").as_deref()),
+            log_reader: LogTarget::of_stderr(env::var_os("JOURNAL_STREAM").as_deref()),
         }
     }
 }

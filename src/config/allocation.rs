@@ -19,10 +19,10 @@ const PERMISSIONS: &str = "rw";
 pub(super) fn allocation(node: &Node, diagnostics: &mut Diagnostics) -> Option<Allocation> {
     let mut fields = Fields::open(node, "allocation", diagnostics)?;
     fields.not_yet("policy", diagnostics);
-    if let Some((place, node)) = fields.take_with_place("cdi")
+    if let Some((position, node)) = fields.take_with_position("cdi")
         && decode::flag(node, "cdi", diagnostics) == Some(true)
     {
-        diagnostics.add(place, "`cdi` is not supported yet");
+        diagnostics.add(position, "`cdi` is not supported yet");
     }
     let devices = fields.take("devices").map(|node| devices(node, diagnostics));
     let mounts = fields.take("mounts").map(|node| mounts(node, diagnostics));
@@ -57,7 +57,7 @@ fn device(node: &Node, diagnostics: &mut Diagnostics) -> Option<DeviceTemplate> 
         if !ok {
             let what =
                 format!("permissions must be some of `rwm`, each once, not {}", quoted(text));
-            diagnostics.add(node.place, what);
+            diagnostics.add(node.position, what);
         }
         ok.then(|| text.to_owned())
     });
@@ -128,7 +128,7 @@ pub(super) fn check_absolute(
     if relative || upwards {
         let shown = decode::text(node, what, diagnostics).unwrap_or_default();
         let what = format!("{what} must be an absolute path without `..`, not {}", quoted(shown));
-        diagnostics.add(node.place, what);
+        diagnostics.add(node.position, what);
     }
 }
 
@@ -178,6 +178,6 @@ fn check_name(name: &Template, text: &str, kind: Kind, node: &Node, diagnostics:
         ),
     };
     if !ok || text.is_empty() {
-        diagnostics.add(node.place, format!("{}: {rule}", quoted(text)));
+        diagnostics.add(node.position, format!("{}: {rule}", quoted(text)));
     }
 }

@@ -1,13 +1,13 @@
 //! Reading values out of the tree: maps with known keys, lists, numbers, words.
 
 use crate::config::{
-    diagnostics::{Diagnostics, Place, quoted},
+    diagnostics::{Diagnostics, Position, quoted},
     tree::{Node, Value},
 };
 
 /// A map whose keys are taken one by one; those left over are unknown.
 pub(super) struct Fields<'t> {
-    pub(super) place: Place,
+    pub(super) position: Position,
     entries: Vec<(&'t str, &'t Node, &'t Node)>,
     known: Vec<&'static str>,
 }
@@ -20,35 +20,35 @@ impl<'t> Fields<'t> {
         diagnostics: &mut Diagnostics,
     ) -> Option<Fields<'t>> {
         let Value::Map(map) = &node.value else {
-            diagnostics.add(node.place, format!("{what} must be a map, not {}", node.kind()));
+            diagnostics.add(node.position, format!("{what} must be a map, not {}", node.kind()));
             return None;
         };
         let mut entries: Vec<(&str, &Node, &Node)> = Vec::new();
         for (key, value) in map {
             let Value::Scalar { text, .. } = &key.value else {
-                diagnostics.add(key.place, format!("a key must be a word, not {}", key.kind()));
+                diagnostics.add(key.position, format!("a key must be a word, not {}", key.kind()));
                 continue;
             };
             if entries.iter().any(|(other, ..)| other == text) {
-                diagnostics.add(key.place, format!("{} is given twice", quoted(text)));
+                diagnostics.add(key.position, format!("{} is given twice", quoted(text)));
                 continue;
             }
             entries.push((text, key, value));
         }
-        Some(Fields { place: node.place, entries, known: Vec::new() })
+        Some(Fields { position: node.position, entries, known: Vec::new() })
     }
 
     /// The value of `key`, unless it is absent or null.
     pub(super) fn take(&mut self, key: &'static str) -> Option<&'t Node> {
-        self.take_with_place(key).map(|(_, value)| value)
+        self.take_with_position(key).map(|(_, value)| value)
     }
 
     /// The same, with the place of the key.
-    pub(super) fn take_with_place(&mut self, key: &'static str) -> Option<(Place, &'t Node)> {
+    pub(super) fn take_with_position(&mut self, key: &'static str) -> Option<(Position, &'t Node)> {
         self.known.push(key);
         let idx = self.entries.iter().position(|(it, ..)| *it == key)?;
         let (_, key, value) = self.entries.remove(idx);
-        (!value.is_null()).then_some((key.place, value))
+        (!value.is_null()).then_some((key.position, value))
     }
 
     /// The value of `key`, which must be there.
@@ -60,22 +60,22 @@ impl<'t> Fields<'t> {
     ) -> Option<&'t Node> {
         let value = self.take(key);
         if value.is_none() {
-            diagnostics.add(self.place, format!("{what} needs `{key}`"));
+            diagnostics.add(self.position, format!("{what} needs `{key}`"));
         }
         value
     }
 
     /// Refuses `key`, which belongs to the grammar but does nothing yet.
     pub(super) fn not_yet(&mut self, key: &'static str, diagnostics: &mut Diagnostics) {
-        if let Some((place, _)) = self.take_with_place(key) {
-            diagnostics.add(place, format!("`{key}` is not supported yet"));
+        if let Some((position, _)) = self.take_with_position(key) {
+            diagnostics.add(position, format!("`{key}` is not supported yet"));
         }
     }
 
     /// Reports what nobody took.
     pub(super) fn finish(self, diagnostics: &mut Diagnostics) {
         for (text, key, _) in &self.entries {
-            diagnostics.unknown(key.place, "key", text, self.known.iter().copied());
+            diagnostics.unknown(key.position, "key", text, self.known.iter().copied());
         }
     }
 
@@ -96,7 +96,7 @@ pub(super) fn text<'t>(
     {
         return Some(text);
     }
-    diagnostics.add(node.place, format!("{what} must be text, not {}", node.kind()));
+    diagnostics.add(node.position, format!("{what} must be text, not {}", node.kind()));
     None
 }
 
@@ -108,7 +108,7 @@ pub(super) fn identifier<'t>(
 ) -> Option<&'t str> {
     if let Some(number) = node.as_bare().filter(|it| looks_like_a_number(it)) {
         diagnostics.add_with_help(
-            node.place,
+            node.position,
             format!("{what} must be text, not the number {}", quoted(number)),
             format!("quote it: \"{number}\""),
         );
@@ -134,7 +134,7 @@ pub(super) fn flag(node: &Node, what: &str, diagnostics: &mut Diagnostics) -> Op
         Some("false") => Some(false),
         Some(_) | None => {
             let what = format!("{what} must be true or false, not {}", node.kind());
-            diagnostics.add(node.place, what);
+            diagnostics.add(node.position, what);
             None
         }
     }
@@ -152,7 +152,7 @@ pub(super) fn number(
         Some(number) => Some(number),
         None => {
             let what = format!("{what} must be a number from {min} to {max}, not {}", node.kind());
-            diagnostics.add(node.place, what);
+            diagnostics.add(node.position, what);
             None
         }
     }
@@ -167,7 +167,7 @@ pub(super) fn list<'t>(
     if let Value::List(items) = &node.value {
         return Some(items);
     }
-    diagnostics.add(node.place, format!("{what} must be a list, not {}", node.kind()));
+    diagnostics.add(node.position, format!("{what} must be a list, not {}", node.kind()));
     None
 }
 
@@ -181,7 +181,7 @@ pub(super) fn word<T: Copy>(
     let text = text(node, what, diagnostics)?;
     let found = words.iter().find(|(word, _)| *word == text);
     if found.is_none() {
-        diagnostics.unknown(node.place, what, text, words.iter().map(|(word, _)| *word));
+        diagnostics.unknown(node.position, what, text, words.iter().map(|(word, _)| *word));
     }
     found.map(|(_, value)| *value)
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// Where something stands in the file, from 1.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+pub struct Position {
     /// The line.
     pub line: usize,
     /// The column, in characters.
@@ -15,7 +15,7 @@ pub struct Place {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
     /// Where it is.
-    pub place: Place,
+    pub position: Position,
     /// What is wrong, with the offending text.
     pub what: String,
     /// What may have been meant, or what to do.
@@ -34,29 +34,29 @@ impl Diagnostics {
         Diagnostics { file: file.to_owned(), all: Vec::new() }
     }
 
-    pub(super) fn add(&mut self, place: Place, what: impl Into<String>) {
-        self.all.push(Diagnostic { place, what: what.into(), help: None });
+    pub(super) fn add(&mut self, position: Position, what: impl Into<String>) {
+        self.all.push(Diagnostic { position, what: what.into(), help: None });
     }
 
     pub(super) fn add_with_help(
         &mut self,
-        place: Place,
+        position: Position,
         what: impl Into<String>,
         help: impl Into<String>,
     ) {
-        self.all.push(Diagnostic { place, what: what.into(), help: Some(help.into()) });
+        self.all.push(Diagnostic { position, what: what.into(), help: Some(help.into()) });
     }
 
     /// Says that `text` is not one of `known`, and which of them is near.
     pub(super) fn unknown<'a>(
         &mut self,
-        place: Place,
+        position: Position,
         kind: &str,
         text: &str,
         known: impl IntoIterator<Item = &'a str>,
     ) {
         let help = suggestion(text, known);
-        self.add_with_help(place, format!("unknown {kind} {}", quoted(text)), help);
+        self.add_with_help(position, format!("unknown {kind} {}", quoted(text)), help);
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -66,18 +66,18 @@ impl Diagnostics {
     /// All of them, in the order of the file.
     pub fn sorted(&self) -> Vec<&Diagnostic> {
         let mut all: Vec<&Diagnostic> = self.all.iter().collect();
-        all.sort_by_key(|it| it.place);
+        all.sort_by_key(|it| it.position);
         all
     }
 }
 
 impl fmt::Display for Diagnostics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (idx, Diagnostic { place, what, help }) in self.sorted().into_iter().enumerate() {
+        for (idx, Diagnostic { position, what, help }) in self.sorted().into_iter().enumerate() {
             if idx > 0 {
                 writeln!(f)?;
             }
-            write!(f, "{}:{}:{}: {what}", self.file, place.line, place.column)?;
+            write!(f, "{}:{}:{}: {what}", self.file, position.line, position.column)?;
             if let Some(help) = help {
                 write!(f, "; {help}")?;
             }

@@ -31,7 +31,7 @@ pub(super) fn alternatives(
         return Some(vec![alternative(node, allocation, diagnostics)?]);
     };
     if items.is_empty() {
-        diagnostics.add(node.place, "discovery: at least one source is needed");
+        diagnostics.add(node.position, "discovery: at least one source is needed");
         return None;
     }
     let all: Vec<Option<Alternative>> =
@@ -58,13 +58,13 @@ fn alternative(
         (None, None, None, Some(node)) => globs(node, "paths", diagnostics).map(Source::Paths),
         (None, None, None, None) => {
             let what = "discovery needs a source: `sysfs`, `usb`, `nodes` or `paths`";
-            diagnostics.add(node.place, what);
+            diagnostics.add(node.position, what);
             None
         }
         _ => {
             let what = "a source is one of `sysfs`, `usb`, `nodes` and `paths`";
             diagnostics.add_with_help(
-                node.place,
+                node.position,
                 what,
                 "make a list of alternatives, or put `nodes` alone beside `sysfs` or `usb`",
             );
@@ -106,7 +106,7 @@ fn sysfs_source(node: &Node, diagnostics: &mut Diagnostics) -> Option<Source> {
     if source.is_none() {
         let what = format!("sysfs must be class/<name> or bus/<name>, not {}", quoted(text));
         diagnostics.add_with_help(
-            node.place,
+            node.position,
             what,
             "`ls /sys/class /sys/bus` shows what this machine has",
         );
@@ -177,7 +177,7 @@ fn node_templates(node: &Node, diagnostics: &mut Diagnostics) -> Vec<NodeTemplat
 fn globs(node: &Node, what: &str, diagnostics: &mut Diagnostics) -> Option<Vec<Glob>> {
     let items = decode::list(node, what, diagnostics)?;
     if items.is_empty() {
-        diagnostics.add(node.place, format!("{what}: at least one path is needed"));
+        diagnostics.add(node.position, format!("{what}: at least one path is needed"));
     }
     let all: Vec<Option<Glob>> = items.iter().map(|item| glob(item, what, diagnostics)).collect();
     all.into_iter().collect()
@@ -187,14 +187,14 @@ fn glob(node: &Node, what: &str, diagnostics: &mut Diagnostics) -> Option<Glob> 
     let text = match &node.value {
         Value::Map(_) => {
             let what = format!("{what} without `sysfs` or `usb` are globs, not maps");
-            diagnostics.add(node.place, what);
+            diagnostics.add(node.position, what);
             return None;
         }
         Value::Scalar { .. } | Value::List(_) => decode::text(node, what, diagnostics)?,
     };
     let Some(path) = text.strip_prefix('/') else {
         let what = format!("{what}: {} must be an absolute path", quoted(text));
-        diagnostics.add(node.place, what);
+        diagnostics.add(node.position, what);
         return None;
     };
     let mut components = Vec::new();
@@ -204,20 +204,20 @@ fn glob(node: &Node, what: &str, diagnostics: &mut Diagnostics) -> Option<Glob> 
                 "{what}: {} has a part that is empty, `.`, `..` or holds `**`",
                 quoted(text)
             );
-            diagnostics.add(node.place, what);
+            diagnostics.add(node.position, what);
             return None;
         }
         if part.contains('{') {
             let what = format!("{what}: {} holds a brace", quoted(text));
             let help = "templates in `nodes` need `sysfs` or `usb` beside them";
-            diagnostics.add_with_help(node.place, what, help);
+            diagnostics.add_with_help(node.position, what, help);
             return None;
         }
         match glob::Pattern::new(part) {
             Ok(pattern) => components.push(pattern),
             Err(err) => {
                 let what = format!("{what}: {} is not a glob: {}", quoted(text), err.msg);
-                diagnostics.add(node.place, what);
+                diagnostics.add(node.position, what);
                 return None;
             }
         }

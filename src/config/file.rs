@@ -6,7 +6,7 @@ use crate::{
     config::{
         Config, PLUGIN_DIR,
         decode::{self, Fields},
-        diagnostics::{Diagnostics, Place, quoted},
+        diagnostics::{Diagnostics, Position, quoted},
         resource,
         tree::Node,
     },
@@ -23,7 +23,7 @@ pub(super) fn config(root: &Node, diagnostics: &mut Diagnostics) -> Option<Confi
         && text != VERSION
     {
         let what = format!("unknown version {}", quoted(text));
-        diagnostics.add_with_help(node.place, what, format!("this is {VERSION}"));
+        diagnostics.add_with_help(node.position, what, format!("this is {VERSION}"));
     }
     let kubelet = fields.take("kubelet").and_then(|node| kubelet(node, diagnostics));
     let kubelet = kubelet.unwrap_or_default();
@@ -57,7 +57,7 @@ fn path(node: &Node, what: &str, diagnostics: &mut Diagnostics) -> Option<PathBu
     let text = decode::text(node, what, diagnostics)?;
     if !Path::new(text).is_absolute() {
         let what = format!("{what} must be an absolute path, not {}", quoted(text));
-        diagnostics.add(node.place, what);
+        diagnostics.add(node.position, what);
         return None;
     }
     Some(PathBuf::from(text))
@@ -66,10 +66,10 @@ fn path(node: &Node, what: &str, diagnostics: &mut Diagnostics) -> Option<PathBu
 fn resources_of(node: &Node, diagnostics: &mut Diagnostics) -> Option<Vec<Resource>> {
     let items = decode::list(node, "resources", diagnostics)?;
     if items.is_empty() {
-        diagnostics.add(node.place, "resources: at least one is needed");
+        diagnostics.add(node.position, "resources: at least one is needed");
     }
     let mut resources: Vec<Resource> = Vec::new();
-    let mut names: Vec<(NamePattern, Place)> = Vec::new();
+    let mut names: Vec<(NamePattern, Position)> = Vec::new();
     let mut complete = true;
     for item in items {
         let Some((name_at, resource)) = resource::resource(item, diagnostics) else {

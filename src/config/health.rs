@@ -131,7 +131,7 @@ fn rule(node: &Node, diagnostics: &mut Diagnostics) -> Option<Rule> {
     let within = within.and_then(|it| duration(it, "the time of Rises", SPANS, diagnostics));
     let by = by?;
     if by <= 0.0 {
-        diagnostics.add(node.place, format!("a counter rises by more than 0, not by {by}"));
+        diagnostics.add(node.position, format!("a counter rises by more than 0, not by {by}"));
         return None;
     }
     Some(Rule::Rises { key: condition.key, by, within: within? })
@@ -146,7 +146,7 @@ fn recovery(node: &Node, diagnostics: &mut Diagnostics) -> Option<Recovery> {
         }
         text => {
             let what = format!("recovery must be auto, manual or a duration, not {}", quoted(text));
-            diagnostics.add(node.place, what);
+            diagnostics.add(node.position, what);
             None
         }
     }
@@ -193,20 +193,20 @@ fn log_rule(node: &Node, diagnostics: &mut Diagnostics) -> Option<LogRule> {
     if let Some(node) = fields.take("match")
         && let Some(groups) = Fields::open(node, "match", diagnostics)
     {
-        for (group, place, key) in groups.rest() {
+        for (group, position, key) in groups.rest() {
             if !has_group(group) {
                 let what = format!("the pattern has no group {}", quoted(group));
-                diagnostics.add_with_help(place.place, what, format!("write (?P<{group}>…)"));
+                diagnostics.add_with_help(position.position, what, format!("write (?P<{group}>…)"));
             }
             let key = template::key(key, "match", Scope::Health, diagnostics);
             matches.push(key.map(|key| (group.to_owned(), key)));
         }
     }
     let mut ignore_codes = Vec::new();
-    if let Some((place, node)) = fields.take_with_place("ignoreCodes") {
+    if let Some((position, node)) = fields.take_with_position("ignoreCodes") {
         if !has_group("code") {
             let what = "ignoreCodes needs a group `code` in the pattern";
-            diagnostics.add_with_help(place, what, "write (?P<code>[0-9]+)");
+            diagnostics.add_with_help(position, what, "write (?P<code>[0-9]+)");
         }
         for node in decode::list(node, "ignoreCodes", diagnostics).unwrap_or_default() {
             ignore_codes.push(decode::text(node, "a code", diagnostics).map(str::to_owned));
@@ -248,7 +248,7 @@ fn program(node: &Node, diagnostics: &mut Diagnostics) -> Option<Vec<Template>> 
         all.push(template);
     }
     if all.is_empty() {
-        diagnostics.add(node.place, "run: at least the program is needed");
+        diagnostics.add(node.position, "run: at least the program is needed");
         return None;
     }
     all.into_iter().collect()
@@ -262,18 +262,22 @@ fn duration(
     diagnostics: &mut Diagnostics,
 ) -> Option<Duration> {
     let Value::Scalar { text, .. } = &node.value else {
-        diagnostics.add(node.place, format!("{what} must be a duration, not {}", node.kind()));
+        diagnostics.add(node.position, format!("{what} must be a duration, not {}", node.kind()));
         return None;
     };
     let Some(duration) = parse_duration(text) else {
         let what = format!("{what} must be a duration, not {}", quoted(text));
-        diagnostics.add_with_help(node.place, what, "a whole number with ms, s, m or h: 500ms, 5s");
+        diagnostics.add_with_help(
+            node.position,
+            what,
+            "a whole number with ms, s, m or h: 500ms, 5s",
+        );
         return None;
     };
     if !(min..=max).contains(&duration) {
         let (min, max) = (duration_text(min), duration_text(max));
         diagnostics.add(
-            node.place,
+            node.position,
             format!("{what} must be a duration from {min} to {max}, not {}", quoted(text)),
         );
         return None;

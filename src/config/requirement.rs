@@ -3,7 +3,7 @@
 use crate::{
     config::{
         decode::{self, Fields},
-        diagnostics::{Diagnostics, Place, quoted},
+        diagnostics::{Diagnostics, Position, quoted},
         template::{self, Scope},
         tree::Node,
     },
@@ -87,22 +87,22 @@ pub(super) fn condition<'t>(
     let key = key.and_then(|it| template::key(it, "key", Scope::Match, diagnostics));
     let operator = fields.require("operator", "a condition", diagnostics);
     let operator = operator.and_then(|it| decode::word(it, "operator", operators, diagnostics));
-    let values = fields.take_with_place("values");
-    let value_place = values.map_or(node.place, |(place, _)| place);
+    let values = fields.take_with_position("values");
+    let value_position = values.map_or(node.position, |(position, _)| position);
     let values = match values {
         Some((_, values)) => decode::list(values, "values", diagnostics)?,
         None => &[],
     };
     fields.finish(diagnostics);
     let (key, operator) = (key?, operator?);
-    check_number_of(values, operator, value_place, diagnostics)?;
+    check_number_of(values, operator, value_position, diagnostics)?;
     Some(Condition { key, operator, values })
 }
 
 fn check_number_of(
     values: &[Node],
     operator: Operator,
-    place: Place,
+    position: Position,
     diagnostics: &mut Diagnostics,
 ) -> Option<()> {
     let (ok, needs) = match operator {
@@ -116,7 +116,7 @@ fn check_number_of(
         Operator::Rises => (values.len() == 2, "two values: by how much, and within which time"),
     };
     if !ok {
-        diagnostics.add(place, format!("operator {operator:?} needs {needs}"));
+        diagnostics.add(position, format!("operator {operator:?} needs {needs}"));
     }
     ok.then_some(())
 }
@@ -156,7 +156,7 @@ pub(super) fn normal(
     let digits = lower.strip_prefix("0x").unwrap_or(&lower);
     if digits.is_empty() || !digits.bytes().all(|it| it.is_ascii_hexdigit()) {
         let what = format!("{} must be a hexadecimal number, not {}", fact.word(), quoted(text));
-        diagnostics.add(node.place, what);
+        diagnostics.add(node.position, what);
         return None;
     }
     Some(format!("{digits:0>width$}"))
@@ -200,7 +200,7 @@ pub(super) fn regexp(node: &Node, diagnostics: &mut Diagnostics) -> Option<regex
         Ok(regex) => Some(regex),
         Err(err) => {
             let what = format!("{} is not a regular expression: {err}", quoted(text));
-            diagnostics.add(node.place, what);
+            diagnostics.add(node.position, what);
             None
         }
     }
@@ -211,7 +211,7 @@ pub(super) fn bound(values: &[Node], diagnostics: &mut Diagnostics) -> Option<f6
     let text = decode::text(node, "a bound", diagnostics)?;
     let bound = crate::model::discovery::parse_number(text);
     if bound.is_none() {
-        diagnostics.add(node.place, format!("a bound must be a number, not {}", quoted(text)));
+        diagnostics.add(node.position, format!("a bound must be a number, not {}", quoted(text)));
     }
     bound
 }

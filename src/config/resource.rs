@@ -6,7 +6,7 @@ use crate::{
     config::{
         allocation,
         decode::{self, Fields},
-        diagnostics::{Diagnostics, Place, quoted},
+        diagnostics::{Diagnostics, Position, quoted},
         discovery, health,
         template::{self, Scope},
         tree::Node,
@@ -25,7 +25,7 @@ const REPLICAS_MAX: u32 = 10_000;
 const REPLICA_IDS: &str = "{id}::{replica}";
 
 /// Parses one resource; with it comes the place of its name.
-pub(super) fn resource(node: &Node, diagnostics: &mut Diagnostics) -> Option<(Place, Resource)> {
+pub(super) fn resource(node: &Node, diagnostics: &mut Diagnostics) -> Option<(Position, Resource)> {
     let mut fields = Fields::open(node, "a resource", diagnostics)?;
     let name_node = fields.require("name", "a resource", diagnostics);
     let name = name_node.and_then(|node| name(node, diagnostics));
@@ -63,7 +63,7 @@ pub(super) fn resource(node: &Node, diagnostics: &mut Diagnostics) -> Option<(Pl
         topology: topology.unwrap_or_default(),
         health: Arc::new(health?),
     };
-    Some((name_node.map(|it| it.place).unwrap_or_default(), resource))
+    Some((name_node.map(|it| it.position).unwrap_or_default(), resource))
 }
 
 fn name(node: &Node, diagnostics: &mut Diagnostics) -> Option<NamePattern> {
@@ -74,7 +74,7 @@ fn name(node: &Node, diagnostics: &mut Diagnostics) -> Option<NamePattern> {
     match ResourceName::parse(text) {
         Ok(name) => Some(NamePattern::Fixed(name)),
         Err(err) => {
-            diagnostics.add(node.place, format!("resource name {} {err}", quoted(text)));
+            diagnostics.add(node.position, format!("resource name {} {err}", quoted(text)));
             None
         }
     }
@@ -97,7 +97,7 @@ fn sharing(node: &Node, diagnostics: &mut Diagnostics) -> Option<Sharing> {
         Some((node, Some(template))) => {
             if replicas > 1 && !template::names_replica(&template) {
                 let what = "ids must hold `{replica}`, or all replicas would have one id";
-                diagnostics.add(node.place, what);
+                diagnostics.add(node.position, what);
             }
             Some(template)
         }

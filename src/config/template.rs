@@ -46,7 +46,7 @@ impl Scope {
         }
     }
 
-    fn place(self) -> &'static str {
+    fn position(self) -> &'static str {
         match self {
             Scope::Match => "in a match",
             Scope::Nodes => "in nodes",
@@ -72,8 +72,8 @@ pub(super) fn template(
         Err(mistake) => {
             let what = format!("{what}: {} in {}", mistake.what, quoted(text));
             match mistake.help {
-                Some(help) => diagnostics.add_with_help(node.place, what, help),
-                None => diagnostics.add(node.place, what),
+                Some(help) => diagnostics.add_with_help(node.position, what, help),
+                None => diagnostics.add(node.position, what),
             }
             None
         }
@@ -91,11 +91,11 @@ pub(super) fn key(
     match parse_key(text, scope) {
         Ok(key) => Some(key),
         Err(Mistake { what: text, help: Some(help) }) => {
-            diagnostics.add_with_help(node.place, format!("{what}: {text}"), help);
+            diagnostics.add_with_help(node.position, format!("{what}: {text}"), help);
             None
         }
         Err(Mistake { what: text, help: None }) => {
-            diagnostics.add(node.place, format!("{what}: {text}"));
+            diagnostics.add(node.position, format!("{what}: {text}"));
             None
         }
     }
@@ -182,7 +182,7 @@ fn parse_key(text: &str, scope: Scope) -> Result<Key, Mistake> {
         if scope.has(core) {
             return Ok(Key::Core(core));
         }
-        return Err(Mistake::new(format!("`{text}` has no value {}", scope.place())));
+        return Err(Mistake::new(format!("`{text}` has no value {}", scope.position())));
     }
     if let Some(core) = Core::ALL.into_iter().find(|it| it.word().eq_ignore_ascii_case(text)) {
         return Err(Mistake::unknown("key", text, [core.word()].into_iter()));

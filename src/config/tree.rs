@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span};
 
-use crate::config::diagnostics::{Diagnostics, Place, quoted};
+use crate::config::diagnostics::{Diagnostics, Position, quoted};
 
 /// How deep nodes may nest. The grammar needs eight.
 const DEPTH_MAX: usize = 32;
@@ -16,7 +16,7 @@ const NODES_MAX: usize = 100_000;
 /// A value, and where it begins.
 #[derive(Debug, Clone)]
 pub(super) struct Node {
-    pub(super) place: Place,
+    pub(super) position: Position,
     pub(super) value: Value,
 }
 
@@ -79,7 +79,7 @@ pub(super) fn parse(text: &str, diagnostics: &mut Diagnostics) -> Option<Node> {
             Err(err) => {
                 builder
                     .diagnostics
-                    .add(place(err.marker()), format!("not valid YAML: {}", err.info()));
+                    .add(position(err.marker()), format!("not valid YAML: {}", err.info()));
                 Err(Abort)
             }
         };
@@ -89,7 +89,7 @@ pub(super) fn parse(text: &str, diagnostics: &mut Diagnostics) -> Option<Node> {
     }
     let root = builder.root.take();
     if root.as_ref().is_none_or(Node::is_null) {
-        diagnostics.add(Place { line: 1, column: 1 }, "the file is empty");
+        diagnostics.add(Position { line: 1, column: 1 }, "the file is empty");
         return None;
     }
     root
@@ -110,7 +110,7 @@ struct Builder<'a> {
 
 /// A list or map that has not ended.
 struct Open {
-    place: Place,
+    position: Position,
     anchor: usize,
     value: Value,
     key: Option<Node>,
@@ -118,7 +118,7 @@ struct Open {
 
 impl Builder<'_> {
     fn step(&mut self, event: Event<'_>, span: Span) -> Result<(), Abort> {
-        let at = place(&span.start);
+        let at = position(&span.start);
         match event {
             Event::DocumentStart(_) => {
                 self.documents += 1;
@@ -132,13 +132,13 @@ impl Builder<'_> {
                     text: text.into_owned(),
                     quoted: !matches!(style, ScalarStyle::Plain),
                 };
-                self.finish(Node { place: at, value }, anchor)
+                self.finish(Node { position: at, value }, anchor)
             }
             Event::SequenceStart(anchor, _) => self.open(at, anchor, Value::List(Vec::new())),
             Event::MappingStart(anchor, _) => self.open(at, anchor, Value::Map(Vec::new())),
             Event::SequenceEnd | Event::MappingEnd => match self.open.pop() {
                 Some(open) => {
-                    self.finish(Node { place: open.place, value: open.value }, open.anchor)
+                    self.finish(Node { position: open.position, value: open.value }, open.anchor)
                 }
                 None => Err(Abort),
             },
@@ -154,11 +154,11 @@ impl Builder<'_> {
         }
     }
 
-    fn open(&mut self, place: Place, anchor: usize, value: Value) -> Result<(), Abort> {
+    fn open(&mut self, position: Position, anchor: usize, value: Value) -> Result<(), Abort> {
         if self.open.len() == DEPTH_MAX {
-            return self.abort(place, &format!("nested more than {DEPTH_MAX} deep"));
+            return self.abort(position, &format!("nested more than {DEPTH_MAX} deep"));
         }
-        self.open.push(Open { place, anchor, value, key: None });
+        self.open.push(Open { position, anchor, value, key: None });
         Ok(())
     }
 
@@ -166,7 +166,7 @@ impl Builder<'_> {
     fn finish(&mut self, node: Node, anchor: usize) -> Result<(), Abort> {
         self.n_nodes += 1;
         if self.n_nodes > NODES_MAX {
-            return self.abort(node.place, &format!("more than {NODES_MAX} values"));
+            return self.abort(node.position, &format!("more than {NODES_MAX} values"));
         }
         if anchor > 0 {
             self.anchors.insert(anchor, node.clone());
@@ -184,8 +184,8 @@ impl Builder<'_> {
         Ok(())
     }
 
-    fn abort(&mut self, place: Place, what: &str) -> Result<(), Abort> {
-        self.diagnostics.add(place, what);
+    fn abort(&mut self, position: Position, what: &str) -> Result<(), Abort> {
+        self.diagnostics.add(position, what);
         Err(Abort)
     }
 }
@@ -198,6 +198,6 @@ fn count(node: &Node) -> usize {
     }
 }
 
-fn place(marker: &Marker) -> Place {
-    Place { line: marker.line(), column: marker.col() + 1 }
+fn position(marker: &Marker) -> Position {
+    Position { line: marker.line(), column: marker.col() + 1 }
 }

@@ -63,7 +63,7 @@ impl ConfigWatch {
         let directory = path.parent().unwrap_or(&path).to_owned();
         let directories = Directories::new(Host::new("/"), [directory], Interest::Content)?;
         let mut reader =
-            Reader { file, directories, ask, broken: None, outbox: Outbox::new(events) };
+            ConfigReader { file, directories, ask, broken: None, outbox: Outbox::new(events) };
         let worker = Worker::spawn_polling("config", move |stop| {
             if let Err(err) = reader.run(&stop) {
                 log::error!("the configuration file is no longer watched: {err}");
@@ -74,7 +74,7 @@ impl ConfigWatch {
 }
 
 /// What the thread owns.
-struct Reader {
+struct ConfigReader {
     file: ConfigFile,
     directories: Directories,
     ask: Wake,
@@ -100,7 +100,7 @@ struct Burst {
     end: Deadline,
 }
 
-impl Reader {
+impl ConfigReader {
     fn run(&mut self, stop: &StopFd) -> io::Result<()> {
         // It may have changed since it was read, before we watched.
         let mut burst = Some(Burst::new(Cause::Change));

@@ -34,7 +34,7 @@ pub(super) struct CordonWatch {
 }
 
 /// What the thread owns.
-struct Reader {
+struct CordonReader {
     path: PathBuf,
     directories: Directories,
     cordons: Vec<Cordon>,
@@ -53,7 +53,8 @@ impl CordonWatch {
         let path = dir.join(FILE_NAME);
         let directories = Directories::new(Host::new("/"), [dir], Interest::Content)?;
         let outbox = Outbox::new(events);
-        let mut reader = Reader { path, directories, cordons: Vec::new(), broken: None, outbox };
+        let mut reader =
+            CordonReader { path, directories, cordons: Vec::new(), broken: None, outbox };
         reader.read();
         let cordons = reader.cordons.clone();
         let worker = Worker::spawn_polling("cordon", move |stop| {
@@ -65,7 +66,7 @@ impl CordonWatch {
     }
 }
 
-impl Reader {
+impl CordonReader {
     fn run(&mut self, stop: &StopFd) -> io::Result<()> {
         loop {
             let look_at = Some(Deadline::after(self.directories.patience()));

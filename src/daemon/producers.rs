@@ -13,7 +13,7 @@ use crate::{
     },
     decide::{
         hints,
-        inventory::{SURVEY_INTERVAL, SURVEY_INTERVAL_WITHOUT_HINTS},
+        inventory::{SCAN_INTERVAL, SCAN_INTERVAL_WITHOUT_HINTS},
     },
     host::{
         Host,
@@ -77,10 +77,10 @@ impl Producers {
     }
 
     /// How often everything must be looked at.
-    pub(super) fn survey_interval(&self) -> Duration {
+    pub(super) fn scan_interval(&self) -> Duration {
         match self.uevents.is_degraded() {
-            true => SURVEY_INTERVAL_WITHOUT_HINTS,
-            false => SURVEY_INTERVAL,
+            true => SCAN_INTERVAL_WITHOUT_HINTS,
+            false => SCAN_INTERVAL,
         }
     }
 }

@@ -32,9 +32,9 @@ pub enum Input<'a> {
     /// It was probed.
     Probed(&'a Outcome),
     /// The kernel says that it is ill, with the reason.
-    Ill(&'a str),
+    KernelFault(&'a str),
     /// A scan does not find it any more.
-    Gone,
+    Removed,
     /// A scan finds it again.
     Back,
     /// An operator takes it out of use, with the reason.
@@ -80,12 +80,12 @@ pub struct Monitor {
 #[derive(Debug, Clone)]
 struct Trouble {
     fault: Fault,
-    cure: Cure,
+    ended_by: EndedBy,
 }
 
 /// What ends a trouble.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Cure {
+enum EndedBy {
     /// Good probes.
     Probes,
     /// What the policy says.
@@ -145,12 +145,12 @@ impl Monitor {
     pub fn apply(&mut self, input: Input<'_>, now: Instant) -> Option<Change> {
         match input {
             Input::Probed(outcome) => self.probed(outcome, now),
-            Input::Ill(reason) => {
+            Input::KernelFault(reason) => {
                 let fault = Fault { check: KERNEL_LOG.to_owned(), reason: reason.to_owned() };
                 self.start_over();
-                self.trouble = Some(Trouble { fault, cure: Cure::Policy });
+                self.trouble = Some(Trouble { fault, ended_by: EndedBy::Policy });
             }
-            Input::Gone => {
+            Input::Removed => {
                 self.present = false;
                 self.start_over();
             }
@@ -161,7 +161,7 @@ impl Monitor {
                 self.held_until = None;
                 self.turned_at.clear();
                 if let Some(trouble) = &mut self.trouble {
-                    trouble.cure = Cure::Probes;
+                    trouble.ended_by = EndedBy::Probes;
                 }
             }
             Input::Time => {}
@@ -190,7 +190,7 @@ impl Monitor {
                 self.n_good = 0;
                 self.good_since = None;
                 self.n_bad = self.n_bad.saturating_add(1);
-                self.suffer(fault);
+                self.record_fault(fault);
             }
         }
     }
@@ -206,16 +206,16 @@ impl Monitor {
         fault
     }
 
-    fn suffer(&mut self, fault: Fault) {
+    fn record_fault(&mut self, fault: Fault) {
         let enough = if self.proven { self.policy.unhealthy_after } else { 1 };
         match &mut self.trouble {
             // What the kernel said first tells more than what follows from it, and one trouble keeps
             // its first reason, so that a temperature does not make news with each degree.
             Some(trouble) if [KERNEL_LOG, &fault.check].contains(&trouble.fault.check.as_str()) => {
-                trouble.cure = Cure::Policy;
+                trouble.ended_by = EndedBy::Policy;
             }
             None if self.n_bad < enough => {}
-            Some(_) | None => self.trouble = Some(Trouble { fault, cure: Cure::Policy }),
+            Some(_) | None => self.trouble = Some(Trouble { fault, ended_by: EndedBy::Policy }),
         }
     }
 
@@ -224,7 +224,7 @@ impl Monitor {
         self.start_over();
         let reason = "the device is back, but not probed yet".to_owned();
         let fault = Fault { check: "back".to_owned(), reason };
-        self.trouble.get_or_insert(Trouble { fault, cure: Cure::Probes });
+        self.trouble.get_or_insert(Trouble { fault, ended_by: EndedBy::Probes });
     }
 
     fn start_over(&mut self) {
@@ -233,19 +233,19 @@ impl Monitor {
         self.good_since = None;
     }
 
-    fn has_recovered(&self, cure: Cure, now: Instant) -> bool {
+    fn has_recovered(&self, ended_by: EndedBy, now: Instant) -> bool {
         let good_for = self.good_since.map_or(Duration::ZERO, |it| now.duration_since(it));
         self.n_good >= self.policy.healthy_after
-            && match (cure, self.policy.recovery) {
-                (Cure::Probes, _) | (Cure::Policy, Recovery::Auto) => true,
-                (Cure::Policy, Recovery::Manual) => false,
-                (Cure::Policy, Recovery::After(duration)) => good_for >= duration,
+            && match (ended_by, self.policy.recovery) {
+                (EndedBy::Probes, _) | (EndedBy::Policy, Recovery::Auto) => true,
+                (EndedBy::Policy, Recovery::Manual) => false,
+                (EndedBy::Policy, Recovery::After(duration)) => good_for >= duration,
             }
     }
 
     fn settle(&mut self, now: Instant) -> Option<Change> {
         self.held_until = self.held_until.filter(|it| *it > now);
-        if self.trouble.as_ref().is_some_and(|it| self.has_recovered(it.cure, now)) {
+        if self.trouble.as_ref().is_some_and(|it| self.has_recovered(it.ended_by, now)) {
             self.trouble = None;
         }
         let verdict = self.judge();

@@ -72,13 +72,13 @@ pub fn is_early(hint: &Hint) -> bool {
 struct Uevent<'a> {
     subsystem: &'a str,
     node: Option<String>,
-    place: Place<'a>,
+    region: Region<'a>,
     is_usb: bool,
 }
 
 /// Where in sysfs something happened.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Place<'a> {
+enum Region<'a> {
     /// Below `/devices/virtual/<name>`: nothing above it is hardware, and nothing elsewhere depends
     /// on it.
     Virtual(&'a str),
@@ -90,19 +90,19 @@ enum Place<'a> {
 
 impl<'a> Uevent<'a> {
     fn new(devpath: &'a str, subsystem: &'a str, devname: Option<&str>) -> Uevent<'a> {
-        let place = match devpath.strip_prefix("/devices/") {
+        let region = match devpath.strip_prefix("/devices/") {
             Some(below) => match below.strip_prefix("virtual/") {
-                Some(below) => Place::Virtual(below.split('/').next().unwrap_or_default()),
-                None => Place::Hardware,
+                Some(below) => Region::Virtual(below.split('/').next().unwrap_or_default()),
+                None => Region::Hardware,
             },
-            None => Place::NoDevice,
+            None => Region::NoDevice,
         };
         let is_usb = subsystem == "usb" || devpath.split('/').any(is_usb_bus);
         let node = devname.map(|it| match it.starts_with('/') {
             true => it.to_owned(),
             false => format!("/dev/{it}"),
         });
-        Uevent { subsystem, node, place, is_usb }
+        Uevent { subsystem, node, region, is_usb }
     }
 
     fn concerns(&self, resource: &Resource, alternative: &Alternative) -> bool {
@@ -113,13 +113,13 @@ impl<'a> Uevent<'a> {
         if (reads.usb && self.is_usb) || (reads.pci && self.subsystem == "pci") {
             return true;
         }
-        let reads_around = reads.around && self.place == Place::Hardware;
+        let reads_around = reads.around && self.region == Region::Hardware;
         match &alternative.source {
             Source::Class(name) => {
                 self.tells_of(name) || reads_around || CLASSES_OF_OTHERS.contains(&name.as_str())
             }
             // A driver that comes or goes adds and removes attributes, and devices below.
-            Source::Bus(name) => self.tells_of(name) || self.place == Place::Hardware,
+            Source::Bus(name) => self.tells_of(name) || self.region == Region::Hardware,
             Source::Usb => self.is_usb,
             Source::Nodes(_) | Source::Paths(_) => reads_around,
         }
@@ -127,7 +127,7 @@ impl<'a> Uevent<'a> {
 
     /// Whether it happened to a device of this class or bus, or to a part of one.
     fn tells_of(&self, subsystem: &str) -> bool {
-        self.subsystem == subsystem || self.place == Place::Virtual(subsystem)
+        self.subsystem == subsystem || self.region == Region::Virtual(subsystem)
     }
 }
 

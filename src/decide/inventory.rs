@@ -8,7 +8,7 @@ mod ghosts;
 mod health;
 mod reload;
 mod report;
-mod survey;
+mod scan;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -27,7 +27,7 @@ use crate::{
     },
     model::{
         cordon::Cordon,
-        device::{Device, Problem, Scan},
+        device::{Device, Findings, Problem},
         event::{Effect, Event, Hint, Offered, PluginEvent, Scope, SocketIdentity},
         health::Target,
         name::{DeviceId, ResourceName},
@@ -37,11 +37,11 @@ use crate::{
 };
 
 /// How often everything is looked at again: a net for hints that were lost.
-pub const SURVEY_INTERVAL: Duration = Duration::from_secs(60);
+pub const SCAN_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The same where hints do not reach us. Ten seconds is what the kubelet itself takes to publish a
 /// change.
-pub const SURVEY_INTERVAL_WITHOUT_HINTS: Duration = Duration::from_secs(10);
+pub const SCAN_INTERVAL_WITHOUT_HINTS: Duration = Duration::from_secs(10);
 
 /// All mutable state. Owned by the main thread and never shared.
 #[derive(Debug)]
@@ -51,7 +51,7 @@ pub struct Inventory {
     pools: BTreeMap<ResourceName, Pool>,
     kubelet: Option<SocketIdentity>,
     rescan: Rescan,
-    has_surveyed: bool,
+    has_scanned: bool,
     // How often the configuration has been replaced.
     version: u64,
     release: Release,
@@ -71,7 +71,7 @@ pub struct Inventory {
 struct Pool {
     config_idx: usize,
     // What `devices` were made from: a pass that found nothing new gives the same one.
-    scan: Arc<Scan>,
+    findings: Arc<Findings>,
     devices: Vec<Arc<Device>>,
     // One for each device that is there or was.
     monitors: BTreeMap<DeviceId, Monitor>,
@@ -95,16 +95,16 @@ struct Pool {
 
 impl Inventory {
     /// An inventory of `resources`, nothing of which has been found yet. A first pass is under way;
-    /// everything is looked at again each `survey_interval`. `seed` is this process's own: one that
+    /// everything is looked at again each `scan_interval`. `seed` is this process's own: one that
     /// serves the same resources must not wait in step with it.
-    pub fn new(resources: Vec<Resource>, survey_interval: Duration, seed: u64) -> Inventory {
+    pub fn new(resources: Vec<Resource>, scan_interval: Duration, seed: u64) -> Inventory {
         Inventory {
             resources,
             seed,
             pools: BTreeMap::new(),
             kubelet: None,
-            rescan: Rescan::new(survey_interval),
-            has_surveyed: false,
+            rescan: Rescan::new(scan_interval),
+            has_scanned: false,
             version: 0,
             release: Release::default(),
             cordons: Vec::new(),
@@ -124,14 +124,14 @@ impl Inventory {
 
     /// Whether everything that the first pass found is served.
     pub fn is_ready(&self) -> bool {
-        self.has_surveyed && self.pools.values().all(|pool| pool.serve_by.is_none())
+        self.has_scanned && self.pools.values().all(|pool| pool.serve_by.is_none())
     }
 
     /// Takes one step.
     pub fn apply(&mut self, event: Event, now: Instant) -> Vec<Effect> {
         let mut effects = Vec::new();
         match event {
-            Event::Surveyed(survey) => self.surveyed(survey, now, &mut effects),
+            Event::Scanned(scan) => self.scanned(scan, now, &mut effects),
             Event::KubeletAppeared(identity) => {
                 self.kubelet = Some(identity);
                 self.release.kubelet_appeared(now);
@@ -171,7 +171,7 @@ impl Inventory {
                  answer, and until it does no device that comes is seen"
             );
         }
-        effects.extend(self.rescan.due(now).map(Effect::Survey));
+        effects.extend(self.rescan.due(now).map(Effect::Scan));
         if self.release.due(now) {
             effects.push(Effect::AskPods);
         }
@@ -260,7 +260,7 @@ impl Inventory {
             pool.published = Arc::clone(&snapshot);
             if is_first {
                 log::info!("resource={name} devices={} offered", pool.devices.len());
-                pool.mourn(name, &mut self.release, now);
+                pool.report_removed(name, &mut self.release, now);
             }
             effects.push(match is_first {
                 true => Effect::Serve(snapshot),

@@ -87,9 +87,9 @@ impl PciAddress {
 
     /// A card is all of its functions.
     fn may_be(self, other: PciAddress) -> bool {
-        let place = |it: PciAddress| (it.domain, it.bus, it.device);
+        let slot = |it: PciAddress| (it.domain, it.bus, it.device);
         let functions = self.function.zip(other.function);
-        place(self) == place(other) && functions.is_none_or(|(a, b)| a == b)
+        slot(self) == slot(other) && functions.is_none_or(|(a, b)| a == b)
     }
 }
 

@@ -34,7 +34,7 @@ pub const OVERDUE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Rescan {
     interval: Duration,
-    under_way: Option<Pass>,
+    under_way: Option<RunningScan>,
     hinted: Option<Burst>,
     settling: [Settling; SETTLE.len()],
     all_at: Option<Instant>,
@@ -42,7 +42,7 @@ pub struct Rescan {
 }
 
 #[derive(Debug)]
-struct Pass {
+struct RunningScan {
     scope: Scope,
     // Unknown of the first, which nobody asks us for.
     begun_at: Option<Instant>,
@@ -71,7 +71,7 @@ impl Rescan {
     pub fn new(interval: Duration) -> Rescan {
         Rescan {
             interval,
-            under_way: Some(Pass::first()),
+            under_way: Some(RunningScan::first()),
             hinted: None,
             settling: Default::default(),
             all_at: None,
@@ -100,7 +100,7 @@ impl Rescan {
 
     /// The pass that was under way is complete.
     pub fn answered(&mut self, now: Instant) {
-        let pass = self.under_way.take().unwrap_or(Pass::first());
+        let pass = self.under_way.take().unwrap_or(RunningScan::first());
         if pass.scope == Scope::All {
             self.all_at = Some(now + self.interval);
         }
@@ -158,15 +158,15 @@ impl Rescan {
             return None;
         }
         self.under_way =
-            Some(Pass { scope: scope.clone(), begun_at: Some(now), is_overdue: false });
+            Some(RunningScan { scope: scope.clone(), begun_at: Some(now), is_overdue: false });
         Some(scope)
     }
 }
 
-impl Pass {
+impl RunningScan {
     /// The first, which nobody asks us for.
-    fn first() -> Pass {
-        Pass { scope: Scope::All, begun_at: None, is_overdue: false }
+    fn first() -> RunningScan {
+        RunningScan { scope: Scope::All, begun_at: None, is_overdue: false }
     }
 }
 

@@ -2,12 +2,12 @@
 
 use crate::{
     config::Config,
-    discovery::memory::Memory,
+    discovery::cache::ScanCache,
     host::Host,
-    model::event::{Scope, Survey},
+    model::event::{Scan, Scope},
 };
 
 /// One complete pass over everything that `config` asks for.
-pub fn survey(host: &Host, config: &Config) -> Survey {
-    Memory::default().survey(host, &config.resources, &Scope::All)
+pub fn scan(host: &Host, config: &Config) -> Scan {
+    ScanCache::default().scan(host, &config.resources, &Scope::All)
 }

@@ -10,26 +10,26 @@ use crate::{
     discovery::{
         candidate::Candidate,
         identity,
-        pass::{Draft, NamedScan, Pass},
+        scanner::{Draft, NamedFindings, ResourceScanner},
     },
     host::FileKind,
     model::{
-        device::{Device, Member, Place},
+        device::{Device, Hardware, Member},
         name::DeviceId,
         resource::NamePattern,
         template::{Core, Key, Template},
     },
 };
 
-impl Pass<'_> {
+impl ResourceScanner<'_> {
     /// Gives the drafts their ids, attributes and names.
-    pub(super) fn finish(&self, drafts: Vec<Draft<'_>>, scan: &mut NamedScan) {
+    pub(super) fn finish(&self, drafts: Vec<Draft<'_>>, findings: &mut NamedFindings) {
         let mut complete = Vec::new();
         for draft in drafts {
             let at = draft.members.first().map(|it| it.at.clone()).unwrap_or_default();
             match self.ids_of(&draft) {
                 Ok(ids) => complete.push((at, draft, ids)),
-                Err(what) => scan.problem(&at, what),
+                Err(what) => findings.problem(&at, what),
             }
         }
         let ladders: Vec<Vec<String>> = complete.iter().map(|(.., ids)| ids.clone()).collect();
@@ -43,11 +43,11 @@ impl Pass<'_> {
                 )),
             };
             match device {
-                Ok(device) => scan.devices.push(device),
-                Err(what) => scan.problem(&at, what),
+                Ok(device) => findings.devices.push(device),
+                Err(what) => findings.problem(&at, what),
             }
         }
-        scan.devices.sort_by(|(_, a), (_, b)| {
+        findings.devices.sort_by(|(_, a), (_, b)| {
             natural::compare(&a.name, &b.name).then_with(|| a.id.cmp(&b.id))
         });
     }
@@ -102,20 +102,20 @@ impl Pass<'_> {
             numa_node: self.numa_node(&draft.members),
             attributes: self.attributes(draft)?,
             allocation: Arc::clone(&draft.alternative.allocation),
-            place: Arc::new(self.place(draft)),
+            hardware: Arc::new(self.hardware(draft)),
         };
         Ok((name, device))
     }
 
     /// Where the device will be found again by probes.
-    fn place(&self, draft: &Draft<'_>) -> Place {
+    fn hardware(&self, draft: &Draft<'_>) -> Hardware {
         let member = |it: &Candidate| Member { name: it.name.clone(), dir: it.dir.clone() };
         let number = |path: &String| match self.host.kind(path) {
             Ok(Some(FileKind::Char(number) | FileKind::Block(number))) => number,
             // Gone since: the probe will see that.
             Ok(_) | Err(_) => None,
         };
-        Place {
+        Hardware {
             members: draft.members.iter().map(member).collect(),
             numbers: draft.nodes.iter().map(number).collect(),
         }

@@ -55,7 +55,7 @@ pub struct Directories {
     host: Host,
     inotify: Inotify,
     events: AddWatchFlags,
-    wanted: BTreeMap<PathBuf, Option<Place>>,
+    wanted: BTreeMap<PathBuf, Option<Watched>>,
     // How many of `wanted` use a watch: two may wait in the same ancestor.
     users: BTreeMap<WatchDescriptor, usize>,
     // What cannot be watched, and has been logged.
@@ -64,7 +64,7 @@ pub struct Directories {
 
 /// Where a directory is watched.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Place {
+struct Watched {
     /// The directory, or the nearest ancestor that exists.
     path: PathBuf,
     file: FileIdentity,
@@ -98,8 +98,8 @@ impl Directories {
 
     /// How long to wait for an event before [`Directories::read`] is called all the same.
     pub fn patience(&self) -> Duration {
-        let is_watched = |(path, place): (&PathBuf, &Option<Place>)| {
-            place.as_ref().is_some_and(|it| it.path == *path)
+        let is_watched = |(path, watched): (&PathBuf, &Option<Watched>)| {
+            watched.as_ref().is_some_and(|it| it.path == *path)
         };
         match self.wanted.iter().all(is_watched) {
             true => LOOK_EVERY,
@@ -132,8 +132,8 @@ impl Directories {
             return;
         }
         let is_end = event.mask.intersects(end_events());
-        for (path, place) in &mut self.wanted {
-            let Some(at) = place.as_ref().filter(|it| it.watch == event.wd) else { continue };
+        for (path, watched) in &mut self.wanted {
+            let Some(at) = watched.as_ref().filter(|it| it.watch == event.wd) else { continue };
             // In an ancestor, only the next step on the way down matters, and that is looked for in
             // any case.
             if at.path == *path {
@@ -141,7 +141,7 @@ impl Directories {
             }
             if is_end {
                 // What is found under its name may well have the same inode, and no watch.
-                *place = None;
+                *watched = None;
             }
         }
         if is_end && self.users.remove(&event.wd).is_some() {
@@ -186,7 +186,7 @@ impl Directories {
         match self.inotify.add_watch(&real, self.events) {
             Ok(watch) => {
                 *self.users.entry(watch).or_default() += 1;
-                self.wanted.insert(path.to_owned(), Some(Place { path: at, file, watch }));
+                self.wanted.insert(path.to_owned(), Some(Watched { path: at, file, watch }));
                 true
             }
             // Gone again.

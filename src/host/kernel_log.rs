@@ -85,7 +85,7 @@ impl KernelLog {
             }
         };
         let outbox = Outbox::new(events);
-        let mut reader = Reader { file, regexes, outbox, status: Arc::clone(&status) };
+        let mut reader = LogReader { file, regexes, outbox, status: Arc::clone(&status) };
         let worker = Worker::spawn_polling("kmsg", move |stop| {
             if let Err(err) = reader.run(&stop) {
                 log::error!("the kernel's log is no longer read: {err}");
@@ -115,14 +115,14 @@ fn open(host: &Host, records: Records) -> io::Result<File> {
 }
 
 /// What the thread owns.
-struct Reader {
+struct LogReader {
     file: File,
     regexes: Vec<Regex>,
     outbox: Outbox,
     status: Arc<Status>,
 }
 
-impl Reader {
+impl LogReader {
     fn run(&mut self, stop: &StopFd) -> io::Result<()> {
         loop {
             let mut fds = [

@@ -85,7 +85,7 @@ impl Plugin {
         let (check, check_orders) = bounded(1);
         let (bell, readers, dir) = (wake.clone(), mailbox.readers(), dir.to_owned());
         let worker = Worker::spawn_polling(format!("plugin-{number}"), move |stop| {
-            let room = Room {
+            let thread = PluginThread {
                 resource,
                 dir,
                 env,
@@ -100,7 +100,7 @@ impl Plugin {
                 successor: Successor::None,
                 check_again: None,
             };
-            room.run();
+            thread.run();
         })?;
         Ok(Plugin { mailbox, register, check, wake, worker })
     }
@@ -144,7 +144,7 @@ impl Drop for Plugin {
 }
 
 /// What the thread owns.
-struct Room {
+struct PluginThread {
     resource: ResourceName,
     dir: PathBuf,
     env: Arc<Environment>,
@@ -167,7 +167,7 @@ struct Room {
 /// The thread must end.
 struct Stopped;
 
-impl Room {
+impl PluginThread {
     fn run(mut self) {
         while let Ok(()) = self.turn() {}
         self.readers.end_readers();
@@ -229,7 +229,7 @@ impl Room {
             }
         };
         let kubelet = connection.kubelet;
-        // Before the streams are ended: if there is no room for a socket, they live on.
+        // Before the streams are ended: if there is no thread for a socket, they live on.
         let endpoint = match Endpoint::bind(&self.dir, &self.resource) {
             Ok(endpoint) => endpoint,
             Err(err) => {

@@ -71,7 +71,7 @@ impl Watch {
                 dir,
                 stop,
                 inotify,
-                place: None,
+                watched: None,
                 known: None,
                 endpoints: BTreeSet::new(),
                 births: Births::default(),
@@ -92,7 +92,7 @@ struct Lookout {
     socket: PathBuf,
     stop: StopFd,
     inotify: Inotify,
-    place: Option<Place>,
+    watched: Option<Watched>,
     /// The kubelet's socket, as the main thread knows it.
     known: Option<SocketIdentity>,
     /// The sockets of processes like us, at the last look without a hint.
@@ -107,7 +107,7 @@ struct Lookout {
 
 /// What is being watched.
 #[derive(Debug, PartialEq)]
-struct Place {
+struct Watched {
     /// The plugin directory, or the nearest ancestor that exists.
     path: PathBuf,
     /// Tells it from another that has taken its name.
@@ -135,7 +135,7 @@ impl Lookout {
         loop {
             let is_due = next_look.has_passed();
             if is_due || hint == Hint::Everything {
-                self.find_place();
+                self.find_directory();
                 next_look = Deadline::after(self.patience());
             }
             if is_due {
@@ -174,11 +174,11 @@ impl Lookout {
     }
 
     fn watches_dir(&self) -> bool {
-        self.place.as_ref().is_some_and(|it| it.path == self.dir)
+        self.watched.as_ref().is_some_and(|it| it.path == self.dir)
     }
 
     /// Makes sure that the plugin directory is watched, or the nearest ancestor that exists.
-    fn find_place(&mut self) {
+    fn find_directory(&mut self) {
         // Again until nothing has changed while the watch was being set: directories are made one
         // right after the other. A few times, because they might be made and deleted for ever.
         for _ in 0..FIND_TRIES {
@@ -187,12 +187,12 @@ impl Lookout {
                 Some((path.to_owned(), file))
             });
             let Some((path, file)) = nearest else { break };
-            if self.place.as_ref().is_some_and(|it| it.path == path && it.file == file) {
+            if self.watched.as_ref().is_some_and(|it| it.path == path && it.file == file) {
                 break;
             }
             self.leave();
             match self.inotify.add_watch(&path, watched_events()) {
-                Ok(watch) => self.place = Some(Place { path, file, watch }),
+                Ok(watch) => self.watched = Some(Watched { path, file, watch }),
                 // Gone again.
                 Err(Errno::ENOENT | Errno::ENOTDIR) => {}
                 Err(err) => {
@@ -212,7 +212,7 @@ impl Lookout {
 
     /// Stops watching where we are.
     fn leave(&mut self) {
-        if let Some(old) = self.place.take() {
+        if let Some(old) = self.watched.take() {
             // Fails when the directory is gone, and the watch with it.
             _ = self.inotify.rm_watch(old.watch);
         }
@@ -291,7 +291,7 @@ impl Lookout {
             return Hint::Everything;
         }
         // An event of a place that we have left says nothing; not even that its watch is gone.
-        let Some(place) = self.place.as_ref().filter(|it| it.watch == event.wd) else {
+        let Some(watched) = self.watched.as_ref().filter(|it| it.watch == event.wd) else {
             return Hint::None;
         };
         if event.mask.intersects(end_events()) {
@@ -300,7 +300,7 @@ impl Lookout {
             return Hint::Everything;
         }
         match &event.name {
-            Some(name) if place.path == self.dir => {
+            Some(name) if watched.path == self.dir => {
                 match is_removal(event.mask) {
                     true => self.successors_gone.extend(self.births.gone(name)),
                     false => self.births.born(name),
@@ -308,7 +308,7 @@ impl Lookout {
                 hint_of_name(name, event.mask)
             }
             // In an ancestor: the next step on the way down may be there now.
-            Some(name) => match self.dir.strip_prefix(&place.path) {
+            Some(name) => match self.dir.strip_prefix(&watched.path) {
                 Ok(rest) if rest.iter().next() == Some(name) => Hint::Everything,
                 Ok(_) | Err(_) => Hint::None,
             },

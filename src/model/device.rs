@@ -22,7 +22,7 @@ pub struct Device {
     /// What it brings into a container.
     pub allocation: Arc<Allocation>,
     /// Where it is on the host, for probes.
-    pub place: Arc<Place>,
+    pub hardware: Arc<Hardware>,
 }
 
 impl Device {
@@ -36,14 +36,14 @@ impl Device {
             numa_node: None,
             attributes: BTreeMap::new(),
             allocation: Arc::default(),
-            place: Arc::default(),
+            hardware: Arc::default(),
         }
     }
 }
 
 /// Where a device is on the host. Nobody is shown this.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Place {
+pub struct Hardware {
     /// What it is made of: one thing, or those of a group.
     pub members: Vec<Member>,
     /// The device numbers of its nodes, in their order; a stand-in below another root has none.
@@ -61,7 +61,7 @@ pub struct Member {
 
 /// Everything found for one resource in one pass. A complete answer, not a change.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Scan {
+pub struct Findings {
     /// In the natural order of their names.
     pub devices: Vec<Device>,
     /// What was there but cannot be offered, and why. Shown, never fatal.

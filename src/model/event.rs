@@ -7,7 +7,7 @@ use std::{
 
 use crate::model::{
     cordon::Cordon,
-    device::{Problem, Scan},
+    device::{Findings, Problem},
     health::{Round, Target},
     name::{DeviceId, ResourceName},
     resource::Resource,
@@ -18,7 +18,7 @@ use crate::model::{
 #[derive(Debug, Clone)]
 pub enum Event {
     /// A pass is complete. Whatever its scope was, it tells of everything.
-    Surveyed(Survey),
+    Scanned(Scan),
     /// Something may have changed: look again.
     Hinted(Hint),
     /// Devices of a resource were probed.
@@ -193,7 +193,7 @@ impl Scope {
 
 /// Everything one pass found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Survey {
+pub struct Scan {
     /// The configuration that was looked for: 0 for the first, one more with each that replaces it.
     pub version: u64,
     /// One entry for each resource; at least one for each with a fixed name.
@@ -209,14 +209,14 @@ pub struct Found {
     pub resource: ResourceName,
     /// Its place in the configuration file.
     pub config_idx: usize,
-    /// Its devices. The same allocation as in the last survey if nothing has changed.
-    pub scan: Arc<Scan>,
+    /// Its devices. The same allocation as in the last scan if nothing has changed.
+    pub findings: Arc<Findings>,
 }
 
 /// A configuration, and which one it is.
 #[derive(Debug, Clone)]
 pub struct Configured {
-    /// As in [`Survey::version`].
+    /// As in [`Scan::version`].
     pub version: u64,
     /// In the order of the file.
     pub resources: Arc<Vec<Resource>>,
@@ -243,7 +243,7 @@ pub enum Effect {
     /// Look whether the plugin's socket is still there.
     CheckEndpoint(ResourceName),
     /// Make a pass.
-    Survey(Scope),
+    Scan(Scope),
     /// Probe these from now on, and nothing else.
     Probe(Arc<[Target]>),
     /// Look for these resources from now on, which are the given version of the configuration.

@@ -54,9 +54,9 @@ impl Default for Sharing {
 /// Whether the kubelet is told the devices' NUMA nodes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Topology {
-    /// It is.
+    /// The kubelet is told.
     #[default]
     Numa,
-    /// It is not.
+    /// The kubelet is told nothing.
     None,
 }

@@ -15,7 +15,7 @@ use crate::{
     host::files,
     model::{
         cordon::Cordon,
-        event::Survey,
+        event::Scan,
         health::Verdicts,
         name::{DeviceId, ResourceName},
         snapshot::Health,
@@ -117,9 +117,9 @@ pub fn uncordon(
 }
 
 /// Has `verdicts` say what is cordoned of all that was found.
-pub fn heed(cordons: &[Cordon], survey: &Survey, verdicts: &mut Verdicts) {
-    for found in &survey.found {
-        for device in &found.scan.devices {
+pub fn heed(cordons: &[Cordon], scan: &Scan, verdicts: &mut Verdicts) {
+    for found in &scan.found {
+        for device in &found.findings.devices {
             let about = cordons.iter().find(|it| it.is_about(&found.resource, &device.id));
             if let Some(cordon) = about {
                 let health = Health::Unhealthy { reason: cordoned(&cordon.reason) };

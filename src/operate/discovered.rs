@@ -6,7 +6,7 @@ use crate::{
     config::Config,
     model::{
         device::{Device, Problem},
-        event::Survey,
+        event::Scan,
         health::Verdicts,
         name::ResourceName,
         resource::Topology,
@@ -20,14 +20,14 @@ pub struct Discovered<'a> {
     /// What was looked for.
     pub config: &'a Config,
     /// What was found.
-    pub survey: &'a Survey,
+    pub scan: &'a Scan,
     /// Whether it works; what is missing was not probed.
     pub verdicts: &'a Verdicts,
 }
 
 /// For programs.
 pub fn json(discovered: Discovered<'_>) -> String {
-    let resources = each(discovered.survey).map(|it| ShownResource {
+    let resources = each(discovered.scan).map(|it| ShownResource {
         name: it.name,
         devices: it.devices.iter().map(|device| shown_device(discovered, &it, device)).collect(),
         problems: it.problems.iter().map(shown_problem).collect(),
@@ -104,10 +104,10 @@ fn shown_problem(it: &Problem) -> ShownProblem<'_> {
 
 /// For people.
 pub fn table(discovered: Discovered<'_>) -> String {
-    let survey = discovered.survey;
+    let scan = discovered.scan;
     let mut rows = vec![["RESOURCE", "DEVICE", "HEALTH", "NUMA", "NODES"].map(str::to_owned)];
     let mut ill = String::new();
-    for entry in each(survey) {
+    for entry in each(scan) {
         if entry.devices.is_empty() {
             let dash = || "-".to_owned();
             rows.push([entry.name.to_owned(), "none".to_owned(), dash(), dash(), dash()]);
@@ -133,7 +133,7 @@ pub fn table(discovered: Discovered<'_>) -> String {
     if !ill.is_empty() {
         text += &format!("\nunhealthy:\n{ill}");
     }
-    let problems: Vec<(&str, &Problem)> = each(survey)
+    let problems: Vec<(&str, &Problem)> = each(scan)
         .flat_map(|entry| entry.problems.iter().map(move |it| (entry.name, it)))
         .collect();
     if !problems.is_empty() {
@@ -172,15 +172,15 @@ struct Entry<'s> {
     problems: &'s [Problem],
 }
 
-fn each(survey: &Survey) -> impl Iterator<Item = Entry<'_>> {
-    let found = survey.found.iter().map(|it| Entry {
+fn each(scan: &Scan) -> impl Iterator<Item = Entry<'_>> {
+    let found = scan.found.iter().map(|it| Entry {
         name: it.resource.as_str(),
         resource: Some(&it.resource),
         config_idx: Some(it.config_idx),
-        devices: &it.scan.devices,
-        problems: &it.scan.problems,
+        devices: &it.findings.devices,
+        problems: &it.findings.problems,
     });
-    let unnamed = survey.unnamed.iter().filter(|(_, problems)| !problems.is_empty());
+    let unnamed = scan.unnamed.iter().filter(|(_, problems)| !problems.is_empty());
     let unnamed = unnamed.map(|(template, problems)| Entry {
         name: template,
         resource: None,

@@ -34,28 +34,28 @@ pub enum Format {
 
 /// Who reads standard error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reader {
+pub enum LogTarget {
     /// A terminal, a file, a container runtime: needs the time.
     Anyone,
     /// systemd's journal: keeps time and priority itself.
     Journal,
 }
 
-impl Reader {
+impl LogTarget {
     /// Who reads it, given the environment's `JOURNAL_STREAM`: the device and inode of a stream to
     /// the journal (systemd.exec(5)). A child whose standard error was redirected inherits the
     /// variable all the same, hence the comparison.
-    pub fn of_stderr(journal_stream: Option<&OsStr>) -> Reader {
+    pub fn of_stderr(journal_stream: Option<&OsStr>) -> LogTarget {
         let ours = fstat(io::stderr()).map(|it| format!("{}:{}", it.st_dev, it.st_ino));
         match (ours, journal_stream) {
-            (Ok(ours), Some(journal)) if journal == ours.as_str() => Reader::Journal,
-            _ => Reader::Anyone,
+            (Ok(ours), Some(journal)) if journal == ours.as_str() => LogTarget::Journal,
+            _ => LogTarget::Anyone,
         }
     }
 }
 
 /// Starts the log. `filter` is as in `RUST_LOG`: `info`, or `warn,chandler::kubelet=debug`.
-pub fn init(filter: &str, format: Format, reader: Reader) -> Result<(), LoggerError> {
+pub fn init(filter: &str, format: Format, reader: LogTarget) -> Result<(), LoggerError> {
     let mut builder = Builder::new();
     // env_logger ignores what it cannot parse, with a line of its own on standard error.
     let known = |part: &str| {
@@ -78,11 +78,11 @@ fn write_line(
     to: &mut Formatter,
     record: &Record<'_>,
     format: Format,
-    reader: Reader,
+    reader: LogTarget,
 ) -> io::Result<()> {
     let time = match reader {
-        Reader::Anyone => Some(to.timestamp_millis().to_string()),
-        Reader::Journal => None,
+        LogTarget::Anyone => Some(to.timestamp_millis().to_string()),
+        LogTarget::Journal => None,
     };
     writeln!(to, "{}", line(time.as_deref(), record.level(), record.args(), format))
 }

@@ -54,7 +54,7 @@ fn nodes(host: &Host, device: &Device) -> Result<(), Fault> {
                 return Err(fault("node", what));
             }
         };
-        let expected = device.place.numbers.get(idx).copied().flatten();
+        let expected = device.hardware.numbers.get(idx).copied().flatten();
         if let (Some((major, minor)), Some(expected)) = (number, expected)
             && (major, minor) != expected
         {
@@ -156,14 +156,14 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::model::{device::Place, name::DeviceId};
+    use crate::model::{device::Hardware, name::DeviceId};
 
     #[test]
     fn a_node_that_is_another_device_now_is_a_fault() {
         let host = Host::new("/");
         let null = |number| Device {
             nodes: vec!["/dev/null".to_owned()],
-            place: Arc::new(Place { members: Vec::new(), numbers: vec![number] }),
+            hardware: Arc::new(Hardware { members: Vec::new(), numbers: vec![number] }),
             ..Device::bare(DeviceId::new("null").unwrap())
         };
         assert_eq!(nodes(&host, &null(Some((1, 3)))), Ok(()));

@@ -118,7 +118,7 @@ fn manual_recovery_waits_for_a_word_and_for_a_good_probe() {
     for _ in 0..1000 {
         assert_eq!(life.good(), "hot");
     }
-    assert_eq!(life.does(Input::Gone), "the device is gone");
+    assert_eq!(life.does(Input::Removed), "the device is gone");
     assert_eq!(life.does(Input::Back), "hot", "it keeps its history");
     assert_eq!(life.good(), "hot");
     assert_eq!(life.does(Input::Uncordoned), "Healthy");
@@ -146,10 +146,10 @@ fn recovery_may_need_good_probes_for_some_time() {
 fn a_line_of_the_kernels_log_holds_until_probes_are_good_again() {
     let mut life = Life::new(HealthPolicy { healthy_after: 2, ..policy() });
     life.good();
-    assert_eq!(life.does(Input::Ill("kernel log: fell off")), "kernel log: fell off");
+    assert_eq!(life.does(Input::KernelFault("kernel log: fell off")), "kernel log: fell off");
     assert_eq!(life.bad("no node"), "kernel log: fell off", "what was said first tells more");
     assert_eq!(life.good(), "kernel log: fell off");
-    assert_eq!(life.does(Input::Ill("kernel log: again")), "kernel log: again");
+    assert_eq!(life.does(Input::KernelFault("kernel log: again")), "kernel log: again");
     assert_eq!(life.good(), "kernel log: again");
     assert_eq!(life.good(), "Healthy");
 }
@@ -168,7 +168,7 @@ fn a_cordon_is_independent_of_probes() {
 fn a_device_that_comes_back_is_probed_before_it_is_offered() {
     let mut life = Life::new(HealthPolicy { healthy_after: 2, ..policy() });
     life.good();
-    life.does(Input::Gone);
+    life.does(Input::Removed);
     assert_eq!(life.good(), "the device is gone", "an answer that was under way");
     assert_eq!(life.does(Input::Back), "the device is back, but not probed yet");
     assert_ne!(life.good(), "Healthy");
@@ -180,7 +180,7 @@ fn a_device_that_is_pulled_and_plugged_again_is_not_held_back_for_that() {
     let mut life = Life::new(policy());
     life.good();
     for _ in 0..50 {
-        assert_eq!(life.does(Input::Gone), "the device is gone");
+        assert_eq!(life.does(Input::Removed), "the device is gone");
         life.does(Input::Back);
         assert_eq!(life.good(), "Healthy");
     }
@@ -313,7 +313,7 @@ fn one_step(dice: &mut Dice, life: &mut Life, truth: &mut Truth, policy: &Health
         0 => {
             truth.gone = true;
             truth.n_bad = 0;
-            life.does(Input::Gone);
+            life.does(Input::Removed);
         }
         1 | 2 if truth.gone => {
             truth.gone = false;
@@ -332,7 +332,7 @@ fn one_step(dice: &mut Dice, life: &mut Life, truth: &mut Truth, policy: &Health
         6 => {
             truth.latched = policy.recovery == Recovery::Manual;
             truth.n_bad = 0;
-            life.does(Input::Ill("kernel log: x"));
+            life.does(Input::KernelFault("kernel log: x"));
         }
         7 => {
             life.does(Input::Time);

@@ -42,7 +42,7 @@ impl Pool {
     }
 
     /// The first list is about to go out, and what is a ghost now has been looked for in vain.
-    pub(super) fn mourn(&self, name: &ResourceName, release: &mut Release, now: Instant) {
+    pub(super) fn report_removed(&self, name: &ResourceName, release: &mut Release, now: Instant) {
         for id in &self.ghosts {
             log::warn!("resource={name} device={id} was offered before, and is gone");
             release.vanished(name, id, vec![id.clone()], now);

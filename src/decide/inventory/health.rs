@@ -44,7 +44,7 @@ impl Inventory {
                 let present = pool.devices.iter().filter(|it| hit.is_about(it));
                 let ids: Vec<DeviceId> = present.map(|it| it.id.clone()).collect();
                 for id in ids {
-                    pool.tell(name, &id, Input::Ill(&hit.reason()), now);
+                    pool.tell(name, &id, Input::KernelFault(&hit.reason()), now);
                 }
             }
         }

@@ -14,8 +14,8 @@ use crate::{
         registration::Registration,
     },
     model::{
-        device::{Device, Problem, Scan},
-        event::{Effect, Found, Survey},
+        device::{Device, Findings, Problem},
+        event::{Effect, Found, Scan},
         name::{DeviceId, ResourceName},
         snapshot::Snapshot,
     },
@@ -26,22 +26,22 @@ use crate::{
 const FIRST_PROBES_LONGER: Duration = Duration::from_millis(200);
 
 impl Inventory {
-    pub(super) fn surveyed(&mut self, survey: Survey, now: Instant, effects: &mut Vec<Effect>) {
+    pub(super) fn scanned(&mut self, scan: Scan, now: Instant, effects: &mut Vec<Effect>) {
         self.rescan.answered(now);
-        if survey.version != self.version {
+        if scan.version != self.version {
             // A pass for a configuration that has been replaced meanwhile; the next is under way.
             return;
         }
-        self.has_surveyed = true;
-        self.report_problems(&survey);
+        self.has_scanned = true;
+        self.report_problems(&scan);
         // A resource whose name comes from a template may have lost its last device.
         let absent: Vec<ResourceName> = self
             .pools
             .keys()
-            .filter(|name| !survey.found.iter().any(|it| it.resource == **name))
+            .filter(|name| !scan.found.iter().any(|it| it.resource == **name))
             .cloned()
             .collect();
-        for found in survey.found {
+        for found in scan.found {
             self.found(found, now);
         }
         for name in absent {
@@ -52,11 +52,11 @@ impl Inventory {
     }
 
     fn found(&mut self, found: Found, now: Instant) {
-        let Found { resource, config_idx, scan } = found;
+        let Found { resource, config_idx, findings } = found;
         if self.pools.contains_key(&resource) {
-            return self.update(&resource, scan, now);
+            return self.update(&resource, findings, now);
         }
-        let devices: Vec<Arc<Device>> = scan.devices.iter().cloned().map(Arc::new).collect();
+        let devices: Vec<Arc<Device>> = findings.devices.iter().cloned().map(Arc::new).collect();
         let Some(configured) = self.resources.get(config_idx) else {
             return;
         };
@@ -68,7 +68,7 @@ impl Inventory {
         let monitor = |it: &Arc<Device>| (it.id.clone(), Monitor::new(Arc::clone(policy), now));
         let pool = Pool {
             config_idx,
-            scan,
+            findings,
             monitors: devices.iter().map(monitor).collect(),
             devices,
             serve_by: Some(now + policy.deadline() + FIRST_PROBES_LONGER),
@@ -90,22 +90,22 @@ impl Inventory {
     }
 
     /// Takes over what a pass found.
-    fn update(&mut self, name: &ResourceName, scan: Arc<Scan>, now: Instant) {
+    fn update(&mut self, name: &ResourceName, findings: Arc<Findings>, now: Instant) {
         let Some(pool) = self.pools.get_mut(name) else {
             return;
         };
         let Some(configured) = self.resources.get(pool.config_idx) else {
             return;
         };
-        if Arc::ptr_eq(&pool.scan, &scan) {
+        if Arc::ptr_eq(&pool.findings, &findings) {
             return;
         }
-        pool.scan = scan;
+        pool.findings = findings;
         let before = std::mem::take(&mut pool.devices);
         let mut gone: BTreeMap<DeviceId, Arc<Device>> =
             before.iter().map(|it| (it.id.clone(), Arc::clone(it))).collect();
         let mut devices = Vec::new();
-        for device in &pool.scan.devices {
+        for device in &pool.findings.devices {
             let same = gone.remove(&device.id).filter(|it| **it == *device);
             devices.push(same.unwrap_or_else(|| Arc::new(device.clone())));
         }
@@ -116,7 +116,7 @@ impl Inventory {
                 pool.forget(&id);
                 continue;
             }
-            pool.tell(name, &id, Input::Gone, now);
+            pool.tell(name, &id, Input::Removed, now);
             self.release.vanished(name, &id, offers, now);
             pool.vanished.insert(id, device);
         }
@@ -140,9 +140,9 @@ impl Inventory {
     }
 
     /// Says each problem once, and once more if it comes back.
-    fn report_problems(&mut self, survey: &Survey) {
-        let found = survey.found.iter().map(|it| (it.resource.to_string(), &it.scan.problems));
-        let unnamed = survey.unnamed.iter().map(|(template, it)| (template.clone(), it));
+    fn report_problems(&mut self, scan: &Scan) {
+        let found = scan.found.iter().map(|it| (it.resource.to_string(), &it.findings.problems));
+        let unnamed = scan.unnamed.iter().map(|(template, it)| (template.clone(), it));
         let current: BTreeSet<(String, Problem)> = found
             .chain(unnamed)
             .flat_map(|(name, all)| all.iter().map(move |it| (name.clone(), it.clone())))

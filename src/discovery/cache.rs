@@ -13,11 +13,11 @@ use std::{
 
 use crate::{
     decide::offer::too_many,
-    discovery::pass::{NamedScan, Pass, Passed},
+    discovery::scanner::{NamedFindings, ResourceScanner, Scanned},
     host::Host,
     model::{
-        device::{Problem, Scan},
-        event::{Found, Scope, Survey},
+        device::{Findings, Problem},
+        event::{Found, Scan, Scope},
         name::ResourceName,
         resource::{NamePattern, Resource},
         template::Template,
@@ -26,18 +26,18 @@ use crate::{
 
 /// What the last pass found.
 #[derive(Debug, Default)]
-pub struct Memory {
+pub struct ScanCache {
     // One for each resource, in the order of the file.
-    entries: Vec<Option<Look>>,
+    entries: Vec<Option<ResourceScan>>,
     // Those whose last look has not ended.
     unanswered: BTreeSet<usize>,
-    told: BTreeMap<ResourceName, Arc<Scan>>,
+    told: BTreeMap<ResourceName, Arc<Findings>>,
 }
 
 /// What one look for the devices of one resource has found.
 #[derive(Debug)]
-pub struct Look {
-    scan: Kept,
+pub struct ResourceScan {
+    findings: Kept,
     /// What it is made of.
     taken: BTreeSet<Arc<str>>,
     /// Hashes of all its candidates, also of those that another had taken: two that are equal cost a
@@ -48,29 +48,29 @@ pub struct Look {
 #[derive(Debug)]
 enum Kept {
     /// The resource has one name.
-    Fixed(Arc<Scan>),
+    Fixed(Arc<Findings>),
     /// It has one for each device.
-    Named(NamedScan),
+    Named(NamedFindings),
 }
 
-impl Memory {
+impl ScanCache {
     /// Makes a pass over `scope` of `resources`, which must be the same each time, and over what
     /// depends on it; what it does not look at is as it was. The first pass is over everything.
-    pub fn survey(&mut self, host: &Host, resources: &[Resource], scope: &Scope) -> Survey {
-        self.survey_by(resources, scope, |config_idx, claimed| {
-            Some(look(host, resources.get(config_idx)?, claimed))
+    pub fn scan(&mut self, host: &Host, resources: &[Resource], scope: &Scope) -> Scan {
+        self.scan_with(resources, scope, |config_idx, claimed| {
+            Some(scan_resource(host, resources.get(config_idx)?, claimed))
         })
     }
 
     /// The same by means of `look`, which is given the place of a resource and what others have
     /// taken. If it gives nothing, because a file of the host does not answer, what was found before
-    /// stays, and the survey says so.
-    pub fn survey_by(
+    /// stays, and the scan says so.
+    pub fn scan_with(
         &mut self,
         resources: &[Resource],
         scope: &Scope,
-        mut look: impl FnMut(usize, &HashSet<Arc<str>>) -> Option<Look>,
-    ) -> Survey {
+        mut look: impl FnMut(usize, &HashSet<Arc<str>>) -> Option<ResourceScan>,
+    ) -> Scan {
         self.entries.resize_with(resources.len(), || None);
         let mut claimed: HashSet<Arc<str>> = HashSet::new();
         let mut changed_hands = HashSet::new();
@@ -94,7 +94,7 @@ impl Memory {
                     }
                     None => {
                         self.unanswered.insert(config_idx);
-                        entry.get_or_insert_with(|| Look::nothing(resource));
+                        entry.get_or_insert_with(|| ResourceScan::nothing(resource));
                     }
                 }
             }
@@ -106,66 +106,66 @@ impl Memory {
     }
 
     /// Everything that is known, with the same allocations as the last time where it is the same.
-    fn tell(&mut self, resources: &[Resource]) -> Survey {
-        let mut survey = Survey::default();
+    fn tell(&mut self, resources: &[Resource]) -> Scan {
+        let mut scan = Scan::default();
         for (config_idx, resource) in resources.iter().enumerate() {
-            let Some(Look { scan, .. }) = &self.entries[config_idx] else { continue };
+            let Some(ResourceScan { findings, .. }) = &self.entries[config_idx] else { continue };
             let unanswered = self.unanswered.contains(&config_idx).then(unanswered);
-            match (scan, &resource.name) {
-                (Kept::Fixed(scan), NamePattern::Fixed(name)) => {
-                    let mut scan = Arc::clone(scan);
+            match (findings, &resource.name) {
+                (Kept::Fixed(findings), NamePattern::Fixed(name)) => {
+                    let mut findings = Arc::clone(findings);
                     if let Some(problem) = unanswered {
-                        Arc::make_mut(&mut scan).problems.push(problem);
+                        Arc::make_mut(&mut findings).problems.push(problem);
                     }
-                    survey.found.push(Found { resource: name.clone(), config_idx, scan });
+                    scan.found.push(Found { resource: name.clone(), config_idx, findings });
                 }
-                (Kept::Named(scan), NamePattern::Template(template)) => {
-                    let mut scan = Cow::Borrowed(scan);
+                (Kept::Named(findings), NamePattern::Template(template)) => {
+                    let mut findings = Cow::Borrowed(findings);
                     if let Some(problem) = unanswered {
-                        scan.to_mut().problems.push(problem);
+                        findings.to_mut().problems.push(problem);
                     }
-                    by_name(&mut survey, (config_idx, resource), template, &scan);
+                    by_name(&mut scan, (config_idx, resource), template, &findings);
                 }
                 (Kept::Fixed(_), NamePattern::Template(_))
                 | (Kept::Named(_), NamePattern::Fixed(_)) => {}
             }
         }
         let mut told = std::mem::take(&mut self.told);
-        for found in &mut survey.found {
+        for found in &mut scan.found {
             if let Some(before) = told.remove(&found.resource)
-                && (Arc::ptr_eq(&before, &found.scan) || before == found.scan)
+                && (Arc::ptr_eq(&before, &found.findings) || before == found.findings)
             {
-                found.scan = before;
+                found.findings = before;
             }
-            self.told.insert(found.resource.clone(), Arc::clone(&found.scan));
+            self.told.insert(found.resource.clone(), Arc::clone(&found.findings));
         }
-        survey
+        scan
     }
 }
 
-impl Look {
+impl ResourceScan {
     /// Before anything has been found.
-    fn nothing(resource: &Resource) -> Look {
-        let scan = match &resource.name {
+    fn nothing(resource: &Resource) -> ResourceScan {
+        let findings = match &resource.name {
             NamePattern::Fixed(_) => Kept::Fixed(Arc::default()),
-            NamePattern::Template(_) => Kept::Named(NamedScan::default()),
+            NamePattern::Template(_) => Kept::Named(NamedFindings::default()),
         };
-        Look { scan, taken: BTreeSet::new(), seen: HashSet::new() }
+        ResourceScan { findings, taken: BTreeSet::new(), seen: HashSet::new() }
     }
 
     /// Hashes of what is taken now and was not, or the other way round.
-    fn changed_hands(&self, before: Option<&Look>) -> Vec<u64> {
+    fn changed_hands(&self, before: Option<&ResourceScan>) -> Vec<u64> {
         let nothing = BTreeSet::new();
         let before = before.map_or(&nothing, |it| &it.taken);
         before.symmetric_difference(&self.taken).map(|it| hash(it)).collect()
     }
 
-    fn keep_what_is_the_same(&mut self, before: Option<&Look>) {
-        if let Some(Look { scan: Kept::Fixed(old), .. }) = before
-            && let Kept::Fixed(scan) = &mut self.scan
-            && old == scan
+    fn keep_what_is_the_same(&mut self, before: Option<&ResourceScan>) {
+        if let Some(ResourceScan { findings: Kept::Fixed(old), .. }) = before
+            && let Kept::Fixed(findings) = &mut self.findings
+            && old == findings
         {
-            scan.clone_from(old);
+            findings.clone_from(old);
         }
     }
 }
@@ -178,27 +178,31 @@ fn unanswered() -> Problem {
 
 /// Looks for the devices of one resource, but for those that others have `claimed`. May hang, as any file
 /// of the host may.
-pub fn look(host: &Host, resource: &Resource, claimed: &HashSet<Arc<str>>) -> Look {
+pub fn scan_resource(
+    host: &Host,
+    resource: &Resource,
+    claimed: &HashSet<Arc<str>>,
+) -> ResourceScan {
     let host = &host.for_one_look();
-    let Passed { scan, taken, seen } = Pass { host, resource }.run(claimed);
-    let scan = match &resource.name {
+    let Scanned { findings, taken, seen } = ResourceScanner { host, resource }.run(claimed);
+    let findings = match &resource.name {
         NamePattern::Fixed(name) => {
-            let devices = scan.devices.into_iter().map(|(_, device)| device).collect();
-            let scan = Scan { devices, problems: scan.problems };
-            Kept::Fixed(Arc::new(refuse_too_many(resource, name, scan)))
+            let devices = findings.devices.into_iter().map(|(_, device)| device).collect();
+            let findings = Findings { devices, problems: findings.problems };
+            Kept::Fixed(Arc::new(refuse_too_many(resource, name, findings)))
         }
-        NamePattern::Template(_) => Kept::Named(scan),
+        NamePattern::Template(_) => Kept::Named(findings),
     };
-    Look { scan, taken, seen: seen.iter().map(|it| hash(it)).collect() }
+    ResourceScan { findings, taken, seen: seen.iter().map(|it| hash(it)).collect() }
 }
 
 /// A list that the kubelet could not take is not begun: half a resource would only hide the mistake.
-fn refuse_too_many(resource: &Resource, name: &ResourceName, mut scan: Scan) -> Scan {
-    if let Some(what) = too_many(&resource.sharing, scan.devices.len()) {
-        scan.devices.clear();
-        scan.problems.push(Problem { at: name.to_string(), what });
+fn refuse_too_many(resource: &Resource, name: &ResourceName, mut findings: Findings) -> Findings {
+    if let Some(what) = too_many(&resource.sharing, findings.devices.len()) {
+        findings.devices.clear();
+        findings.problems.push(Problem { at: name.to_string(), what });
     }
-    scan
+    findings
 }
 
 fn hash(identity: &str) -> u64 {
@@ -209,18 +213,18 @@ fn hash(identity: &str) -> u64 {
 
 /// Sorts devices into the resources that their names call for.
 fn by_name(
-    survey: &mut Survey,
+    scan: &mut Scan,
     (config_idx, configured): (usize, &Resource),
     template: &Template,
-    scan: &NamedScan,
+    findings: &NamedFindings,
 ) {
-    let mut problems = scan.problems.clone();
-    let mut found: BTreeMap<ResourceName, Scan> = BTreeMap::new();
-    for (name, device) in &scan.devices {
+    let mut problems = findings.problems.clone();
+    let mut found: BTreeMap<ResourceName, Findings> = BTreeMap::new();
+    for (name, device) in &findings.devices {
         let name = name.as_deref().unwrap_or_default();
         let at = device.name.clone();
         match ResourceName::parse(name) {
-            Ok(name) if survey.found.iter().any(|it| it.resource == name) => {
+            Ok(name) if scan.found.iter().any(|it| it.resource == name) => {
                 let what = format!("resource {name} is configured elsewhere in the file");
                 problems.push(Problem { at, what });
             }
@@ -230,9 +234,9 @@ fn by_name(
             }
         }
     }
-    for (resource, scan) in found {
-        let scan = Arc::new(refuse_too_many(configured, &resource, scan));
-        survey.found.push(Found { resource, config_idx, scan });
+    for (resource, findings) in found {
+        let findings = Arc::new(refuse_too_many(configured, &resource, findings));
+        scan.found.push(Found { resource, config_idx, findings });
     }
-    survey.unnamed.push((crate::config::template_text(template), problems));
+    scan.unnamed.push((crate::config::template_text(template), problems));
 }

@@ -16,10 +16,10 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::{
     config::Config,
-    discovery::{self, Look, Memory},
+    discovery::{self, ResourceScan, ScanCache},
     host::{Host, worker::Worker},
     model::{
-        event::{Configured, Event, Hint, Scope, Survey},
+        event::{Configured, Event, Hint, Scan, Scope},
         resource::Resource,
     },
 };
@@ -36,34 +36,34 @@ const HUNG_MAX: usize = 16;
 
 /// The threads, and which of them hang.
 #[derive(Debug)]
-pub(super) struct Lookers {
+pub(super) struct ScanWorkers {
     host: Host,
     events: Sender<Event>,
     patience: Duration,
     n_started: usize,
-    idle: Option<Looker>,
+    idle: Option<ScanWorker>,
     /// By the version of the configuration and the place in it.
-    hung: BTreeMap<(u64, usize), Looker>,
+    hung: BTreeMap<(u64, usize), ScanWorker>,
 }
 
 /// Everything that is there now. What does not answer is a problem of its resource.
-pub fn survey(host: &Host, config: &Config) -> Survey {
+pub fn scan(host: &Host, config: &Config) -> Scan {
     // Nobody wants to hear of what comes late.
     let (events, _) = bounded(0);
-    let mut lookers = Lookers::new(host.clone(), events);
-    lookers.patience = PATIENCE_ONCE;
+    let mut scan_workers = ScanWorkers::new(host.clone(), events);
+    scan_workers.patience = PATIENCE_ONCE;
     let resources = Arc::new(config.resources.clone());
     let configured = Configured { version: 0, resources };
-    Memory::default().survey_by(&configured.resources, &Scope::All, |config_idx, claimed| {
-        lookers.look(&configured, config_idx, claimed)
+    ScanCache::default().scan_with(&configured.resources, &Scope::All, |config_idx, claimed| {
+        scan_workers.look(&configured, config_idx, claimed)
     })
 }
 
 /// One thread, and what it answers.
 #[derive(Debug)]
-struct Looker {
+struct ScanWorker {
     jobs: Sender<Job>,
-    looks: Receiver<Look>,
+    looks: Receiver<ResourceScan>,
     /// Nobody waits for its answer any more.
     is_late: Arc<AtomicBool>,
 }
@@ -75,10 +75,10 @@ struct Job {
     claimed: HashSet<Arc<str>>,
 }
 
-impl Lookers {
-    pub(super) fn new(host: Host, events: Sender<Event>) -> Lookers {
+impl ScanWorkers {
+    pub(super) fn new(host: Host, events: Sender<Event>) -> ScanWorkers {
         let hung = BTreeMap::new();
-        Lookers { host, events, patience: PATIENCE, n_started: 0, idle: None, hung }
+        ScanWorkers { host, events, patience: PATIENCE, n_started: 0, idle: None, hung }
     }
 
     /// Looks for the devices of one resource. `None` if a file of the host does not answer; when it
@@ -88,18 +88,18 @@ impl Lookers {
         configured: &Configured,
         config_idx: usize,
         claimed: &HashSet<Arc<str>>,
-    ) -> Option<Look> {
+    ) -> Option<ResourceScan> {
         let key = (configured.version, config_idx);
-        if let Some(looker) = self.hung.get(&key) {
-            let look = looker.looks.try_recv().ok()?;
+        if let Some(scan_worker) = self.hung.get(&key) {
+            let look = scan_worker.looks.try_recv().ok()?;
             log::info!("the look for devices that hung has come back");
             self.hung.remove(&key);
             return Some(look);
         }
         // Of another configuration, and come back.
         self.hung.retain(|(version, _), it| *version == configured.version || it.looks.is_empty());
-        let looker = match self.idle.take() {
-            Some(looker) => looker,
+        let scan_worker = match self.idle.take() {
+            Some(scan_worker) => scan_worker,
             None => self.spawn()?,
         };
         let job = Job {
@@ -107,24 +107,24 @@ impl Lookers {
             config_idx,
             claimed: claimed.clone(),
         };
-        looker.jobs.send(job).ok()?;
-        let look = looker.looks.recv_timeout(self.patience).ok().or_else(|| {
-            looker.is_late.store(true, Ordering::SeqCst);
+        scan_worker.jobs.send(job).ok()?;
+        let look = scan_worker.looks.recv_timeout(self.patience).ok().or_else(|| {
+            scan_worker.is_late.store(true, Ordering::SeqCst);
             // Perhaps just now.
-            looker.looks.try_recv().ok()
+            scan_worker.looks.try_recv().ok()
         });
         match look {
             // One that is late ends when it has answered.
-            Some(_) if looker.is_late.load(Ordering::SeqCst) => {}
-            Some(_) => self.idle = Some(looker),
+            Some(_) if scan_worker.is_late.load(Ordering::SeqCst) => {}
+            Some(_) => self.idle = Some(scan_worker),
             None => {
-                self.hung.insert(key, looker);
+                self.hung.insert(key, scan_worker);
             }
         }
         look
     }
 
-    fn spawn(&mut self) -> Option<Looker> {
+    fn spawn(&mut self) -> Option<ScanWorker> {
         if self.hung.len() >= HUNG_MAX {
             return None;
         }
@@ -135,7 +135,7 @@ impl Lookers {
         let started = Worker::spawn_detached(format!("scan-{}", self.n_started), move || {
             while let Ok(Job { resources, config_idx, claimed }) = queue.recv() {
                 let Some(resource) = resources.get(config_idx) else { return };
-                let look = discovery::look(&host, resource, &claimed);
+                let look = discovery::scan_resource(&host, resource, &claimed);
                 if sender.send(look).is_err() {
                     return;
                 }
@@ -148,7 +148,7 @@ impl Lookers {
         match started {
             Ok(()) => {
                 self.n_started += 1;
-                Some(Looker { jobs, looks, is_late })
+                Some(ScanWorker { jobs, looks, is_late })
             }
             Err(err) => {
                 log::error!("cannot start a thread that looks for devices: {err}");

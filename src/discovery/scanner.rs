@@ -30,12 +30,12 @@ use crate::{
 
 /// Devices with the name of their resource, where that is a template.
 #[derive(Debug, Clone, Default)]
-pub(super) struct NamedScan {
+pub(super) struct NamedFindings {
     pub(super) devices: Vec<(Option<String>, Device)>,
     pub(super) problems: Vec<Problem>,
 }
 
-impl NamedScan {
+impl NamedFindings {
     pub(super) fn problem(&mut self, at: &str, what: String) {
         self.problems.push(Problem { at: at.to_owned(), what });
     }
@@ -57,8 +57,8 @@ struct Drafted<'a> {
 }
 
 /// What the pass over one resource gives.
-pub(super) struct Passed {
-    pub(super) scan: NamedScan,
+pub(super) struct Scanned {
+    pub(super) findings: NamedFindings,
     /// The identities of the candidates that its devices are made of.
     pub(super) taken: BTreeSet<Arc<str>>,
     /// The identities of all candidates, also of those that are claimed.
@@ -66,15 +66,15 @@ pub(super) struct Passed {
 }
 
 /// The pass over one resource.
-pub(super) struct Pass<'a> {
+pub(super) struct ResourceScanner<'a> {
     pub(super) host: &'a Host,
     pub(super) resource: &'a Resource,
 }
 
-impl<'a> Pass<'a> {
+impl<'a> ResourceScanner<'a> {
     /// Finds the devices, among the candidates that are not `claimed`.
-    pub(super) fn run(&self, claimed: &HashSet<Arc<str>>) -> Passed {
-        let mut scan = NamedScan::default();
+    pub(super) fn run(&self, claimed: &HashSet<Arc<str>>) -> Scanned {
+        let mut findings = NamedFindings::default();
         let mut taken: BTreeSet<Arc<str>> = BTreeSet::new();
         let mut seen = BTreeSet::new();
         let mut drafts = Vec::new();
@@ -84,21 +84,21 @@ impl<'a> Pass<'a> {
             candidates
                 .all
                 .retain(|it| !claimed.contains(it.identity()) && !taken.contains(it.identity()));
-            let groups = self.select(alternative, candidates, &mut scan);
+            let groups = self.select(alternative, candidates, &mut findings);
             let mut found: Vec<Drafted<'_>> =
                 groups.into_iter().map(|members| self.drafted(alternative, members)).collect();
-            leave_out_nodeless(&mut found, &mut scan);
+            leave_out_nodeless(&mut found, &mut findings);
             let limit = alternative.limit.unwrap_or(usize::MAX);
             for it in found.into_iter().take(limit) {
                 taken.extend(it.identities);
                 match it.draft {
                     Ok(draft) => drafts.push(draft),
-                    Err(what) => scan.problem(&it.at, what),
+                    Err(what) => findings.problem(&it.at, what),
                 }
             }
         }
-        self.finish(drafts, &mut scan);
-        Passed { scan, taken, seen }
+        self.finish(drafts, &mut findings);
+        Scanned { findings, taken, seen }
     }
 
     /// The candidates that are taken, as groups that make one device each.
@@ -106,9 +106,9 @@ impl<'a> Pass<'a> {
         &self,
         alternative: &Alternative,
         candidates: Candidates,
-        scan: &mut NamedScan,
+        findings: &mut NamedFindings,
     ) -> Vec<Vec<Candidate>> {
-        scan.problems.extend(candidates.problems);
+        findings.problems.extend(candidates.problems);
         let mut groups: BTreeMap<String, Vec<Candidate>> = BTreeMap::new();
         // Groups that a member is missing from, with the reason.
         let mut broken: BTreeMap<String, (String, String)> = BTreeMap::new();
@@ -123,7 +123,7 @@ impl<'a> Pass<'a> {
             let group = match group_of(self.host, alternative, &candidate) {
                 Ok(group) => group,
                 Err(what) => {
-                    scan.problem(&candidate.at, unclear.unwrap_or(what));
+                    findings.problem(&candidate.at, unclear.unwrap_or(what));
                     continue;
                 }
             };
@@ -140,7 +140,7 @@ impl<'a> Pass<'a> {
         }
         for (group, (at, what)) in broken {
             groups.remove(&group);
-            scan.problem(&at, what);
+            findings.problem(&at, what);
         }
         let mut groups: Vec<Vec<Candidate>> = groups.into_values().collect();
         groups.sort_by(|a, b| natural::compare(&a[0].name, &b[0].name));
@@ -277,7 +277,7 @@ impl<'a> Pass<'a> {
 
 /// Leaves out what has no node where others have one. Classes hold things that are no devices to
 /// anybody: the connectors of a graphics card, the single paths of an NVMe disk (`nvme0c0n1`).
-fn leave_out_nodeless(found: &mut Vec<Drafted<'_>>, scan: &mut NamedScan) {
+fn leave_out_nodeless(found: &mut Vec<Drafted<'_>>, findings: &mut NamedFindings) {
     let has_node = |it: &Drafted<'_>| it.draft.as_ref().is_ok_and(|it| !it.nodes.is_empty());
     if !found.iter().any(has_node) {
         return;
@@ -288,7 +288,7 @@ fn leave_out_nodeless(found: &mut Vec<Drafted<'_>>, scan: &mut NamedScan) {
         });
         if nodeless {
             let what = "the kernel names a node for others here, but none for it";
-            scan.problem(&it.at, what.to_owned());
+            findings.problem(&it.at, what.to_owned());
         }
         !nodeless
     });

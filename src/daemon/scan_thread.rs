@@ -1,14 +1,14 @@
 //! The thread `scan`: looks at the host when it is asked to.
 //!
-//! What may hang is left to `lookers`, for each of which it waits a second at most.
+//! What may hang is left to `scan_workers`, for each of which it waits a second at most.
 
 use std::{collections::HashSet, io, sync::Arc};
 
 use crossbeam_channel::{Sender, TrySendError, bounded};
 
 use crate::{
-    daemon::lookers::Lookers,
-    discovery::Memory,
+    daemon::scan_workers::ScanWorkers,
+    discovery::ScanCache,
     host::{Host, worker::Worker},
     model::{
         event::{Configured, Event, Scope},
@@ -18,7 +18,7 @@ use crate::{
 
 /// Makes a pass when asked.
 #[derive(Debug)]
-pub(super) struct Surveyor {
+pub(super) struct ScanThread {
     /// The thread ends when this is dropped, and its pass is over.
     requests: Sender<Request>,
     /// What did not fit into the slot.
@@ -32,34 +32,34 @@ struct Request {
     config: Option<Configured>,
 }
 
-impl Surveyor {
+impl ScanThread {
     pub(super) fn start(
         host: Host,
         resources: Arc<Vec<Resource>>,
         events: Sender<Event>,
-    ) -> io::Result<Surveyor> {
+    ) -> io::Result<ScanThread> {
         // One slot: what does not fit is added to what waits for it.
         let (requests, asked) = bounded::<Request>(1);
         Worker::spawn_detached("scan", move || {
             let mut configured = Configured { version: 0, resources };
-            let mut lookers = Lookers::new(host, events.clone());
-            let mut memory = Memory::default();
+            let mut scan_workers = ScanWorkers::new(host, events.clone());
+            let mut cache = ScanCache::default();
             while let Ok(Request { scope, config }) = asked.recv() {
                 if let Some(config) = config {
                     configured = config;
-                    memory = Memory::default();
+                    cache = ScanCache::default();
                 }
                 let look = |config_idx, claimed: &HashSet<Arc<str>>| {
-                    lookers.look(&configured, config_idx, claimed)
+                    scan_workers.look(&configured, config_idx, claimed)
                 };
-                let mut survey = memory.survey_by(&configured.resources, &scope, look);
-                survey.version = configured.version;
-                if events.send(Event::Surveyed(survey)).is_err() {
+                let mut scan = cache.scan_with(&configured.resources, &scope, look);
+                scan.version = configured.version;
+                if events.send(Event::Scanned(scan)).is_err() {
                     return;
                 }
             }
         })?;
-        Ok(Surveyor { requests, waiting: None })
+        Ok(ScanThread { requests, waiting: None })
     }
 
     /// Asks for a pass that begins after now. Never waits.
@@ -78,7 +78,7 @@ impl Surveyor {
         self.waiting.get_or_insert_with(|| Request { scope: Scope::none(), config: None })
     }
 
-    /// Hands over what did not fit. To be called after each [`Event::Surveyed`]: as long as the slot
+    /// Hands over what did not fit. To be called after each [`Event::Scanned`]: as long as the slot
     /// is full, one is to come.
     pub(super) fn retry(&mut self) {
         if let Some(request) = self.waiting.take()
@@ -101,10 +101,10 @@ mod tests {
         let (events, inbox) = bounded(0);
         let (sender, ended) = bounded(1);
         Worker::spawn_detached("test", move || {
-            let mut surveyor =
-                Surveyor::start(Host::new(root.path()), Arc::new(Vec::new()), events).unwrap();
-            surveyor.ask(&Scope::All);
-            drop(surveyor);
+            let mut scan_thread =
+                ScanThread::start(Host::new(root.path()), Arc::new(Vec::new()), events).unwrap();
+            scan_thread.ask(&Scope::All);
+            drop(scan_thread);
             sender.send(()).unwrap();
         })
         .unwrap();
@@ -120,19 +120,19 @@ mod tests {
         let resources = Arc::new(crate::config::parse("c", text).unwrap().resources);
         // Nobody takes the answer, so the first pass does not end.
         let (events, inbox) = bounded(0);
-        let mut surveyor = Surveyor::start(Host::new(root.path()), resources, events).unwrap();
+        let mut scan_thread = ScanThread::start(Host::new(root.path()), resources, events).unwrap();
         for n in 0..1000 {
-            surveyor.ask(&Scope::Some(BTreeSet::from([n % 7])));
+            scan_thread.ask(&Scope::Some(BTreeSet::from([n % 7])));
         }
-        assert!(surveyor.waiting.is_some());
+        assert!(scan_thread.waiting.is_some());
 
         let mut n_passes = 0;
         while inbox.recv_timeout(Duration::from_millis(200)).is_ok() {
             n_passes += 1;
-            surveyor.retry();
+            scan_thread.retry();
         }
         assert!((2..=3).contains(&n_passes), "{n_passes}");
-        assert!(surveyor.waiting.is_none());
+        assert!(scan_thread.waiting.is_none());
         drop(inbox);
     }
 }
