@@ -6,6 +6,7 @@ pub mod device;
 pub mod discovery;
 pub mod edits;
 pub mod event;
+pub mod fact;
 pub mod health;
 pub mod name;
 pub mod report;

@@ -476,3 +476,93 @@ fn more_devices_than_the_kubelets_list_holds_are_refused_with_advice() {
         "#]],
     );
 }
+
+/// Each resource is shown with the value of one key only.
+#[track_caller]
+fn values_of(fixture: &Fixture, source: &str, key: &str) -> Vec<String> {
+    let text = format!(
+        "version: v1
+resources:
+  - name: example.com/x
+    discovery: {{ {source}, nodes: [], match: [{{ key: \"{key}\", operator: Exists }}] }}
+"
+    );
+    let config = config::parse("c.yaml", &text).unwrap_or_else(|err| panic!("{err}"));
+    let found = scan(&fixture.host, &config);
+    let findings = &found.found[0].findings;
+    assert!(findings.problems.is_empty(), "{key}: {:?}", findings.problems);
+    findings.devices.iter().map(|it| it.attributes[key].join(",")).collect()
+}
+
+#[test]
+fn every_fact_of_the_table_has_a_reader() {
+    let fixture = Fixture::new(
+        "
+//- /sys/devices/pci0000:00/0000:00:14.0/vendor
+0x8086
+//- /sys/devices/pci0000:00/0000:00:14.0/device
+0xa36d
+//- /sys/devices/pci0000:00/0000:00:14.0/subsystem_vendor
+0x17aa
+//- /sys/devices/pci0000:00/0000:00:14.0/subsystem_device
+0x3136
+//- /sys/devices/pci0000:00/0000:00:14.0/class
+0x0c0330
+//- /sys/devices/pci0000:00/0000:00:14.0/revision
+0x10
+//- /sys/devices/pci0000:00/0000:00:14.0/driver -> ../../../bus/pci/drivers/xhci_hcd
+//- /sys/devices/pci0000:00/0000:00:14.0/usb1/1-4/idVendor
+0403
+//- /sys/devices/pci0000:00/0000:00:14.0/usb1/1-4/idProduct
+6001
+//- /sys/devices/pci0000:00/0000:00:14.0/usb1/1-4/serial
+FT1
+//- /sys/devices/pci0000:00/0000:00:14.0/usb1/1-4/manufacturer
+FTDI
+//- /sys/devices/pci0000:00/0000:00:14.0/usb1/1-4/product
+FT232
+//- /sys/devices/pci0000:00/0000:00:14.0/usb1/1-4/uevent
+DEVNAME=bus/usb/001/004
+//- /sys/bus/usb/devices/1-4 -> ../../../devices/pci0000:00/0000:00:14.0/usb1/1-4
+//- /sys/bus/pci/devices/0000:00:14.0 -> ../../../devices/pci0000:00/0000:00:14.0
+",
+    );
+    for fact in chandler::model::fact::FACTS {
+        let bus = fact.word.split_once('.').unwrap().0;
+        let values = values_of(&fixture, &format!("sysfs: bus/{bus}"), fact.word);
+        assert_eq!(values.len(), 1, "{}", fact.word);
+    }
+}
+
+#[test]
+fn a_usb_path_stays_when_the_kernel_numbers_buses_and_controllers_in_another_order() {
+    const PCI: &str = "/sys/devices/pci0000:00/0000:00:14.0";
+    for (dir, version, path) in [
+        (format!("{PCI}/usb1/1-4/1-4.2"), "2.00", "0000:00:14.0-usb-4.2"),
+        (format!("{PCI}/usb3/3-4/3-4.2"), "2.00", "0000:00:14.0-usb-4.2"),
+        (format!("{PCI}/usb2/2-4"), "3.10", "0000:00:14.0-usb3-4"),
+        (format!("{PCI}/usb1"), "2.00", "0000:00:14.0-usb"),
+        (format!("{PCI}/xhci-hcd.0.auto/usb1/1-1"), "2.00", "0000:00:14.0-usb-1"),
+        (
+            "/sys/devices/platform/soc/a600000.usb/dwc3.1.auto/xhci-hcd.3.auto/usb5/5-1".to_owned(),
+            "2.00",
+            "a600000.usb-usb-1",
+        ),
+        ("/sys/devices/platform/vhci_hcd.0/usb7/7-3".to_owned(), "2.00", "vhci_hcd.0-usb-3"),
+    ] {
+        let hub = dir.find("/usb").map(|it| &dir[it + 1..]).unwrap().split('/').next().unwrap();
+        let root_hub = &dir[..dir.find(&format!("/{hub}")).unwrap() + hub.len() + 1];
+        let fixture = Fixture::new(&format!(
+            "
+//- {root_hub}/version
+ {version}
+//- {dir}/idVendor
+0403
+//- {dir}/x:1.0/tty/ttyUSB0/dev
+188:0
+//- /sys/class/tty/ttyUSB0 -> ../../..{dir}/x:1.0/tty/ttyUSB0
+",
+        ));
+        assert_eq!(values_of(&fixture, "sysfs: class/tty", "usb.path"), [path], "{dir}");
+    }
+}

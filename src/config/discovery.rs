@@ -14,7 +14,8 @@ use crate::{
     model::{
         allocation::Allocation,
         discovery::{Alternative, Glob, GroupBy, NodeTemplate, Requirement, Source, Test},
-        template::{Fact, Key, Usb},
+        fact::Fact,
+        template::Key,
     },
 };
 
@@ -127,15 +128,14 @@ fn usb_source(
     diagnostics: &mut Diagnostics,
 ) -> Option<Source> {
     let mut fields = Fields::open(node, "usb", diagnostics)?;
-    for (name, fact) in [
-        ("vendor", Fact::Usb(Usb::Vendor)),
-        ("product", Fact::Usb(Usb::Product)),
-        ("serial", Fact::Usb(Usb::Serial)),
-    ] {
+    for (name, word) in
+        [("vendor", "usb.vendor"), ("product", "usb.product"), ("serial", "usb.serial")]
+    {
         let Some(node) = fields.take(name) else {
             continue;
         };
-        if let Some(text) = decode::identifier(node, name, diagnostics)
+        if let Some(fact) = Fact::find(word)
+            && let Some(text) = decode::identifier(node, name, diagnostics)
             && let Some(value) = normal(fact, text, node, diagnostics)
         {
             matches.push(Requirement { key: Key::Fact(fact), test: Test::In(vec![value]) });

@@ -9,7 +9,8 @@ use crate::{
     },
     model::{
         discovery::{Requirement, Test},
-        template::{Fact, Key},
+        fact::Fact,
+        template::Key,
     },
 };
 
@@ -155,7 +156,7 @@ pub(super) fn normal(
     let lower = text.to_ascii_lowercase();
     let digits = lower.strip_prefix("0x").unwrap_or(&lower);
     if digits.is_empty() || !digits.bytes().all(|it| it.is_ascii_hexdigit()) {
-        let what = format!("{} must be a hexadecimal number, not {}", fact.word(), quoted(text));
+        let what = format!("{} must be a hexadecimal number, not {}", fact.word, quoted(text));
         diagnostics.add(node.position, what);
         return None;
     }
@@ -167,7 +168,7 @@ fn texts(key: &Key, values: &[Node], diagnostics: &mut Diagnostics) -> Option<Ve
         .iter()
         .map(|node| match key {
             Key::Fact(fact) if fact.n_hex_digits().is_some() => {
-                let text = decode::identifier(node, fact.word(), diagnostics)?;
+                let text = decode::identifier(node, fact.word, diagnostics)?;
                 normal(*fact, text, node, diagnostics)
             }
             Key::Fact(_) | Key::Core(_) | Key::Attribute(_) | Key::Ancestor(_) => {

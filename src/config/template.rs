@@ -6,7 +6,10 @@ use crate::{
         diagnostics::{Diagnostics, quoted, suggestion},
         tree::Node,
     },
-    model::template::{Core, Fact, Filter, Key, Piece, Template},
+    model::{
+        fact::{FACTS, Fact},
+        template::{Core, Filter, Key, Piece, Template},
+    },
 };
 
 /// Where a key or template stands, which says which core words have a value there.
@@ -206,13 +209,13 @@ fn is_fact(text: &str) -> bool {
 }
 
 fn parse_fact(text: &str, namespace: &str) -> Result<Key, Mistake> {
-    if let Some((_, fact)) = Fact::ALL.iter().find(|(word, _)| *word == text) {
-        return Ok(Key::Fact(*fact));
+    if let Some(fact) = Fact::find(text) {
+        return Ok(Key::Fact(fact));
     }
     if NAMESPACES_LATER.contains(&namespace) {
         return Err(Mistake::new(format!("fact {} is not supported yet", quoted(text))));
     }
-    let all = Fact::ALL.iter().map(|(word, _)| *word);
+    let all = FACTS.iter().map(|it| it.word);
     let prefix = format!("{namespace}.");
     let same: Vec<&str> = all.clone().filter(|it| it.starts_with(&prefix)).collect();
     match same.is_empty() {

@@ -9,8 +9,9 @@ use std::collections::BTreeSet;
 use crate::model::{
     discovery::{Alternative, Glob, GroupBy, Source},
     event::Hint,
+    fact::Namespace,
     resource::{NamePattern, Resource},
-    template::{Core, Fact, Key, Piece, Template},
+    template::{Core, Key, Piece, Template},
 };
 
 /// Classes whose entries are links to devices of another class or bus (`class_compat_register` in
@@ -164,8 +165,10 @@ impl Reads {
         let templates = templates.chain(&resource.id).chain(name);
         for key in asked.chain(group).chain(templates.flat_map(Template::keys)) {
             match key {
-                Key::Fact(Fact::Usb(_)) => reads.usb = true,
-                Key::Fact(Fact::Pci(_)) => reads.pci = true,
+                Key::Fact(fact) => match fact.namespace {
+                    Namespace::Usb => reads.usb = true,
+                    Namespace::Pci => reads.pci = true,
+                },
                 Key::Ancestor(_) | Key::Core(Core::Driver) => reads.around = true,
                 Key::Attribute(path) => reads.around |= path.contains('/'),
                 Key::Core(_) => {}
@@ -206,9 +209,9 @@ fn is_concerned_by_directory(alternative: &Alternative, dir: &str) -> bool {
 /// The templates of nodes that may be anybody's: those that USB names come with a uevent of USB.
 fn templates_of_nodes(alternative: &Alternative) -> impl Iterator<Item = &Template> {
     let templates = alternative.nodes.iter().flatten().map(|it| &it.path);
-    templates.filter(|it| {
-        let first = it.pieces.first();
-        !matches!(first, Some(Piece::Value(Key::Fact(Fact::Usb(_)), _)))
+    templates.filter(|it| match it.pieces.first() {
+        Some(Piece::Value(Key::Fact(fact), _)) => fact.namespace != Namespace::Usb,
+        Some(Piece::Value(..) | Piece::Text(_)) | None => true,
     })
 }
 

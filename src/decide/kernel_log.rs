@@ -2,11 +2,7 @@
 
 use crate::{
     decide::known,
-    model::{
-        device::Device,
-        health::LogRule,
-        template::{Fact, Key, Pci},
-    },
+    model::{device::Device, fact::Form, health::LogRule, template::Key},
 };
 
 /// How much of a line is quoted, in characters.
@@ -52,7 +48,7 @@ impl Hit<'_> {
 
 /// Whether the kernel means the value of a key. Drivers write PCI addresses in several ways.
 fn same(key: &Key, text: &str, value: &str) -> bool {
-    if *key == Key::Fact(Fact::Pci(Pci::Address))
+    if matches!(key, Key::Fact(fact) if fact.form == Form::PciAddress)
         && let (Some(text), Some(value)) = (PciAddress::parse(text), PciAddress::parse(value))
     {
         return text.may_be(value);
@@ -96,10 +92,11 @@ impl PciAddress {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::fact::Fact;
 
     #[test]
     fn a_pci_address_is_the_same_however_a_driver_writes_it() {
-        let key = Key::Fact(Fact::Pci(Pci::Address));
+        let key = Key::Fact(Fact::find("pci.address").unwrap());
         for text in ["0000:cb:00", "cb:00", "CB:00.0", "00000000:CB:00.0", "0000:cb:00.0"] {
             assert!(same(&key, text, "0000:cb:00.0"), "{text}");
         }

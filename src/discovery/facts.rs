@@ -5,18 +5,28 @@ mod usb;
 
 use std::io;
 
+#[expect(unused_imports, reason = "ids by the place of a USB device come next")]
+pub(super) use crate::discovery::facts::usb::path as usb_path;
 pub(super) use crate::discovery::facts::{
     pci::function as pci_function, usb::device as usb_device,
 };
-use crate::{host::Host, model::template::Fact};
+use crate::{
+    host::Host,
+    model::fact::{Fact, Namespace},
+};
 
 /// The values of `fact` for the device at `dir`. `None` if it has nothing of the kind; an empty list
 /// is a list that is empty.
 pub(super) fn lookup(host: &Host, dir: &str, fact: Fact) -> io::Result<Option<Vec<String>>> {
-    match fact {
-        Fact::Pci(fact) => Ok(pci::lookup(host, dir, fact)?.map(|it| vec![it])),
-        Fact::Usb(fact) => usb::lookup(host, dir, fact),
+    match fact.namespace {
+        Namespace::Pci => Ok(pci::lookup(host, dir, fact)?.map(|it| vec![it])),
+        Namespace::Usb => usb::lookup(host, dir, fact),
     }
+}
+
+/// What a reader says of a row of the table that it does not know, which a test would have found.
+fn unknown(fact: Fact) -> io::Error {
+    io::Error::other(format!("nothing reads the fact `{}`", fact.word))
 }
 
 /// The node that the kernel names for the device at `dir` (`DEVNAME` in its `uevent`).

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::model::fact::Fact;
+
 /// What a key names.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Key {
@@ -76,129 +78,11 @@ impl Core {
     }
 }
 
-/// What a facts module can tell about a device.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Fact {
-    /// Of its PCI function.
-    Pci(Pci),
-    /// Of its USB device.
-    Usb(Usb),
-}
-
-/// Facts about a PCI function. Numbers that identify are lower-case hex without `0x`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Pci {
-    /// `0000:3b:00.2`.
-    Address,
-    /// Four hex digits.
-    Vendor,
-    /// Four hex digits.
-    Device,
-    /// Four hex digits.
-    SubsystemVendor,
-    /// Four hex digits.
-    SubsystemDevice,
-    /// Six hex digits.
-    Class,
-    /// Two hex digits.
-    Revision,
-    /// The driver bound to it.
-    Driver,
-}
-
-/// Facts about a USB device.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Usb {
-    /// Four hex digits.
-    Vendor,
-    /// Four hex digits.
-    Product,
-    /// The serial number.
-    Serial,
-    /// The path of ports: `1-4.2`.
-    Port,
-    /// The manufacturer's name.
-    Manufacturer,
-    /// The product's name.
-    ProductName,
-    /// The node that gives access to the whole device: `/dev/bus/usb/001/004`.
-    Node,
-    /// Nodes of the cameras in it.
-    Video,
-    /// Nodes of the serial ports in it.
-    Tty,
-    /// Nodes of the sound cards in it.
-    Sound,
-    /// Nodes for raw HID access.
-    Hidraw,
-    /// Nodes of the input devices in it.
-    Input,
-    /// Nodes of the disks in it.
-    Block,
-}
-
-impl Fact {
-    /// Every fact, as it is written.
-    pub const ALL: [(&'static str, Fact); 21] = [
-        ("pci.address", Fact::Pci(Pci::Address)),
-        ("pci.vendor", Fact::Pci(Pci::Vendor)),
-        ("pci.device", Fact::Pci(Pci::Device)),
-        ("pci.subsystemVendor", Fact::Pci(Pci::SubsystemVendor)),
-        ("pci.subsystemDevice", Fact::Pci(Pci::SubsystemDevice)),
-        ("pci.class", Fact::Pci(Pci::Class)),
-        ("pci.revision", Fact::Pci(Pci::Revision)),
-        ("pci.driver", Fact::Pci(Pci::Driver)),
-        ("usb.vendor", Fact::Usb(Usb::Vendor)),
-        ("usb.product", Fact::Usb(Usb::Product)),
-        ("usb.serial", Fact::Usb(Usb::Serial)),
-        ("usb.port", Fact::Usb(Usb::Port)),
-        ("usb.manufacturer", Fact::Usb(Usb::Manufacturer)),
-        ("usb.productName", Fact::Usb(Usb::ProductName)),
-        ("usb.node", Fact::Usb(Usb::Node)),
-        ("usb.video", Fact::Usb(Usb::Video)),
-        ("usb.tty", Fact::Usb(Usb::Tty)),
-        ("usb.sound", Fact::Usb(Usb::Sound)),
-        ("usb.hidraw", Fact::Usb(Usb::Hidraw)),
-        ("usb.input", Fact::Usb(Usb::Input)),
-        ("usb.block", Fact::Usb(Usb::Block)),
-    ];
-
-    /// The fact as it is written.
-    pub fn word(self) -> &'static str {
-        Fact::ALL.iter().find(|(_, fact)| *fact == self).map_or("", |(word, _)| word)
-    }
-
-    /// How many hex digits the value has, if the kernel's value is a number that identifies. We
-    /// spell those in lower case without `0x`.
-    pub fn n_hex_digits(self) -> Option<usize> {
-        match self {
-            Fact::Pci(Pci::Class) => Some(6),
-            Fact::Pci(Pci::Revision) => Some(2),
-            Fact::Pci(Pci::Vendor | Pci::Device | Pci::SubsystemVendor | Pci::SubsystemDevice)
-            | Fact::Usb(Usb::Vendor | Usb::Product) => Some(4),
-            Fact::Pci(Pci::Address | Pci::Driver)
-            | Fact::Usb(
-                Usb::Serial
-                | Usb::Port
-                | Usb::Manufacturer
-                | Usb::ProductName
-                | Usb::Node
-                | Usb::Video
-                | Usb::Tty
-                | Usb::Sound
-                | Usb::Hidraw
-                | Usb::Input
-                | Usb::Block,
-            ) => None,
-        }
-    }
-}
-
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Key::Core(core) => f.write_str(core.word()),
-            Key::Fact(fact) => f.write_str(fact.word()),
+            Key::Fact(fact) => f.write_str(fact.word),
             Key::Attribute(path) => f.write_str(path),
             Key::Ancestor(path) => write!(f, "^{path}"),
         }

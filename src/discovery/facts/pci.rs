@@ -3,12 +3,15 @@
 use std::io;
 
 use crate::{
-    discovery::{candidate::self_and_ancestors, facts::usb},
+    discovery::{
+        candidate::self_and_ancestors,
+        facts::{unknown, usb},
+    },
     host::Host,
-    model::template::Pci,
+    model::fact::Fact,
 };
 
-pub(super) fn lookup(host: &Host, dir: &str, fact: Pci) -> io::Result<Option<String>> {
+pub(super) fn lookup(host: &Host, dir: &str, fact: Fact) -> io::Result<Option<String>> {
     let Some(function) = function(host, dir)? else {
         return Ok(None);
     };
@@ -16,15 +19,16 @@ pub(super) fn lookup(host: &Host, dir: &str, fact: Pci) -> io::Result<Option<Str
         let text = host.attribute(&format!("{function}/{name}"))?;
         Ok(text.map(|it| it.trim_start_matches("0x").to_ascii_lowercase()))
     };
-    match fact {
-        Pci::Address => Ok(function.rsplit_once('/').map(|(_, name)| name.to_owned())),
-        Pci::Vendor => identifier("vendor"),
-        Pci::Device => identifier("device"),
-        Pci::SubsystemVendor => identifier("subsystem_vendor"),
-        Pci::SubsystemDevice => identifier("subsystem_device"),
-        Pci::Class => identifier("class"),
-        Pci::Revision => identifier("revision"),
-        Pci::Driver => host.link_name(&format!("{function}/driver")),
+    match fact.name() {
+        "address" => Ok(function.rsplit_once('/').map(|(_, name)| name.to_owned())),
+        "vendor" => identifier("vendor"),
+        "device" => identifier("device"),
+        "subsystemVendor" => identifier("subsystem_vendor"),
+        "subsystemDevice" => identifier("subsystem_device"),
+        "class" => identifier("class"),
+        "revision" => identifier("revision"),
+        "driver" => host.link_name(&format!("{function}/driver")),
+        _ => Err(unknown(fact)),
     }
 }
 

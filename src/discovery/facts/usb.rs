@@ -4,9 +4,12 @@ use std::io;
 
 use crate::{
     decide::natural,
-    discovery::{candidate::self_and_ancestors, facts::kernel_node},
+    discovery::{
+        candidate::self_and_ancestors,
+        facts::{kernel_node, unknown},
+    },
     host::Host,
-    model::template::Usb,
+    model::fact::Fact,
 };
 
 /// How deep below a USB device its parts are looked for: device, interface, host, target, disk,
@@ -16,7 +19,7 @@ const DEPTH_MAX: usize = 8;
 /// How many directories are looked at below one USB device.
 const DIRECTORIES_MAX: usize = 4096;
 
-pub(super) fn lookup(host: &Host, dir: &str, fact: Usb) -> io::Result<Option<Vec<String>>> {
+pub(super) fn lookup(host: &Host, dir: &str, fact: Fact) -> io::Result<Option<Vec<String>>> {
     let Some(device) = device(host, dir)? else {
         return Ok(None);
     };
@@ -28,20 +31,22 @@ pub(super) fn lookup(host: &Host, dir: &str, fact: Usb) -> io::Result<Option<Vec
         let text = host.attribute(&format!("{device}/{name}"))?;
         Ok(text.map(|it| vec![it.to_ascii_lowercase()]))
     };
-    match fact {
-        Usb::Vendor => identifier("idVendor"),
-        Usb::Product => identifier("idProduct"),
-        Usb::Serial => attribute("serial"),
-        Usb::Manufacturer => attribute("manufacturer"),
-        Usb::ProductName => attribute("product"),
-        Usb::Port => Ok(device.rsplit_once('/').map(|(_, name)| vec![name.to_owned()])),
-        Usb::Node => Ok(kernel_node(host, device)?.map(|it| vec![it])),
-        Usb::Video => nodes_below(host, device, "video4linux").map(Some),
-        Usb::Tty => nodes_below(host, device, "tty").map(Some),
-        Usb::Sound => nodes_below(host, device, "sound").map(Some),
-        Usb::Hidraw => nodes_below(host, device, "hidraw").map(Some),
-        Usb::Input => nodes_below(host, device, "input").map(Some),
-        Usb::Block => nodes_below(host, device, "block").map(Some),
+    match fact.name() {
+        "vendor" => identifier("idVendor"),
+        "product" => identifier("idProduct"),
+        "serial" => attribute("serial"),
+        "manufacturer" => attribute("manufacturer"),
+        "productName" => attribute("product"),
+        "port" => Ok(Some(vec![last(device).to_owned()])),
+        "path" => Ok(path(host, device)?.map(|it| vec![it])),
+        "node" => Ok(kernel_node(host, device)?.map(|it| vec![it])),
+        "video" => nodes_below(host, device, "video4linux").map(Some),
+        "tty" => nodes_below(host, device, "tty").map(Some),
+        "sound" => nodes_below(host, device, "sound").map(Some),
+        "hidraw" => nodes_below(host, device, "hidraw").map(Some),
+        "input" => nodes_below(host, device, "input").map(Some),
+        "block" => nodes_below(host, device, "block").map(Some),
+        _ => Err(unknown(fact)),
     }
 }
 
@@ -53,6 +58,45 @@ pub(in crate::discovery) fn device<'d>(host: &Host, dir: &'d str) -> io::Result<
         }
     }
     Ok(None)
+}
+
+/// Where the USB device that `dir` is part of is plugged in: its controller and the chain of ports
+/// from there, `0000:00:14.0-usb-4.2`.
+///
+/// Unlike the name (`1-4.2`) it does not change when the kernel numbers the buses in another order.
+/// A controller has a bus for each generation of USB, whose ports are both counted from 1, so that
+/// of USB 3 is called `usb3`.
+pub(in crate::discovery) fn path(host: &Host, dir: &str) -> io::Result<Option<String>> {
+    let Some(device) = device(host, dir)? else {
+        return Ok(None);
+    };
+    let Some(root_hub) = self_and_ancestors(device).find(|at| is_root_hub(last(at))) else {
+        return Ok(None);
+    };
+    // The kernel numbers names that end like this in the order in which it finds the devices
+    // (`PLATFORM_DEVID_AUTO` in `include/linux/platform_device.h`).
+    let controller =
+        self_and_ancestors(root_hub).skip(1).map(last).find(|it| !it.ends_with(".auto"));
+    let Some(controller) = controller else {
+        return Ok(None);
+    };
+    let version = host.attribute(&format!("{root_hub}/version"))?;
+    let bus = match version.is_some_and(|it| it.trim().starts_with('3')) {
+        true => "usb3",
+        false => "usb",
+    };
+    let ports = last(device).split_once('-').map_or(String::new(), |(_, it)| format!("-{it}"));
+    Ok(Some(format!("{controller}-{bus}{ports}")))
+}
+
+/// `usb1`: the hub that is the controller's own.
+fn is_root_hub(name: &str) -> bool {
+    let number = name.strip_prefix("usb").unwrap_or_default();
+    !number.is_empty() && number.bytes().all(|it| it.is_ascii_digit())
+}
+
+fn last(path: &str) -> &str {
+    path.rsplit_once('/').map_or(path, |(_, name)| name)
 }
 
 /// Whether `dir` is that of a USB device, rather than of an interface (`1-1:1.0`) or of anything

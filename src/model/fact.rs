@@ -1,0 +1,91 @@
+//! Facts: what is known of a device from more than one file of sysfs, such as `pci.vendor`.
+//!
+//! [`FACTS`] is the one table of them. A namespace is its rows here, a reader in
+//! `discovery/facts/`, and an arm where that is called.
+
+/// Which piece of hardware a fact is about, and so whose uevents may change it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Namespace {
+    /// The PCI function that the device is, or is part of.
+    Pci,
+    /// The USB device that the device is, or is part of.
+    Usb,
+}
+
+/// What the value of a fact is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Form {
+    /// Any text.
+    Text,
+    /// A number that identifies: so many hex digits, in lower case and without `0x`.
+    Hex(usize),
+    /// The same with six digits, of which the first two and the first four have a meaning of their
+    /// own.
+    Class,
+    /// `0000:3b:00.2`, which drivers write in several ways.
+    PciAddress,
+    /// A list of paths of device nodes, which may be empty.
+    Nodes,
+}
+
+/// A row of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Fact {
+    /// What it is about.
+    pub namespace: Namespace,
+    /// As it is written: `pci.vendor`.
+    pub word: &'static str,
+    /// What its value is.
+    pub form: Form,
+}
+
+/// Every fact there is.
+pub static FACTS: &[Fact] = &[
+    row(Namespace::Pci, "pci.address", Form::PciAddress),
+    row(Namespace::Pci, "pci.vendor", Form::Hex(4)),
+    row(Namespace::Pci, "pci.device", Form::Hex(4)),
+    row(Namespace::Pci, "pci.subsystemVendor", Form::Hex(4)),
+    row(Namespace::Pci, "pci.subsystemDevice", Form::Hex(4)),
+    row(Namespace::Pci, "pci.class", Form::Class),
+    row(Namespace::Pci, "pci.revision", Form::Hex(2)),
+    row(Namespace::Pci, "pci.driver", Form::Text),
+    row(Namespace::Usb, "usb.vendor", Form::Hex(4)),
+    row(Namespace::Usb, "usb.product", Form::Hex(4)),
+    row(Namespace::Usb, "usb.serial", Form::Text),
+    row(Namespace::Usb, "usb.port", Form::Text),
+    row(Namespace::Usb, "usb.path", Form::Text),
+    row(Namespace::Usb, "usb.manufacturer", Form::Text),
+    row(Namespace::Usb, "usb.productName", Form::Text),
+    row(Namespace::Usb, "usb.node", Form::Text),
+    row(Namespace::Usb, "usb.video", Form::Nodes),
+    row(Namespace::Usb, "usb.tty", Form::Nodes),
+    row(Namespace::Usb, "usb.sound", Form::Nodes),
+    row(Namespace::Usb, "usb.hidraw", Form::Nodes),
+    row(Namespace::Usb, "usb.input", Form::Nodes),
+    row(Namespace::Usb, "usb.block", Form::Nodes),
+];
+
+const fn row(namespace: Namespace, word: &'static str, form: Form) -> Fact {
+    Fact { namespace, word, form }
+}
+
+impl Fact {
+    /// The fact that is written like this.
+    pub fn find(word: &str) -> Option<Fact> {
+        FACTS.iter().find(|it| it.word == word).copied()
+    }
+
+    /// The part behind the dot.
+    pub fn name(self) -> &'static str {
+        self.word.split_once('.').map_or(self.word, |(_, name)| name)
+    }
+
+    /// How many hex digits the value has, if it is a number that identifies.
+    pub fn n_hex_digits(self) -> Option<usize> {
+        match self.form {
+            Form::Hex(n_digits) => Some(n_digits),
+            Form::Class => Some(6),
+            Form::Text | Form::PciAddress | Form::Nodes => None,
+        }
+    }
+}
