@@ -66,6 +66,7 @@ resources:
                   operator: In
                   values:
                   - 046d
+                settle: 1s
                 limit: 3
                 allocation:
                   env:
@@ -74,6 +75,7 @@ resources:
                 - /dev/video9
                 - /dev/snd/controlC1
                 groupBy: all
+                settle: 1s
                 allocation:
                   env:
                     "CAMERA{index}": "{node|upper} {{}"
@@ -109,6 +111,8 @@ resources:
       exclude: [{ key: driver, operator: Exists }]
       nodes: [\"/dev/{name}\", { path: \"/dev/{number}\", optional: true }]
       groupBy: iommu_group
+      settle: 0s
+      members: 3
     health:
       interval: 90s
       timeout: 1m
@@ -467,4 +471,36 @@ fn a_short_file_cannot_fill_the_memory() {
     let deep = "[".repeat(5000);
     let err = config::parse("c.yaml", &deep).unwrap_err().to_string();
     assert!(err.contains("recursion limit exceeded"), "{err}");
+}
+
+#[test]
+fn what_comes_in_parts_is_waited_for_unless_the_file_says_otherwise() {
+    let settles = |source: &str| {
+        let text =
+            format!("version: v1\nresources: [{{ name: a.b/c, discovery: {{ {source} }} }}]\n");
+        let config = config::parse("c.yaml", &text).unwrap_or_else(|err| panic!("{err}"));
+        let alternative = &config.resources[0].alternatives[0];
+        (alternative.settle.as_millis(), alternative.members)
+    };
+    assert_eq!(settles("sysfs: class/tty"), (0, None));
+    assert_eq!(settles("sysfs: class/tty, settle: 300ms"), (300, None));
+    assert_eq!(settles("sysfs: class/tty, groupBy: usb.port"), (1000, None));
+    assert_eq!(settles("sysfs: class/tty, groupBy: usb.port, members: 4"), (1000, Some(4)));
+    assert_eq!(settles("nodes: [/dev/a, /dev/b], groupBy: all, settle: 0s"), (0, None));
+    assert_eq!(settles(r#"usb: {}, nodes: ["{usb.tty}"]"#), (1000, None));
+    assert_eq!(settles(r#"usb: {}, nodes: ["{usb.node}"]"#), (0, None));
+    assert_eq!(settles(r#"usb: {}, nodes: [{ path: "{usb.tty}", optional: true }]"#), (1000, None));
+    check(
+        "version: v1
+resources:
+  - { name: a.b/c, discovery: { sysfs: class/tty, members: 4, settle: 2m } }
+  - { name: a.b/d, discovery: { sysfs: class/tty, groupBy: usb.port, members: 0, settle: 5 } }
+",
+        &expect![[r#"
+            c.yaml:3:51: `members` needs `groupBy`; add `groupBy` and the key whose value the members share
+            c.yaml:3:71: settle must be a duration from 0s to 1m, not `2m`
+            c.yaml:4:79: members must be a number from 1 to 1000, not `0`
+            c.yaml:4:90: settle must be a duration, not `5`; a whole number with ms, s, m or h: 500ms, 5s
+        "#]],
+    );
 }

@@ -1,12 +1,13 @@
 //! `discovery`: where the devices of a resource come from.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     config::{
         allocation,
         decode::{self, Fields},
         diagnostics::{Diagnostics, quoted},
+        health::duration,
         requirement::{normal, requirements},
         template::{self, Scope},
         tree::{Node, Value},
@@ -14,13 +15,23 @@ use crate::{
     model::{
         allocation::Allocation,
         discovery::{Alternative, Glob, GroupBy, NodeTemplate, Requirement, Source, Test},
-        fact::Fact,
+        fact::{Fact, Form},
         template::Key,
     },
 };
 
 /// More devices than the kubelet takes in one list anyway.
 const LIMIT_MAX: u32 = 100_000;
+
+/// The most candidates that make one device.
+const MEMBERS_MAX: u32 = 1000;
+
+/// How long a device that comes in parts must have been still: the four serial ports of a modem
+/// appear within 100 ms, on a slow machine within a few hundred.
+const SETTLE: Duration = Duration::from_secs(1);
+
+/// The bounds of `settle`.
+const SETTLES: (Duration, Duration) = (Duration::ZERO, Duration::from_secs(60));
 
 /// Parses `discovery`: one source or a list of them. `allocation` is for those without their own.
 pub(super) fn alternatives(
@@ -80,7 +91,7 @@ fn alternative(
     let listed = fields.take("match").and_then(|it| requirements(it, "match", diagnostics));
     matches.extend(listed.unwrap_or_default());
     let excludes = fields.take("exclude").and_then(|it| requirements(it, "exclude", diagnostics));
-    let group_by = fields.take("groupBy").and_then(|it| group_by(it, diagnostics));
+    let grouping = grouping(&mut fields, templates.as_deref().unwrap_or_default(), diagnostics);
     let limit = fields.take("limit");
     let limit = limit.and_then(|it| decode::number(it, "limit", (1, LIMIT_MAX), diagnostics));
     let own = fields.take("allocation");
@@ -91,7 +102,9 @@ fn alternative(
         nodes: templates,
         matches,
         excludes: excludes.unwrap_or_default(),
-        group_by,
+        group_by: grouping.group_by,
+        settle: grouping.settle,
+        members: grouping.members,
         limit: limit.and_then(|it| usize::try_from(it).ok()),
         allocation: own.unwrap_or_else(|| Arc::clone(allocation)),
     })
@@ -223,6 +236,45 @@ fn glob(node: &Node, what: &str, diagnostics: &mut Diagnostics) -> Option<Glob> 
         }
     }
     Some(Glob { text: text.to_owned(), components })
+}
+
+/// Which candidates make one device, and when it is whole.
+struct Grouping {
+    group_by: Option<GroupBy>,
+    settle: Duration,
+    members: Option<usize>,
+}
+
+fn grouping(
+    fields: &mut Fields<'_>,
+    nodes: &[NodeTemplate],
+    diagnostics: &mut Diagnostics,
+) -> Grouping {
+    let grouped = fields.take("groupBy");
+    let group_by = grouped.and_then(|it| group_by(it, diagnostics));
+    let settle = fields.take("settle").and_then(|it| duration(it, "settle", SETTLES, diagnostics));
+    let members = fields.take_with_position("members");
+    let members = members.and_then(|(position, it)| {
+        if grouped.is_none() {
+            let help = "add `groupBy` and the key whose value the members share";
+            diagnostics.add_with_help(position, "`members` needs `groupBy`", help);
+        }
+        decode::number(it, "members", (1, MEMBERS_MAX), diagnostics)
+    });
+    Grouping {
+        settle: settle.unwrap_or_else(|| default_settle(group_by.as_ref(), nodes)),
+        group_by,
+        members: members.and_then(|it| usize::try_from(it).ok()),
+    }
+}
+
+/// What comes in parts is waited for: a group, and a device with a list of nodes.
+pub(super) fn default_settle(group_by: Option<&GroupBy>, nodes: &[NodeTemplate]) -> Duration {
+    let is_list = |key: &Key| matches!(key, Key::Fact(fact) if fact.form == Form::Nodes);
+    match group_by.is_some() || nodes.iter().any(|it| it.path.keys().any(is_list)) {
+        true => SETTLE,
+        false => Duration::ZERO,
+    }
 }
 
 fn group_by(node: &Node, diagnostics: &mut Diagnostics) -> Option<GroupBy> {

@@ -255,7 +255,7 @@ fn program(node: &Node, diagnostics: &mut Diagnostics) -> Option<Vec<Template>> 
 }
 
 /// `<number>(ms|s|m|h)`, between two bounds.
-fn duration(
+pub(super) fn duration(
     node: &Node,
     what: &str,
     (min, max): (Duration, Duration),
@@ -295,7 +295,10 @@ fn parse_duration(text: &str) -> Option<Duration> {
 /// A duration as it is written, in the longest unit that fits.
 pub fn duration_text(duration: Duration) -> String {
     let ms = duration.as_millis();
-    let fits = |(_, unit): &&(&str, u64)| ms > 0 && ms.is_multiple_of(u128::from(*unit));
+    if ms == 0 {
+        return "0s".to_owned();
+    }
+    let fits = |(_, unit): &&(&str, u64)| ms.is_multiple_of(u128::from(*unit));
     match UNITS.iter().find(fits) {
         Some((word, unit)) => format!("{}{word}", ms / u128::from(*unit)),
         None => format!("{ms}ms"),

@@ -7,6 +7,8 @@ use serde::Serialize;
 use crate::{
     config::{
         Config,
+        discovery::default_settle,
+        health::duration_text,
         show::health::{ShownHealth, shown_health},
     },
     model::{
@@ -73,6 +75,10 @@ struct ShownAlternative {
     excludes: Vec<ShownRequirement>,
     #[serde(skip_serializing_if = "Option::is_none")]
     group_by: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    settle: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    members: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     limit: Option<usize>,
     allocation: ShownAllocation,
@@ -160,6 +166,9 @@ fn shown_alternative(it: &Alternative) -> ShownAlternative {
     let globs = |globs: &[crate::model::discovery::Glob]| {
         globs.iter().map(|it| it.text.clone()).collect::<Vec<String>>()
     };
+    // What is offered at once by default, and is, needs no word about it.
+    let default = default_settle(it.group_by.as_ref(), it.nodes.as_deref().unwrap_or_default());
+    let settle = Some(it.settle).filter(|it| !(it.is_zero() && default.is_zero()));
     let mut shown = ShownAlternative {
         sysfs: None,
         usb: None,
@@ -171,6 +180,8 @@ fn shown_alternative(it: &Alternative) -> ShownAlternative {
             GroupBy::All => "all".to_owned(),
             GroupBy::Key(key) => key.to_string(),
         }),
+        settle: settle.map(duration_text),
+        members: it.members,
         limit: it.limit,
         allocation: shown_allocation(&it.allocation),
     };

@@ -1,6 +1,6 @@
 //! Where the devices of a resource come from, as the operator wrote it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use crate::model::{
     allocation::Allocation,
@@ -20,6 +20,10 @@ pub struct Alternative {
     pub excludes: Vec<Requirement>,
     /// Which candidates make one device.
     pub group_by: Option<GroupBy>,
+    /// How long the members and nodes of a device must have been the same before it is offered.
+    pub settle: Duration,
+    /// How many candidates make one device, where that is known.
+    pub members: Option<usize>,
     /// Take the first so many devices only.
     pub limit: Option<usize>,
     /// What its devices bring into a container.
