@@ -391,7 +391,7 @@ resources:
             c.yaml:4:33: vendor must be text, not the number `0451`; quote it: "0451"
             c.yaml:4:64: serial must be text, not the number `1e10`; quote it: "1e10"
             c.yaml:9:53: pci.vendor must be text, not the number `1209`; quote it: "1209"
-            c.yaml:9:59: pci.vendor must be a hexadecimal number, not `xyz`
+            c.yaml:9:59: pci.vendor must be 4 hex digits, not `xyz`
             c.yaml:10:51: a value must be text, not the number `010`; quote it: "010"
             c.yaml:11:48: a bound must be a number, not `ten`
             c.yaml:12:43: operator Exists needs no values
@@ -501,6 +501,32 @@ resources:
             c.yaml:3:71: settle must be a duration from 0s to 1m, not `2m`
             c.yaml:4:79: members must be a number from 1 to 1000, not `0`
             c.yaml:4:90: settle must be a duration, not `5`; a whole number with ms, s, m or h: 500ms, 5s
+        "#]],
+    );
+}
+
+#[test]
+fn an_identifying_number_has_the_digits_that_the_hardware_has() {
+    check(
+        r#"version: v1
+resources:
+  - name: a.b/c
+    discovery:
+      sysfs: bus/pci
+      match:
+        - { key: pci.vendor, operator: In, values: ["0x10de0", "10d", "0x10DE"] }
+        - { key: pci.class, operator: NotIn, values: ["3", "030", "0x03", "0300", "0x030200", "0302001"] }
+        - { key: pci.revision, operator: In, values: ["1", "0x01"] }
+  - { name: a.b/d, discovery: { usb: { vendor: "46d", product: "0x0825" } } }
+"#,
+        &expect![[r#"
+            c.yaml:7:53: pci.vendor must be 4 hex digits, not `0x10de0`
+            c.yaml:7:64: pci.vendor must be 4 hex digits, not `10d`
+            c.yaml:8:55: pci.class must be 2, 4 or 6 hex digits, not `3`
+            c.yaml:8:60: pci.class must be 2, 4 or 6 hex digits, not `030`
+            c.yaml:8:95: pci.class must be 2, 4 or 6 hex digits, not `0302001`
+            c.yaml:9:55: pci.revision must be 2 hex digits, not `1`
+            c.yaml:10:48: usb.vendor must be 4 hex digits, not `46d`
         "#]],
     );
 }

@@ -566,3 +566,35 @@ fn a_usb_path_stays_when_the_kernel_numbers_buses_and_controllers_in_another_ord
         assert_eq!(values_of(&fixture, "sysfs: class/tty", "usb.path"), [path], "{dir}");
     }
 }
+
+#[test]
+fn a_class_of_two_or_four_digits_takes_all_that_begin_with_it() {
+    let fixture = "
+//- /sys/bus/pci/devices/0000:01:00.0/class
+0x030000
+//- /sys/bus/pci/devices/0000:02:00.0/class
+0x030200
+//- /sys/bus/pci/devices/0000:03:00.0/class
+0x0c0330
+";
+    let taken = |operator: &str, value: &str| -> Vec<String> {
+        let text = format!(
+            "version: v1
+resources:
+  - name: example.com/x
+    discovery:
+      sysfs: bus/pci
+      nodes: []
+      match: [{{ key: pci.class, operator: {operator}, values: [\"{value}\"] }}]
+"
+        );
+        let config = config::parse("c.yaml", &text).unwrap_or_else(|err| panic!("{err}"));
+        let found = scan(&Fixture::new(fixture).host, &config);
+        found.found[0].findings.devices.iter().map(|it| it.id.as_str()[5..7].to_owned()).collect()
+    };
+    assert_eq!(taken("In", "03"), ["01", "02"]);
+    assert_eq!(taken("In", "0x03"), ["01", "02"]);
+    assert_eq!(taken("In", "0300"), ["01"]);
+    assert_eq!(taken("In", "0x030200"), ["02"]);
+    assert_eq!(taken("NotIn", "03"), ["03"]);
+}

@@ -143,24 +143,30 @@ pub(super) fn requirement(
     Some(Requirement { key, test })
 }
 
-/// `0x10DE` and `10de` mean the same vendor.
+/// `0x10DE` and `10de` mean the same vendor. A number with too few or too many digits is never equal
+/// to what the hardware says, and nobody would be told.
 pub(super) fn normal(
     fact: Fact,
     text: &str,
     node: &Node,
     diagnostics: &mut Diagnostics,
 ) -> Option<String> {
-    let Some(width) = fact.n_hex_digits() else {
+    let Some(n_digits) = fact.n_hex_digits() else {
         return Some(text.to_owned());
     };
     let lower = text.to_ascii_lowercase();
     let digits = lower.strip_prefix("0x").unwrap_or(&lower);
-    if digits.is_empty() || !digits.bytes().all(|it| it.is_ascii_hexdigit()) {
-        let what = format!("{} must be a hexadecimal number, not {}", fact.word, quoted(text));
-        diagnostics.add(node.position, what);
-        return None;
+    let is_hex = digits.bytes().all(|it| it.is_ascii_hexdigit());
+    if is_hex && n_digits.contains(&digits.len()) {
+        return Some(digits.to_owned());
     }
-    Some(format!("{digits:0>width$}"))
+    let needed = match n_digits {
+        [one] => format!("{one}"),
+        _ => "2, 4 or 6".to_owned(),
+    };
+    let what = format!("{} must be {needed} hex digits, not {}", fact.word, quoted(text));
+    diagnostics.add(node.position, what);
+    None
 }
 
 fn texts(key: &Key, values: &[Node], diagnostics: &mut Diagnostics) -> Option<Vec<String>> {

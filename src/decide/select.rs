@@ -80,9 +80,13 @@ pub(super) fn holds(requirement: &Requirement, found: &Lookup) -> Result<bool, S
     let some = |ok: &dyn Fn(&str) -> bool| {
         values.is_some_and(|values| values.iter().any(|value| ok(value)))
     };
+    let is = |value: &str, wanted: &str| match &requirement.key {
+        Key::Fact(fact) => fact.is(value, wanted),
+        Key::Core(_) | Key::Attribute(_) | Key::Ancestor(_) => value == wanted,
+    };
     Ok(match &requirement.test {
-        Test::In(wanted) => some(&|value| wanted.iter().any(|it| it == value)),
-        Test::NotIn(unwanted) => !some(&|value| unwanted.iter().any(|it| it == value)),
+        Test::In(wanted) => some(&|value| wanted.iter().any(|it| is(value, it))),
+        Test::NotIn(unwanted) => !some(&|value| unwanted.iter().any(|it| is(value, it))),
         Test::InRegexp(regexps) => some(&|value| regexps.iter().any(|it| it.is_match(value))),
         Test::Exists => values.is_some(),
         Test::DoesNotExist => values.is_none(),

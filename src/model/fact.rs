@@ -17,8 +17,10 @@ pub enum Namespace {
 pub enum Form {
     /// Any text.
     Text,
-    /// A number that identifies: so many hex digits, in lower case and without `0x`.
-    Hex(usize),
+    /// A number that identifies, as two hex digits in lower case and without `0x`.
+    Hex2,
+    /// The same with four digits.
+    Hex4,
     /// The same with six digits, of which the first two and the first four have a meaning of their
     /// own.
     Class,
@@ -42,15 +44,15 @@ pub struct Fact {
 /// Every fact there is.
 pub static FACTS: &[Fact] = &[
     row(Namespace::Pci, "pci.address", Form::PciAddress),
-    row(Namespace::Pci, "pci.vendor", Form::Hex(4)),
-    row(Namespace::Pci, "pci.device", Form::Hex(4)),
-    row(Namespace::Pci, "pci.subsystemVendor", Form::Hex(4)),
-    row(Namespace::Pci, "pci.subsystemDevice", Form::Hex(4)),
+    row(Namespace::Pci, "pci.vendor", Form::Hex4),
+    row(Namespace::Pci, "pci.device", Form::Hex4),
+    row(Namespace::Pci, "pci.subsystemVendor", Form::Hex4),
+    row(Namespace::Pci, "pci.subsystemDevice", Form::Hex4),
     row(Namespace::Pci, "pci.class", Form::Class),
-    row(Namespace::Pci, "pci.revision", Form::Hex(2)),
+    row(Namespace::Pci, "pci.revision", Form::Hex2),
     row(Namespace::Pci, "pci.driver", Form::Text),
-    row(Namespace::Usb, "usb.vendor", Form::Hex(4)),
-    row(Namespace::Usb, "usb.product", Form::Hex(4)),
+    row(Namespace::Usb, "usb.vendor", Form::Hex4),
+    row(Namespace::Usb, "usb.product", Form::Hex4),
     row(Namespace::Usb, "usb.serial", Form::Text),
     row(Namespace::Usb, "usb.port", Form::Text),
     row(Namespace::Usb, "usb.path", Form::Text),
@@ -80,12 +82,23 @@ impl Fact {
         self.word.split_once('.').map_or(self.word, |(_, name)| name)
     }
 
-    /// How many hex digits the value has, if it is a number that identifies.
-    pub fn n_hex_digits(self) -> Option<usize> {
+    /// How many hex digits it may be compared with, if it is a number that identifies.
+    pub fn n_hex_digits(self) -> Option<&'static [usize]> {
         match self.form {
-            Form::Hex(n_digits) => Some(n_digits),
-            Form::Class => Some(6),
+            Form::Hex2 => Some(&[2]),
+            Form::Hex4 => Some(&[4]),
+            Form::Class => Some(&[2, 4, 6]),
             Form::Text | Form::PciAddress | Form::Nodes => None,
+        }
+    }
+
+    /// Whether `value` is what a condition asks for: of a class, the first digits are enough.
+    pub fn is(self, value: &str, wanted: &str) -> bool {
+        match self.form {
+            Form::Class => value.starts_with(wanted),
+            Form::Hex2 | Form::Hex4 | Form::Text | Form::PciAddress | Form::Nodes => {
+                value == wanted
+            }
         }
     }
 }
