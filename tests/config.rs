@@ -108,7 +108,7 @@ resources:
     discovery:
       sysfs: bus/pci
       match: [{ key: pci.vendor, operator: In, values: [\"0x10DE\"] }, { key: a/b, operator: Gt, values: [0x10] }]
-      exclude: [{ key: driver, operator: Exists }]
+      exclude: [{ key: driver, operator: Exists }, { key: ./name, operator: Exists }, { key: ./Id, operator: Exists }, { key: ./a.b, operator: Exists }, { key: ./a, operator: Exists }]
       nodes: [\"/dev/{name}\", { path: \"/dev/{number}\", optional: true }]
       groupBy: iommu_group
       settle: 0s

@@ -598,3 +598,36 @@ resources:
     assert_eq!(taken("In", "0x030200"), ["02"]);
     assert_eq!(taken("NotIn", "03"), ["03"]);
 }
+
+#[test]
+fn a_dot_and_a_slash_name_the_file_that_a_core_word_hides() {
+    check(
+        "
+//- /sys/class/video4linux/video10/name
+bcm2835-codec-decode
+//- /sys/class/video4linux/video10/index
+0
+//- /sys/class/video4linux/video11/name
+bcm2835-codec-encode
+//- /sys/class/video4linux/video11/index
+0
+",
+        r#"
+  - name: example.com/decoder
+    discovery:
+      sysfs: class/video4linux
+      match:
+        - { key: ./name, operator: In, values: [bcm2835-codec-decode] }
+        - { key: name, operator: In, values: [video10, video11] }
+        - { key: index, operator: In, values: ["0"] }
+      nodes: []
+    id: "{./name}-{name}"
+    allocation: { env: { DECODER: "{name}={./name}" } }
+"#,
+        &expect![[r#"
+            RESOURCE             DEVICE                        HEALTH   NUMA  NODES
+            example.com/decoder  bcm2835-codec-decode-video10  Healthy  -     -
+            bcm2835-codec-decode-video10 {"./index": ["0"], "./name": ["bcm2835-codec-decode"]}
+        "#]],
+    );
+}

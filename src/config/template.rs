@@ -197,6 +197,9 @@ fn parse_key(text: &str, scope: Scope) -> Result<Key, Mistake> {
     if let Some((namespace, _)) = text.split_once('.').filter(|_| is_fact(text)) {
         return parse_fact(text, namespace);
     }
+    if let Some(path) = text.strip_prefix("./") {
+        return attribute_path(path).map(Key::Attribute);
+    }
     match text.strip_prefix('^') {
         Some(path) => attribute_path(path).map(Key::Ancestor),
         None => attribute_path(text).map(Key::Attribute),

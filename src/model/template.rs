@@ -11,7 +11,8 @@ pub enum Key {
     Core(Core),
     /// Something a facts module knows: `pci.vendor`.
     Fact(Fact),
-    /// A file below the device's directory, or the last component of a link there.
+    /// A file below the device's directory, or the last component of a link there. Written `./name`
+    /// where `name` alone means something else.
     Attribute(String),
     /// The same, of the nearest ancestor that has it: `^idVendor`.
     Ancestor(String),
@@ -83,10 +84,17 @@ impl fmt::Display for Key {
         match self {
             Key::Core(core) => f.write_str(core.word()),
             Key::Fact(fact) => f.write_str(fact.word),
+            Key::Attribute(path) if needs_dot(path) => write!(f, "./{path}"),
             Key::Attribute(path) => f.write_str(path),
             Key::Ancestor(path) => write!(f, "^{path}"),
         }
     }
+}
+
+/// Whether the name of a file would be taken for something else, if nothing stood before it.
+fn needs_dot(path: &str) -> bool {
+    let is_word = Core::ALL.iter().any(|it| it.word().eq_ignore_ascii_case(path));
+    is_word || path.starts_with('^') || (path.contains('.') && !path.contains('/'))
 }
 
 /// What is done to a value before it is put in.
