@@ -631,3 +631,69 @@ bcm2835-codec-encode
         "#]],
     );
 }
+
+#[test]
+fn several_hits_of_an_attribute_path_are_several_values() {
+    check(
+        "
+//- /sys/class/gpu/a/device/hwmon/hwmon10/temp1_input
+50
+//- /sys/class/gpu/a/device/hwmon/hwmon2/temp1_input
+60
+//- /sys/class/gpu/a/device/hwmon/hwmon2/power dir
+//- /sys/class/gpu/b/device/hwmon/hwmon3/temp1_input
+90
+//- /sys/class/gpu/c/device/vendor
+0x1
+",
+        r#"
+  - name: example.com/cool
+    discovery:
+      sysfs: class/gpu
+      match: [{ key: "device/hwmon/hwmon*/temp1_input", operator: Lt, values: [55] }]
+      nodes: []
+    health: { rules: [{ key: "device/hwmon/*/temp1_input", operator: Lt, values: [55] }] }
+  - name: example.com/hot
+    discovery: { sysfs: class/gpu, exclude: [{ key: "device/hwmon/hwmon?/temp*", operator: DoesNotExist }], nodes: [] }
+    id: "{name}-{device/hwmon/hwmon[0-9]*/temp1_*}"
+"#,
+        &expect![[r#"
+            RESOURCE          DEVICE  HEALTH     NUMA  NODES
+            example.com/cool  a       Unhealthy  -     -
+            example.com/hot   b-90    Healthy    -     -
+
+            unhealthy:
+              example.com/cool: a: `device/hwmon/*/temp1_input` is `60`, not below 55
+
+            found but not offered:
+              example.com/cool: /sys/class/gpu/c: no attribute `device/hwmon/hwmon*/temp1_input`
+            a {"device/hwmon/hwmon*/temp1_input": ["60", "50"]}
+            b-90 {"device/hwmon/hwmon?/temp*": ["90"], "device/hwmon/hwmon[0-9]*/temp1_*": ["90"]}
+        "#]],
+    );
+}
+
+#[test]
+fn texts_with_nuls_between_them_are_a_list() {
+    check(
+        "
+//- /sys/bus/platform/devices/fe.gpio/of_node/compatible
+brcm,bcm2711-gpio\0brcm,bcm2835-gpio\0
+//- /sys/bus/platform/devices/ff.gpio/of_node/compatible
+other\0
+",
+        r#"
+  - name: example.com/gpio
+    discovery:
+      sysfs: bus/platform
+      match: [{ key: of_node/compatible, operator: In, values: ["brcm,bcm2835-gpio"] }]
+      nodes: []
+    allocation: { env: { COMPATIBLE: "{of_node/compatible}" } }
+"#,
+        &expect![[r#"
+            RESOURCE          DEVICE   HEALTH   NUMA  NODES
+            example.com/gpio  fe.gpio  Healthy  -     -
+            fe.gpio {"of_node/compatible": ["brcm,bcm2711-gpio", "brcm,bcm2835-gpio"]}
+        "#]],
+    );
+}

@@ -227,10 +227,14 @@ fn parse_fact(text: &str, namespace: &str) -> Result<Key, Mistake> {
     }
 }
 
-/// A path below the device's directory, which must not lead out of it.
+/// A path below the device's directory, which must not lead out of it. Its components may hold
+/// wildcards.
 fn attribute_path(path: &str) -> Result<String, Mistake> {
     let plain = |part: &str| !part.is_empty() && part != "." && part != "..";
     let clean = !path.chars().any(|it| it.is_control() || it.is_whitespace());
+    if let Some(Err(err)) = path.split('/').map(glob::Pattern::new).find(Result::is_err) {
+        return Err(Mistake::new(format!("{} is not a glob: {}", quoted(path), err.msg)));
+    }
     match clean && path.split('/').all(plain) {
         true => Ok(path.to_owned()),
         false if path.is_empty() => Err(Mistake::new("an empty key")),

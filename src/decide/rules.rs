@@ -1,7 +1,7 @@
 //! Whether the rules of `health` hold for what a probe has read. Pure.
 
 use crate::{
-    decide::select::{Lookup, holds},
+    decide::select::{Lookup, holds, quoted},
     model::{
         discovery::{Requirement, Test, parse_number},
         template::Key,
@@ -9,31 +9,45 @@ use crate::{
 };
 
 /// Checks one condition on what the members of a device have: it must hold for each member that has
-/// the key at all. The error is a reason, without a full stop.
+/// the key at all, and for each value of it. The error is a reason, without a full stop.
 pub fn check(requirement: &Requirement, found: &[Lookup]) -> Result<(), String> {
-    for lookup in telling(found) {
-        if !holds(requirement, lookup)? {
-            return Err(broken(requirement, lookup));
+    for lookup in telling(found).into_iter().flat_map(each_value) {
+        if !holds(requirement, &lookup)? {
+            return Err(broken(requirement, &lookup));
         }
     }
     Ok(())
 }
 
-/// The number in a counter; of several members, the sum.
+/// A lookup for each of several values.
+fn each_value(lookup: &Lookup) -> Vec<Lookup> {
+    match lookup {
+        Lookup::Values(values) if values.len() > 1 => {
+            values.iter().map(|it| Lookup::Values(vec![it.clone()])).collect()
+        }
+        Lookup::Values(_) | Lookup::Absent | Lookup::Lacking(_) | Lookup::Unreadable(_) => {
+            vec![lookup.clone()]
+        }
+    }
+}
+
+/// The number in a counter; of several members and of several values, the sum.
 pub fn counter(key: &Key, found: &[Lookup]) -> Result<f64, String> {
     let mut sum = 0.0;
     for lookup in telling(found) {
-        let value = match lookup {
-            Lookup::Values(values) => values.first(),
-            Lookup::Absent => None,
+        let values = match lookup {
+            Lookup::Values(values) => values.as_slice(),
+            Lookup::Absent => &[],
             Lookup::Lacking(what) | Lookup::Unreadable(what) => return Err(what.clone()),
         };
-        let Some(value) = value else {
+        if values.is_empty() {
             return Err(format!("`{key}` has no value"));
-        };
-        match number_in(value) {
-            Some(number) => sum += number,
-            None => return Err(format!("`{key}` is not a counter: {}", quoted(value))),
+        }
+        for value in values {
+            match number_in(value) {
+                Some(number) => sum += number,
+                None => return Err(format!("`{key}` is not a counter: {}", quoted(value))),
+            }
         }
     }
     Ok(sum)
@@ -110,16 +124,6 @@ fn broken(requirement: &Requirement, found: &Lookup) -> String {
     }
 }
 
-/// The text in backquotes, cut so that a reason stays a line.
-fn quoted(text: &str) -> String {
-    const LEN_MAX: usize = 60;
-    let mut shown: String = text.chars().take(LEN_MAX).flat_map(char::escape_debug).collect();
-    if text.chars().count() > LEN_MAX {
-        shown.push('…');
-    }
-    format!("`{shown}`")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,6 +165,18 @@ mod tests {
         assert_eq!(said(online(), &[lacking(), of("on")]), "");
         assert_eq!(said(online(), &[of("on"), of("off")]), "`k` is `off`, not `on`");
         assert_eq!(said(online(), &[lacking(), lacking()]), "no attribute `k`");
+    }
+
+    #[test]
+    fn a_rule_must_hold_for_each_of_several_values() {
+        let temperatures = Lookup::Values(vec!["50".to_owned(), "90".to_owned()]);
+        assert_eq!(said(Test::Le(90.0), std::slice::from_ref(&temperatures)), "");
+        assert_eq!(
+            said(Test::Le(85.0), std::slice::from_ref(&temperatures)),
+            "`k` is `90`, above 85"
+        );
+        assert_eq!(said(Test::Exists, std::slice::from_ref(&temperatures)), "");
+        assert_eq!(counter(&Key::Attribute("k".to_owned()), &[temperatures]), Ok(140.0));
     }
 
     #[test]

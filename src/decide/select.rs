@@ -90,21 +90,42 @@ pub(super) fn holds(requirement: &Requirement, found: &Lookup) -> Result<bool, S
         Test::InRegexp(regexps) => some(&|value| regexps.iter().any(|it| it.is_match(value))),
         Test::Exists => values.is_some(),
         Test::DoesNotExist => values.is_none(),
-        Test::Gt(bound) => number(requirement, values)?.is_some_and(|it| it > *bound),
-        Test::Ge(bound) => number(requirement, values)?.is_some_and(|it| it >= *bound),
-        Test::Lt(bound) => number(requirement, values)?.is_some_and(|it| it < *bound),
-        Test::Le(bound) => number(requirement, values)?.is_some_and(|it| it <= *bound),
+        Test::Gt(bound) => any_number(requirement, values, |it| it > *bound)?,
+        Test::Ge(bound) => any_number(requirement, values, |it| it >= *bound)?,
+        Test::Lt(bound) => any_number(requirement, values, |it| it < *bound)?,
+        Test::Le(bound) => any_number(requirement, values, |it| it <= *bound)?,
     })
 }
 
-fn number(requirement: &Requirement, values: Option<&[String]>) -> Result<Option<f64>, String> {
-    let Some(value) = values.and_then(<[String]>::first) else {
-        return Ok(None);
-    };
-    match parse_number(value.trim()) {
-        Some(number) => Ok(Some(number)),
-        None => Err(format!("`{}` is not a number: `{value}`", requirement.key)),
+/// Whether one of the values is a number for which `ok` holds. If none is, each must be a number, or
+/// it cannot be told.
+fn any_number(
+    requirement: &Requirement,
+    values: Option<&[String]>,
+    ok: impl Fn(f64) -> bool,
+) -> Result<bool, String> {
+    let mut unclear = None;
+    for value in values.unwrap_or_default() {
+        match parse_number(value.trim()) {
+            Some(number) if ok(number) => return Ok(true),
+            Some(_) => {}
+            None => unclear = unclear.or(Some(value)),
+        }
     }
+    match unclear {
+        Some(value) => Err(format!("`{}` is not a number: {}", requirement.key, quoted(value))),
+        None => Ok(false),
+    }
+}
+
+/// The text in backquotes, escaped and cut so that a reason stays a line.
+pub(super) fn quoted(text: &str) -> String {
+    const LEN_MAX: usize = 60;
+    let mut shown: String = text.chars().take(LEN_MAX).flat_map(char::escape_debug).collect();
+    if text.chars().count() > LEN_MAX {
+        shown.push('…');
+    }
+    format!("`{shown}`")
 }
 
 #[cfg(test)]
@@ -140,8 +161,13 @@ mod tests {
             (Test::Ge(1.0), "1", true),
             (Test::Lt(16.0), "0xf", true),
             (Test::Le(0.5), "0.5", true),
+            (Test::In(texts(&["b"])), "a b", true),
+            (Test::NotIn(texts(&["b"])), "a b", false),
+            (Test::Gt(80.0), "50 90", true),
+            (Test::Gt(80.0), "50 60", false),
         ] {
-            let verdict = check(test.clone(), &of(&[value]));
+            let values: Vec<&str> = value.split(' ').collect();
+            let verdict = check(test.clone(), &of(&values));
             assert_eq!(verdict == Verdict::Taken, taken, "{test:?} {value:?} {verdict:?}");
         }
     }

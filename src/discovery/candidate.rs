@@ -5,14 +5,17 @@ use std::io;
 use crate::{
     config::near,
     decide::{natural, select::Lookup},
-    discovery::facts,
-    host::Host,
+    discovery::{facts, glob},
+    host::{FileKind, Host},
     model::template::{Core, Key},
 };
 
 /// The highest NUMA node the kubelet can align to: its masks have 64 bits
 /// (`pkg/kubelet/cm/topologymanager/bitmask` in Kubernetes).
 const NUMA_NODE_MAX: u32 = 63;
+
+/// How many values one key with wildcards may have. A card has a dozen sensors, not hundreds.
+const VALUES_MAX: usize = 256;
 
 /// Something that may be a device.
 #[derive(Debug, Clone)]
@@ -97,8 +100,8 @@ impl Candidate {
         let Some(dir) = &self.dir else {
             return Ok(Lookup::Lacking(format!("no attribute `{path}`: not known to sysfs")));
         };
-        if let Some(value) = attribute_or_link(host, &format!("{dir}/{path}"))? {
-            return Ok(Lookup::Values(vec![value]));
+        if let Some(values) = attributes(host, dir, path)? {
+            return Ok(Lookup::Values(values));
         }
         let (below, name) = match path.rsplit_once('/') {
             Some((below, name)) => (format!("{dir}/{below}"), name),
@@ -113,8 +116,8 @@ impl Candidate {
     fn ancestor(&self, host: &Host, path: &str) -> io::Result<Lookup> {
         let dir = self.dir.as_deref().unwrap_or_default();
         for at in self_and_ancestors(dir).skip(1) {
-            if let Some(value) = attribute_or_link(host, &format!("{at}/{path}"))? {
-                return Ok(Lookup::Values(vec![value]));
+            if let Some(values) = attributes(host, at, path)? {
+                return Ok(Lookup::Values(values));
             }
         }
         Ok(Lookup::Absent)
@@ -125,12 +128,38 @@ fn present(values: Option<Vec<String>>) -> Lookup {
     values.map_or(Lookup::Absent, Lookup::Values)
 }
 
-/// The text of a file, or the last component of a link.
-fn attribute_or_link(host: &Host, path: &str) -> io::Result<Option<String>> {
-    match host.link_name(path)? {
-        Some(name) => Ok(Some(name)),
-        None => host.attribute(path),
+/// The values of everything that `path` names below `dir`. `None` if there is nothing.
+fn attributes(host: &Host, dir: &str, path: &str) -> io::Result<Option<Vec<String>>> {
+    if !glob::has_wildcard(path) {
+        return attribute_or_link(host, &format!("{dir}/{path}"));
     }
+    let mut values = Vec::new();
+    for at in glob::below(host, dir, path)? {
+        // A wildcard means the attributes among what it finds.
+        if host.link_name(&at)?.is_none() && host.kind(&at)? == Some(FileKind::Directory) {
+            continue;
+        }
+        values.extend(attribute_or_link(host, &at)?.unwrap_or_default());
+        if values.len() >= VALUES_MAX {
+            break;
+        }
+    }
+    values.truncate(VALUES_MAX);
+    Ok(Some(values).filter(|it| !it.is_empty()))
+}
+
+/// The text of a file, or the last component of a link. Texts with NULs between them, such as
+/// `compatible` of a device tree, are a list.
+fn attribute_or_link(host: &Host, path: &str) -> io::Result<Option<Vec<String>>> {
+    if let Some(name) = host.link_name(path)? {
+        return Ok(Some(vec![name]));
+    }
+    Ok(host.attribute(path)?.map(|text| match text.contains('\0') {
+        true => {
+            text.split('\0').map(|it| it.trim().to_owned()).filter(|it| !it.is_empty()).collect()
+        }
+        false => vec![text],
+    }))
 }
 
 /// The directory of a device and those of its ancestors, up to where sysfs begins.
