@@ -104,7 +104,8 @@ pub enum Filter {
     Lower,
     /// Upper case.
     Upper,
-    /// What a resource name may not hold becomes `_`.
+    /// A valid part of a resource name: what that may not hold becomes `_`, the ends are letters or
+    /// digits, and what is too long is cut and gets a hash.
     Name,
 }
 
