@@ -697,3 +697,36 @@ other\0
         "#]],
     );
 }
+
+#[test]
+fn a_serial_port_without_a_uart_is_left_out_and_one_that_is_no_uart_is_not() {
+    check(
+        "
+//- /sys/class/tty/ttyS0/type
+4
+//- /sys/class/tty/ttyS0/uevent
+DEVNAME=ttyS0
+//- /sys/class/tty/ttyS1/type
+0
+//- /sys/class/tty/ttyS1/uevent
+DEVNAME=ttyS1
+//- /sys/class/tty/ttyUSB0/uevent
+DEVNAME=ttyUSB0
+//- /dev/ttyS0 char
+//- /dev/ttyS1 char
+//- /dev/ttyUSB0 char
+",
+        r#"
+  - name: example.com/serial
+    discovery:
+      nodes: ["/dev/ttyS*", "/dev/ttyUSB*"]
+      exclude: [{ key: type, operator: In, values: ["0"] }]
+"#,
+        &expect![[r#"
+            RESOURCE            DEVICE   HEALTH   NUMA  NODES
+            example.com/serial  ttyS0    Healthy  -     /dev/ttyS0
+            example.com/serial  ttyUSB0  Healthy  -     /dev/ttyUSB0
+            ttyS0 {"type": ["4"]}
+        "#]],
+    );
+}

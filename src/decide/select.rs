@@ -48,7 +48,7 @@ pub fn judge(
         }
     }
     for requirement in excludes {
-        match holds(requirement, &lookup(&requirement.key)) {
+        match excludes_it(requirement, &lookup(&requirement.key)) {
             Ok(false) => {}
             Ok(true) => return Verdict::Rejected(format!("excluded: {}", requirement.key)),
             Err(what) => unclear = unclear.or(Some(what)),
@@ -57,6 +57,15 @@ pub fn judge(
     match unclear {
         Some(what) => Verdict::Unclear(what),
         None => Verdict::Taken,
+    }
+}
+
+/// Whether one of `exclude` holds. What is not there excludes nothing, unless that is what is asked:
+/// `exclude` of serial ports without a UART must not take away those that are no UARTs at all.
+fn excludes_it(requirement: &Requirement, found: &Lookup) -> Result<bool, String> {
+    match found {
+        Lookup::Absent | Lookup::Lacking(_) => Ok(matches!(requirement.test, Test::DoesNotExist)),
+        Lookup::Values(_) | Lookup::Unreadable(_) => holds(requirement, found),
     }
 }
 
@@ -177,6 +186,22 @@ mod tests {
         assert!(matches!(check(Test::In(vec!["x".into()]), &Lookup::Absent), Verdict::Rejected(_)));
         assert_eq!(check(Test::NotIn(vec!["x".into()]), &Lookup::Absent), Verdict::Taken);
         assert_eq!(check(Test::DoesNotExist, &Lookup::Absent), Verdict::Taken);
+    }
+
+    #[test]
+    fn what_is_not_there_excludes_nothing_and_is_no_problem() {
+        let lacking = Lookup::Lacking("no attribute `k`".to_owned());
+        for missing in [Lookup::Absent, lacking] {
+            let excluded = |test| {
+                let verdict = judge(&[], &[requirement("k", test)], |_| missing.clone());
+                matches!(verdict, Verdict::Rejected(_))
+            };
+            assert!(!excluded(Test::In(vec!["x".into()])));
+            assert!(!excluded(Test::NotIn(vec!["x".into()])));
+            assert!(!excluded(Test::Le(1.0)));
+            assert!(!excluded(Test::Exists));
+            assert!(excluded(Test::DoesNotExist));
+        }
     }
 
     #[test]
