@@ -1,9 +1,9 @@
 //! Whether the rules of `health` hold for what a probe has read. Pure.
 
 use crate::{
-    decide::select::{Lookup, holds, quoted},
+    decide::select::{Lookup, broken, holds, quoted},
     model::{
-        discovery::{Requirement, Test, parse_number},
+        discovery::{Requirement, parse_number},
         template::Key,
     },
 };
@@ -81,52 +81,10 @@ fn number_in(text: &str) -> Option<f64> {
     sum
 }
 
-fn broken(requirement: &Requirement, found: &Lookup) -> String {
-    let key = &requirement.key;
-    let value = match found {
-        Lookup::Values(values) => Some(quoted(&values.join(","))),
-        Lookup::Absent | Lookup::Lacking(_) | Lookup::Unreadable(_) => None,
-    };
-    let Some(value) = value else {
-        return match &requirement.test {
-            Test::Exists => format!("`{key}` is not there"),
-            Test::In(_)
-            | Test::NotIn(_)
-            | Test::InRegexp(_)
-            | Test::DoesNotExist
-            | Test::Gt(_)
-            | Test::Ge(_)
-            | Test::Lt(_)
-            | Test::Le(_) => format!("`{key}` has no value"),
-        };
-    };
-    let one_of = |all: Vec<String>| match &all[..] {
-        [one] => one.clone(),
-        all => format!("one of {}", all.join(", ")),
-    };
-    match &requirement.test {
-        Test::In(wanted) => {
-            format!(
-                "`{key}` is {value}, not {}",
-                one_of(wanted.iter().map(|it| quoted(it)).collect())
-            )
-        }
-        Test::InRegexp(all) => {
-            let all = all.iter().map(|it| quoted(it.as_str())).collect();
-            format!("`{key}` is {value}, which does not match {}", one_of(all))
-        }
-        Test::NotIn(_) | Test::Exists => format!("`{key}` is {value}"),
-        Test::DoesNotExist => format!("`{key}` is there"),
-        Test::Gt(bound) => format!("`{key}` is {value}, not above {bound}"),
-        Test::Ge(bound) => format!("`{key}` is {value}, below {bound}"),
-        Test::Lt(bound) => format!("`{key}` is {value}, not below {bound}"),
-        Test::Le(bound) => format!("`{key}` is {value}, above {bound}"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::discovery::Test;
 
     fn of(value: &str) -> Lookup {
         Lookup::Values(vec![value.to_owned()])

@@ -24,8 +24,13 @@ pub enum Lookup {
 pub enum Verdict {
     /// It takes it.
     Taken,
-    /// It does not want it, and why.
-    Rejected(String),
+    /// It does not want it.
+    Rejected {
+        /// How many conditions held before: the candidate for which the most did is the nearest miss.
+        held: usize,
+        /// What was compared, without a full stop.
+        reason: String,
+    },
     /// It would, if this were mended.
     Unclear(String),
 }
@@ -40,17 +45,23 @@ pub fn judge(
     mut lookup: impl FnMut(&Key) -> Lookup,
 ) -> Verdict {
     let mut unclear = None;
+    let mut held = 0;
     for requirement in matches {
-        match holds(requirement, &lookup(&requirement.key)) {
-            Ok(true) => {}
-            Ok(false) => return Verdict::Rejected(format!("no match: {}", requirement.key)),
+        let found = lookup(&requirement.key);
+        match holds(requirement, &found) {
+            Ok(true) => held += 1,
+            Ok(false) => return Verdict::Rejected { held, reason: broken(requirement, &found) },
             Err(what) => unclear = unclear.or(Some(what)),
         }
     }
     for requirement in excludes {
-        match excludes_it(requirement, &lookup(&requirement.key)) {
-            Ok(false) => {}
-            Ok(true) => return Verdict::Rejected(format!("excluded: {}", requirement.key)),
+        let found = lookup(&requirement.key);
+        match excludes_it(requirement, &found) {
+            Ok(false) => held += 1,
+            Ok(true) => {
+                let reason = format!("excluded: {}", excluding(&requirement.key, &found));
+                return Verdict::Rejected { held, reason };
+            }
             Err(what) => unclear = unclear.or(Some(what)),
         }
     }
@@ -66,6 +77,16 @@ fn excludes_it(requirement: &Requirement, found: &Lookup) -> Result<bool, String
     match found {
         Lookup::Absent | Lookup::Lacking(_) => Ok(matches!(requirement.test, Test::DoesNotExist)),
         Lookup::Values(_) | Lookup::Unreadable(_) => holds(requirement, found),
+    }
+}
+
+/// What excludes a candidate.
+fn excluding(key: &Key, found: &Lookup) -> String {
+    match found {
+        Lookup::Values(values) => format!("`{key}` is {}", quoted(&values.join(","))),
+        Lookup::Absent | Lookup::Lacking(_) | Lookup::Unreadable(_) => {
+            format!("`{key}` is not there")
+        }
     }
 }
 
@@ -127,6 +148,50 @@ fn any_number(
     }
 }
 
+/// Why a requirement does not hold: what was compared, without a full stop.
+pub(super) fn broken(requirement: &Requirement, found: &Lookup) -> String {
+    let key = &requirement.key;
+    let value = match found {
+        Lookup::Values(values) => Some(quoted(&values.join(","))),
+        Lookup::Absent | Lookup::Lacking(_) | Lookup::Unreadable(_) => None,
+    };
+    let Some(value) = value else {
+        return match &requirement.test {
+            Test::Exists => format!("`{key}` is not there"),
+            Test::In(_)
+            | Test::NotIn(_)
+            | Test::InRegexp(_)
+            | Test::DoesNotExist
+            | Test::Gt(_)
+            | Test::Ge(_)
+            | Test::Lt(_)
+            | Test::Le(_) => format!("`{key}` has no value"),
+        };
+    };
+    let one_of = |all: Vec<String>| match &all[..] {
+        [one] => one.clone(),
+        all => format!("one of {}", all.join(", ")),
+    };
+    match &requirement.test {
+        Test::In(wanted) => {
+            format!(
+                "`{key}` is {value}, not {}",
+                one_of(wanted.iter().map(|it| quoted(it)).collect())
+            )
+        }
+        Test::InRegexp(all) => {
+            let all = all.iter().map(|it| quoted(it.as_str())).collect();
+            format!("`{key}` is {value}, which does not match {}", one_of(all))
+        }
+        Test::NotIn(_) | Test::Exists => format!("`{key}` is {value}"),
+        Test::DoesNotExist => format!("`{key}` is there"),
+        Test::Gt(bound) => format!("`{key}` is {value}, not above {bound}"),
+        Test::Ge(bound) => format!("`{key}` is {value}, below {bound}"),
+        Test::Lt(bound) => format!("`{key}` is {value}, not below {bound}"),
+        Test::Le(bound) => format!("`{key}` is {value}, above {bound}"),
+    }
+}
+
 /// The text in backquotes, escaped and cut so that a reason stays a line.
 pub(super) fn quoted(text: &str) -> String {
     const LEN_MAX: usize = 60;
@@ -182,8 +247,47 @@ mod tests {
     }
 
     #[test]
+    fn a_rejection_says_what_was_compared_and_how_much_held_before() {
+        let lookup = |key: &Key| match key.to_string().as_str() {
+            "vendor" => of(&["0x1d0f"]),
+            "./name" => of(&["sd\na"]),
+            _ => Lookup::Absent,
+        };
+        let texts = |it: &str| Test::In(vec![it.to_owned()]);
+        for (matches, excludes, expected) in [
+            (vec![("vendor", texts("1d0f"))], vec![], (0, "`vendor` is `0x1d0f`, not `1d0f`")),
+            (
+                vec![("vendor", texts("0x1d0f")), ("model", texts("x"))],
+                vec![],
+                (1, "`model` has no value"),
+            ),
+            (
+                vec![("vendor", Test::Gt(9e9))],
+                vec![],
+                (0, "`vendor` is `0x1d0f`, not above 9000000000"),
+            ),
+            (
+                vec![("vendor", Test::Exists)],
+                vec![("model", Test::Exists), ("name", texts("sd\na"))],
+                (2, r"excluded: `./name` is `sd\na`"),
+            ),
+            (vec![], vec![("model", Test::DoesNotExist)], (0, "excluded: `model` is not there")),
+        ] {
+            let all = |it: Vec<(&str, Test)>| -> Vec<Requirement> {
+                it.into_iter().map(|(key, test)| requirement(key, test)).collect()
+            };
+            let (held, reason) = expected;
+            let expected = Verdict::Rejected { held, reason: reason.to_owned() };
+            assert_eq!(judge(&all(matches), &all(excludes), lookup), expected);
+        }
+    }
+
+    #[test]
     fn what_a_candidate_is_not_is_no_problem() {
-        assert!(matches!(check(Test::In(vec!["x".into()]), &Lookup::Absent), Verdict::Rejected(_)));
+        assert!(matches!(
+            check(Test::In(vec!["x".into()]), &Lookup::Absent),
+            Verdict::Rejected { .. }
+        ));
         assert_eq!(check(Test::NotIn(vec!["x".into()]), &Lookup::Absent), Verdict::Taken);
         assert_eq!(check(Test::DoesNotExist, &Lookup::Absent), Verdict::Taken);
     }
@@ -194,7 +298,7 @@ mod tests {
         for missing in [Lookup::Absent, lacking] {
             let excluded = |test| {
                 let verdict = judge(&[], &[requirement("k", test)], |_| missing.clone());
-                matches!(verdict, Verdict::Rejected(_))
+                matches!(verdict, Verdict::Rejected { .. })
             };
             assert!(!excluded(Test::In(vec!["x".into()])));
             assert!(!excluded(Test::NotIn(vec!["x".into()])));
@@ -216,6 +320,6 @@ mod tests {
         let unclear = Verdict::Unclear("no attribute `modle`".to_owned());
         assert_eq!(judge(&[model(), vendor("0x1")], &[], lookup), unclear);
         let verdict = judge(&[model(), vendor("0x2")], &[], lookup);
-        assert!(matches!(verdict, Verdict::Rejected(_)), "{verdict:?}");
+        assert!(matches!(verdict, Verdict::Rejected { .. }), "{verdict:?}");
     }
 }

@@ -117,7 +117,7 @@ impl<'a> ResourceScanner<'a> {
             let verdict = judge(&alternative.matches, &alternative.excludes, lookup);
             let unclear = match verdict {
                 Verdict::Taken => None,
-                Verdict::Rejected(_) => continue,
+                Verdict::Rejected { .. } => continue,
                 Verdict::Unclear(what) => Some(what),
             };
             let group = match group_of(self.host, alternative, &candidate) {
