@@ -20,7 +20,7 @@ use crate::{
     operate::{
         cordons,
         discovered::{self, Discovered},
-        logger, probing, report,
+        logger, probing, remembered, report,
     },
     probe,
 };
@@ -225,7 +225,10 @@ fn discover(args: &Args, output: Output) -> ExitCode {
         Err(err) => return refuse(&err),
     };
     let host = Host::new(&args.host_root);
-    let scan = daemon::scan(&host, &config);
+    let (remembered, _) = remembered::read(&args.state_dir.join(remembered::FILE_NAME))
+        .inspect_err(|err| log::warn!("which ids are remembered is not known: {err}"))
+        .unwrap_or_default();
+    let scan = daemon::scan(&host, &config, &remembered);
     let mut verdicts = probe::once(&host, &config, &scan);
     match cordons::read(&args.state_dir.join(cordons::FILE_NAME)) {
         Ok(cordons) => cordons::heed(&cordons, &scan, &mut verdicts),

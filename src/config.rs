@@ -19,9 +19,9 @@ mod tree;
 use std::path::PathBuf;
 
 pub use crate::config::{
-    diagnostics::{Diagnostic, Diagnostics, near},
+    diagnostics::{Diagnostic, Diagnostics, near, quoted},
     health::duration_text,
-    show::{show, template_text},
+    show::{name_text, show, template_text},
 };
 use crate::model::resource::Resource;
 

@@ -90,11 +90,13 @@ pub fn run(
     let (cordon_watch, cordons) = CordonWatch::start(state_dir, events.clone())
         .map_err(|source| DaemonError::Thread { name: "cordon", source })?;
     inventory.apply(Event::Cordons(cordons), now());
-    let (state, offered) = StateWriter::start(state_dir)
+    let (state, remembered) = StateWriter::start(state_dir)
         .map_err(|source| DaemonError::Thread { name: "state", source })?;
-    inventory.apply(Event::Remembered(offered), now());
-    let mut scan_thread = ScanThread::start(host.clone(), Arc::new(resources), events.clone())
-        .map_err(|source| DaemonError::Thread { name: "scan", source })?;
+    inventory.apply(Event::Remembered(remembered.clone()), now());
+    let remembered = Arc::new(remembered);
+    let mut scan_thread =
+        ScanThread::start(host.clone(), Arc::new(resources), remembered, events.clone())
+            .map_err(|source| DaemonError::Thread { name: "scan", source })?;
     scan_thread.ask(&Scope::All);
     let prober = Prober::start(host.clone(), events.clone())
         .map_err(|source| DaemonError::Thread { name: "probe", source })?;
@@ -225,7 +227,7 @@ impl Shell {
             Effect::Scan(scope) => self.scan_thread.ask(&scope),
             Effect::Probe(targets) => self.prober.watch(targets),
             Effect::AskPods => self.pods.ask(),
-            Effect::Remember(offered) => self.state.remember(offered),
+            Effect::Remember(remembered) => self.state.remember(remembered),
             Effect::Retire(resource) => {
                 if let Some(mut plugin) = self.plugins.remove(&resource) {
                     plugin.ask_to_stop();

@@ -1,23 +1,31 @@
 //! What is there: one engine over sysfs and `/dev`, for every kind of hardware.
 //!
-//! [`scan`] is a function from the host and the configuration to everything that can be offered.
-//! It keeps no state, starts no thread and never fails as a whole. The thread `scan` has a [`ScanCache`],
+//! [`scan`] is a function from the host and the configuration to everything that can be offered. It
+//! keeps no state, starts no thread and never fails as a whole. The thread `scan` has a [`ScanCache`],
 //! which gives the same answer without looking at everything each time.
 
 mod cache;
 mod candidate;
+mod claims;
+mod drafts;
 mod engine;
 mod facts;
 mod finish;
 mod glob;
+mod groups;
 mod identity;
+mod leave_out;
+mod naming;
 mod node;
+mod position;
 mod reading;
 mod scanner;
 mod source;
+mod why_none;
 
 pub use crate::discovery::{
     cache::{ResourceScan, ScanCache, scan_resource},
+    claims::Claims,
     engine::scan,
     reading::{lookups, pci_functions},
 };

@@ -1,6 +1,6 @@
 //! Chandler equips Kubernetes pods with the hardware of their node.
 //!
-//! The rooms, in the order that data takes.
+//! The modules, in the order that data takes.
 
 // What things are.
 pub mod model;

@@ -12,4 +12,5 @@ pub mod name;
 pub mod report;
 pub mod resource;
 pub mod snapshot;
+pub mod state;
 pub mod template;

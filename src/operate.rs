@@ -4,7 +4,7 @@ pub mod cordons;
 pub mod discovered;
 pub mod logger;
 pub mod notify;
-pub mod offered;
 pub mod probing;
+pub mod remembered;
 
 pub use crate::model::report;

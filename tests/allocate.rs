@@ -6,7 +6,7 @@ use chandler::{
     config,
     decide::{allocate::allocate, offer::offers},
     model::{
-        device::Device,
+        device::{Description, Device, HostPath, Node, Ownership},
         name::{DeviceId, ResourceName},
         snapshot::{Health, Snapshot},
     },
@@ -22,16 +22,21 @@ fn snapshot(rest: &str) -> Snapshot {
     let resource = &config.resources[0];
     let mut all = Vec::new();
     for (n, health) in [(0, Health::Healthy), (1, Health::Healthy), (10, gone())] {
-        let device = Arc::new(Device {
-            id: DeviceId::new(format!("S{n}")).unwrap(),
+        let node =
+            |path: &str, ownership| Node { host: HostPath::plain(path), number: None, ownership };
+        let description = Description {
             name: format!("dev{n}"),
-            nodes: vec![format!("/dev/dev{n}"), "/dev/control".to_owned()],
-            paths: Vec::new(),
+            nodes: vec![
+                node(&format!("/dev/dev{n}"), Ownership::Own),
+                node("/dev/control", Ownership::Common),
+            ],
             numa_node: Some(1),
             attributes: BTreeMap::from([("model".to_owned(), vec!["M".to_owned()])]),
             allocation: Arc::clone(&resource.alternatives[0].allocation),
-            hardware: Arc::default(),
-        });
+            ..Description::default()
+        };
+        let id = DeviceId::new(format!("S{n}")).unwrap();
+        let device = Arc::new(Device::new(id, description));
         all.extend(offers(resource, &device, &health).unwrap());
     }
     all.sort_by(|a, b| a.id.cmp(&b.id));
@@ -44,7 +49,7 @@ fn snapshot(rest: &str) -> Snapshot {
 }
 
 fn gone() -> Health {
-    Health::Unhealthy { reason: "the device is gone".to_owned() }
+    Health::Unhealthy { reason: "the device was removed".to_owned() }
 }
 
 #[track_caller]
@@ -90,7 +95,7 @@ fn templates_give_one_entry_a_device_and_join_what_is_said_once() {
     allocation:
       devices:
         - { hostPath: /dev/control, permissions: r }
-        - { hostPath: "{node}", containerPath: "/dev/x/{name}-{number}" }
+        - { hostPath: "/dev/{name}", containerPath: "/dev/x/{name}-{number}" }
       mounts: [{ hostPath: "/opt/{id}", containerPath: "/opt/{index}", readOnly: true }]
       env:
         IDS: "{ids}"
@@ -136,7 +141,7 @@ fn what_is_refused_is_named() {
     check(
         &snapshot,
         &["S10"],
-        &expect!["device S10 of example.com/x is unhealthy: the device is gone"],
+        &expect!["device S10 of example.com/x is unhealthy: the device was removed"],
     );
     check(&snapshot, &[], &expect![""]);
 }

@@ -133,12 +133,13 @@ DEVNAME=tty0
         &expect![[r#"
             RESOURCE         DEVICE  HEALTH   NUMA  NODES
             example.com/tty  tty0    Healthy  -     /dev/tty0
-            example.com/x    c       Healthy  -     /dev/tty0
+            example.com/x    none    -        -     -
 
             found but not offered:
               example.com/tty: /dev/tty1: a regular file, not a device node
               example.com/tty: /dev/tty2: a directory, not a device node
               example.com/tty: /dev/tty3: a link to nothing, not a device node
+              example.com/x: /sys/class/x/c: /dev/tty0 belongs to a device of example.com/tty, which comes first in the file
               example.com/x: /sys/class/x/a: /dev/tty1 is a regular file, not a device node
               example.com/x: /sys/class/x/b: no device node at /dev/nothing
         "#]],
@@ -260,15 +261,15 @@ fn nodes_have_the_facts_of_their_sysfs_device_and_ids_that_survive_replug() {
     allocation: { env: { DRIVER: "{subsystem}" } }
 "#,
         &expect![[r#"
-            RESOURCE            DEVICE       HEALTH   NUMA  NODES
-            example.com/serial  FT1@1-4:1.0  Healthy  -     /dev/ttyUSB0
-            example.com/serial  FT1@1-4:1.1  Healthy  -     /dev/ttyUSB1
+            RESOURCE            DEVICE                      HEALTH   NUMA  NODES
+            example.com/serial  FT1@0000:00:14.0-usb-4:1.0  Healthy  -     /dev/ttyUSB0
+            example.com/serial  FT1@0000:00:14.0-usb-4:1.1  Healthy  -     /dev/ttyUSB1
 
             found but not offered:
-              example.com/serial: /dev/ttyS0: no value for `subsystem`
               example.com/serial: /dev/ttyUSB2: no value for `subsystem`
-            FT1@1-4:1.0 {"subsystem": ["tty"]}
-            FT1@1-4:1.1 {"subsystem": ["tty"]}
+              example.com/serial: /dev/ttyS0: no value for `subsystem`
+            FT1@0000:00:14.0-usb-4:1.0 {"subsystem": ["tty"]}
+            FT1@0000:00:14.0-usb-4:1.1 {"subsystem": ["tty"]}
         "#]],
     );
     check(
@@ -289,11 +290,11 @@ fn nodes_have_the_facts_of_their_sysfs_device_and_ids_that_survive_replug() {
     discovery: { sysfs: class/tty }
 "#,
         &expect![[r#"
-            RESOURCE              DEVICE        HEALTH   NUMA  NODES
-            example.com/ftdi      FT1           Healthy  -     /dev/ttyUSB0
-            example.com/on-board  0000:00:16.3  Healthy  0     /dev/ttyS0
-            example.com/rest      FT1           Healthy  -     /dev/ttyUSB1
-            example.com/rest      1-5           Healthy  -     /dev/ttyUSB2
+            RESOURCE              DEVICE              HEALTH   NUMA  NODES
+            example.com/ftdi      FT1                 Healthy  -     /dev/ttyUSB0
+            example.com/on-board  0000:00:16.3        Healthy  0     /dev/ttyS0
+            example.com/rest      FT1                 Healthy  -     /dev/ttyUSB1
+            example.com/rest      0000:00:14.0-usb-5  Healthy  -     /dev/ttyUSB2
             FT1 {"^idVendor": ["0403"], "usb.vendor": ["0403"]}
             0000:00:16.3 {"pci.address": ["0000:00:16.3"], "pci.driver": ["serial"], "pci.vendor": ["8086"]}
         "#]],
@@ -323,20 +324,20 @@ fn one_device_may_be_several_nodes() {
     discovery: { nodes: ["/dev/tty*"], limit: 2 }
 "#,
         &expect![[r#"
-            RESOURCE               DEVICE        HEALTH   NUMA  NODES
-            example.com/adapter    FT1           Healthy  -     /dev/ttyUSB0 /dev/ttyUSB1 /dev/bus/usb/001/004
-            example.com/other-usb  1-5           Healthy  -     /dev/bus/usb/001/005
-            example.com/by-device  FT1           Healthy  -     /dev/ttyUSB0 /dev/ttyUSB1
-            example.com/by-device  1-5           Healthy  -     /dev/ttyUSB2
-            example.com/set        FT1           Healthy  0     /dev/ttyUSB0 /dev/ttyS0
-            example.com/first      0000:00:16.3  Healthy  0     /dev/ttyS0
-            example.com/first      FT1           Healthy  -     /dev/ttyUSB0
+            RESOURCE               DEVICE              HEALTH   NUMA  NODES
+            example.com/adapter    FT1                 Healthy  -     /dev/ttyUSB0 /dev/ttyUSB1 /dev/bus/usb/001/004
+            example.com/other-usb  0000:00:14.0-usb-5  Healthy  -     /dev/bus/usb/001/005
+            example.com/by-device  FT1                 Healthy  -     /dev/ttyUSB0 /dev/ttyUSB1
+            example.com/by-device  0000:00:14.0-usb-5  Healthy  -     /dev/ttyUSB2
+            example.com/set        FT1                 Healthy  0     /dev/ttyUSB0 /dev/ttyS0
+            example.com/first      0000:00:16.3        Healthy  0     /dev/ttyS0
+            example.com/first      FT1                 Healthy  -     /dev/ttyUSB0
 
             found but not offered:
               example.com/set: /dev/absent: nothing matches, so the device is not complete
             FT1 {"usb.port": ["1-4"], "usb.serial": ["FT1"], "usb.vendor": ["0403"]}
             FT1 {"usb.port": ["1-4"]}
-            1-5 {"usb.port": ["1-5"]}
+            0000:00:14.0-usb-5 {"usb.port": ["1-5"]}
         "#]],
     );
 }

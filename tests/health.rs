@@ -349,7 +349,7 @@ resources:
     };
     let table = discover(&node);
     assert!(table.contains("tty1"), "{table}");
-    assert!(table.contains("a file of the host does not answer"), "{table}");
+    assert!(table.contains("a read of the host is blocked"), "{table}");
 }
 
 #[test]

@@ -14,15 +14,13 @@ use chandler::{
     decide::inventory::{Inventory, SCAN_INTERVAL},
     model::{
         cordon::Cordon,
-        device::{Device, Findings},
-        event::{
-            Attempt, Effect, Event, Found, Hint, Holdings, Offered, PluginEvent, Scan,
-            SocketIdentity,
-        },
+        device::{Description, Device, Findings, HostPath, Node, Ownership},
+        event::{Attempt, Effect, Event, Found, Hint, Holdings, PluginEvent, Scan, SocketIdentity},
         health::{Fault, Outcome, Reading, Round, Target},
         name::{DeviceId, ResourceName},
         resource::Resource,
         snapshot::{Health, Snapshot},
+        state::Remembered,
     },
 };
 
@@ -51,7 +49,7 @@ struct World {
     generation: u64,
     clean: BTreeMap<String, u32>,
     // What is on disk.
-    remembered: Offered,
+    remembered: Remembered,
 }
 
 fn name() -> ResourceName {
@@ -85,7 +83,7 @@ impl World {
             list: BTreeMap::new(),
             generation: 0,
             clean: BTreeMap::new(),
-            remembered: Offered::new(),
+            remembered: Remembered::new(),
         }
     }
 
@@ -122,7 +120,7 @@ impl World {
                     self.scans += 1;
                 }
                 Effect::AskPods => self.asked = true,
-                Effect::Remember(offered) => self.remembered = Offered::clone(&offered),
+                Effect::Remember(offered) => self.remembered = Remembered::clone(&offered),
                 Effect::CheckEndpoint(_) => {}
                 Effect::Retire(_) | Effect::Stop => panic!("nobody asked for that"),
             }
@@ -152,13 +150,16 @@ impl World {
             return;
         }
         self.scans -= 1;
-        let device = |n: &usize| Device {
-            nodes: vec![format!("/dev/dev{n}")],
-            allocation: Arc::clone(&self.resources[0].alternatives[0].allocation),
-            ..Device::bare(id(*n))
+        let device = |n: &usize| {
+            let node = Node {
+                host: HostPath::plain(format!("/dev/dev{n}")),
+                number: None,
+                ownership: Ownership::Own,
+            };
+            Device::new(id(*n), Description { nodes: vec![node], ..Description::default() })
         };
         let findings =
-            Findings { devices: self.present.iter().map(device).collect(), problems: Vec::new() };
+            Findings { devices: self.present.iter().map(device).collect(), ..Findings::default() };
         let found = vec![Found { resource: name(), config_idx: 0, findings: Arc::new(findings) }];
         let scan = Scan { version: self.version, found, unnamed: Vec::new() };
         self.apply(Event::Scanned(scan));

@@ -178,7 +178,7 @@ resources:
 
     node.host.add("//- /sys/class/acc/acc1/model\na\n//- /dev/acc1 char\n//- /dev/ttyUSB1 char\n");
     kubelet.expect_devices("example.com/serial", "ttyUSB0 Healthy\nttyUSB1 Healthy");
-    until(|| node.log().contains("a file of the host does not answer"), || node.log());
+    until(|| node.log().contains("a read of the host is blocked"), || node.log());
     kubelet.expect_devices("example.com/acc", "acc0 Healthy");
     fs::remove_file(node.host.real("/dev/ttyUSB1")).unwrap();
     kubelet.expect_devices("example.com/serial", "ttyUSB0 Healthy\nttyUSB1 Unhealthy");

@@ -13,12 +13,13 @@ use chandler::{
     model::{
         cordon::Cordon,
         event::{
-            Attempt, Effect, Event, Hint, Holdings, KernelLine, Offered, PluginEvent, Scan, Scope,
+            Attempt, Effect, Event, Hint, Holdings, KernelLine, PluginEvent, Scan, Scope,
             SocketIdentity,
         },
         health::{Fault, Outcome, Reading, Round},
         name::{DeviceId, ResourceName},
         snapshot::Snapshot,
+        state::{Remembered, RememberedDevice, RememberedDevices},
     },
 };
 
@@ -135,18 +136,39 @@ fn a_device_that_vanishes_stays_listed_as_unhealthy_and_comes_back_under_its_id(
 #[test]
 fn what_a_process_before_us_offered_stays_listed_until_it_is_found_or_free() {
     let mut story = Story::new();
-    let ids = |ids: &[&str]| ids.iter().filter_map(|it| DeviceId::new(*it)).collect();
-    let before = ids(&["tty1::0", "tty1::1", "tty2::0", "tty3::0"]);
+    let remembered = |all: &[(&str, &[&str])]| {
+        let device = |(id, offers): &(&str, &[&str])| {
+            let offers = offers.iter().filter_map(|it| DeviceId::new(*it)).collect();
+            (DeviceId::new(*id).unwrap(), RememberedDevice { offers, ..Default::default() })
+        };
+        Arc::new(all.iter().map(device).collect::<RememberedDevices>())
+    };
     let stranger = ResourceName::parse("example.com/gone").unwrap();
-    let before = Offered::from([(resource(), before), (stranger, ids(&["x"]))]);
+    let before = Remembered::from([
+        (
+            resource(),
+            // Of the last, the first version of the file knew the kubelet's id only.
+            remembered(&[
+                ("tty1", &["tty1::0", "tty1::1"]),
+                ("tty2", &["tty2::0"]),
+                ("tty3::0", &["tty3::0"]),
+            ]),
+        ),
+        (stranger.clone(), remembered(&[("x", &["x"])])),
+    ]);
     assert_eq!(story.apply(Event::Remembered(before)), []);
 
     let effects = story.scanned(&["tty1"]);
-    let listed = ids(&["tty1::0", "tty1::1", "tty2::0", "tty3::0"]);
-    let remember = Effect::Remember(Arc::new(Offered::from([(resource(), listed)])));
-    assert!(effects.contains(&remember), "{effects:?}");
-    let ghosts = "tty1::0 Healthy, tty1::1 Healthy, tty2::0 Unhealthy, tty3::0 Unhealthy";
-    assert_eq!(last_list(effects).as_deref(), Some(ghosts));
+    let is_written = |it: &&Effect| matches!(it, Effect::Remember(_));
+    let Some(Effect::Remember(written)) = effects.iter().find(is_written) else {
+        panic!("{effects:?}")
+    };
+    let written = Arc::clone(written);
+    assert!(written.contains_key(&stranger), "what is not served is not forgotten");
+    let ids: Vec<&str> = written[&resource()].keys().map(DeviceId::as_str).collect();
+    assert_eq!(ids, ["tty1", "tty2", "tty3::0"]);
+    let kept = "tty1::0 Healthy, tty1::1 Healthy, tty2::0 Unhealthy, tty3::0 Unhealthy";
+    assert_eq!(last_list(effects).as_deref(), Some(kept));
 
     let back =
         "tty1::0 Healthy, tty1::1 Healthy, tty2::0 Healthy, tty2::1 Healthy, tty3::0 Unhealthy";

@@ -77,7 +77,11 @@ fn more_replicas_and_other_rules_take_effect_without_another_registration() {
     let shared = TTY.replace(" }\n", ", sharing: { replicas: 2 } }\n");
     write(node.dir.path(), &config(&[&shared]));
 
-    kubelet.expect_devices("example.com/tty", "ttyUSB0::0 Healthy\nttyUSB0::1 Healthy");
+    kubelet.expect_devices(
+        "example.com/tty",
+        // A pod may hold the id that was offered before.
+        "ttyUSB0 Unhealthy\nttyUSB0::0 Healthy\nttyUSB0::1 Healthy",
+    );
     assert_eq!(kubelet.registrations("example.com/tty"), 1);
 }
 

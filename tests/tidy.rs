@@ -5,8 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Each room and what it may use.
-const ROOMS: &[(&str, &[&str])] = &[
+/// Each module at the top of `src` and what it may use.
+const MODULES: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("config", &["model"]),
     ("decide", &["model", "config"]),
@@ -32,7 +32,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// Rooms that must stay pure.
+/// Modules that must stay pure.
 const PURE: &[&str] = &["model", "config", "decide"];
 
 const IMPURE: &[&str] = &[
@@ -49,29 +49,29 @@ const IMPURE: &[&str] = &[
 /// Without tests; style: a file fits in a head.
 const LINES_MAX: usize = 400;
 
-/// Entries at the top of `src` and in a room, so that one finds the way.
+/// Entries at the top of `src` and in a module, so that one finds the way.
 const ENTRIES_MAX: usize = 24;
 
 #[test]
-fn rooms_use_only_what_the_table_allows() {
-    for Source { path, room, code, .. } in sources() {
-        if matches!(room.as_str(), "lib" | "main") {
+fn modules_use_only_what_the_table_allows() {
+    for Source { path, module, code, .. } in sources() {
+        if matches!(module.as_str(), "lib" | "main") {
             continue;
         }
-        let (_, allowed) = ROOMS
+        let (_, allowed) = MODULES
             .iter()
-            .find(|(name, _)| *name == room)
-            .unwrap_or_else(|| panic!("{}: add the room `{room}` to ROOMS", path.display()));
+            .find(|(name, _)| *name == module)
+            .unwrap_or_else(|| panic!("{}: add the module `{module}` to MODULES", path.display()));
         for used in crate_uses(&code) {
-            let ok = used == room || allowed.contains(&used.as_str());
-            assert!(ok, "{}: `{room}` may not use `{used}`", path.display());
+            let ok = used == module || allowed.contains(&used.as_str());
+            assert!(ok, "{}: `{module}` may not use `{used}`", path.display());
         }
     }
 }
 
 #[test]
-fn pure_rooms_do_no_io_and_read_no_clock() {
-    for Source { path, code, .. } in sources().filter(|it| PURE.contains(&it.room.as_str())) {
+fn pure_modules_do_no_io_and_read_no_clock() {
+    for Source { path, code, .. } in sources().filter(|it| PURE.contains(&it.module.as_str())) {
         for word in IMPURE {
             assert!(!code.contains(word), "{}: pure, but holds `{word}`", path.display());
         }
@@ -188,7 +188,7 @@ fn threads_and_channels_are_in_the_architecture_tables() {
 
 struct Source {
     path: PathBuf,
-    room: String,
+    module: String,
     text: String,
     code: String,
 }
@@ -200,9 +200,10 @@ fn sources() -> impl Iterator<Item = Source> {
         paths.into_iter().filter(|it| !it.ends_with("tests.rs") && !it.ends_with("fake.rs"));
     paths.map(|path| {
         let text = fs::read_to_string(&path).unwrap();
-        let room = path.iter().nth(1).unwrap().to_str().unwrap().trim_end_matches(".rs").to_owned();
+        let module =
+            path.iter().nth(1).unwrap().to_str().unwrap().trim_end_matches(".rs").to_owned();
         let code = text.split("#[cfg(test)]").next().unwrap_or("").to_owned();
-        Source { path, room, text, code }
+        Source { path, module, text, code }
     })
 }
 
@@ -232,7 +233,7 @@ fn crate_uses(code: &str) -> Vec<String> {
     for (at, _) in code.match_indices("crate::") {
         let rest = &code[at + "crate::".len()..];
         let names: Vec<&str> = match rest.strip_prefix('{') {
-            // Only names at the depth of the braces themselves are rooms.
+            // Only names at the depth of the braces themselves are modules.
             Some(group) => {
                 let end = group.find("\n};").unwrap_or(group.len());
                 let top = |line: &&str| line.starts_with("    ") && !line.starts_with("     ");

@@ -64,7 +64,7 @@ fn device(node: &Node, diagnostics: &mut Diagnostics) -> Option<DeviceTemplate> 
     fields.finish(diagnostics);
     Some(DeviceTemplate {
         host_path: host_path?,
-        container_path: container_path?,
+        container_path,
         permissions: permissions.unwrap_or_else(|| PERMISSIONS.to_owned()),
     })
 }
@@ -81,13 +81,13 @@ fn mount(node: &Node, diagnostics: &mut Diagnostics) -> Option<MountTemplate> {
     let read_only = read_only.and_then(|node| decode::flag(node, "readOnly", diagnostics));
     fields.finish(diagnostics);
     Some(MountTemplate {
+        container_path: container_path.or(host_path.clone())?,
         host_path: host_path?,
-        container_path: container_path?,
         read_only: read_only.unwrap_or(false),
     })
 }
 
-/// `hostPath` and `containerPath`, which is the same unless it is given.
+/// `hostPath` and `containerPath`, where it is given.
 fn both_paths(
     fields: &mut Fields<'_>,
     what: &str,
@@ -97,7 +97,7 @@ fn both_paths(
     let host = host.and_then(|node| path(node, "hostPath", diagnostics));
     let container = match fields.take("containerPath") {
         Some(node) => path(node, "containerPath", diagnostics),
-        None => host.clone(),
+        None => None,
     };
     (host, container)
 }

@@ -89,7 +89,7 @@ impl fmt::Display for Diagnostics {
 impl std::error::Error for Diagnostics {}
 
 /// The offending text in backquotes, cut so that a message stays a line.
-pub(super) fn quoted(text: &str) -> String {
+pub fn quoted(text: &str) -> String {
     const LEN_MAX: usize = 80;
     let mut shown: String = text.chars().take(LEN_MAX).flat_map(char::escape_debug).collect();
     if text.chars().count() > LEN_MAX {

@@ -128,7 +128,8 @@ struct ShownAllocation {
 #[serde(rename_all = "camelCase")]
 struct ShownDevice {
     host_path: String,
-    container_path: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    container_path: Option<String>,
     permissions: String,
 }
 
@@ -142,10 +143,7 @@ struct ShownMount {
 
 fn shown_resource(resource: &Resource) -> ShownResource {
     ShownResource {
-        name: match &resource.name {
-            NamePattern::Fixed(name) => name.to_string(),
-            NamePattern::Template(template) => template_text(template),
-        },
+        name: name_text(&resource.name),
         discovery: resource.alternatives.iter().map(shown_alternative).collect(),
         exclusive: resource.exclusive,
         id: resource.id.as_ref().map(template_text),
@@ -232,7 +230,7 @@ fn shown_allocation(allocation: &Allocation) -> ShownAllocation {
                 .iter()
                 .map(|it| ShownDevice {
                     host_path: template_text(&it.host_path),
-                    container_path: template_text(&it.container_path),
+                    container_path: it.container_path.as_ref().map(template_text),
                     permissions: it.permissions.clone(),
                 })
                 .collect()
@@ -248,6 +246,14 @@ fn shown_allocation(allocation: &Allocation) -> ShownAllocation {
             .collect(),
         env: pairs(&allocation.env),
         annotations: pairs(&allocation.annotations),
+    }
+}
+
+/// The name of a resource as it is written.
+pub fn name_text(name: &NamePattern) -> String {
+    match name {
+        NamePattern::Fixed(name) => name.to_string(),
+        NamePattern::Template(template) => template_text(template),
     }
 }
 

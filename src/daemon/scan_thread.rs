@@ -1,25 +1,26 @@
-//! The thread `scan`: looks at the host when it is asked to.
+//! The thread `scan`: scans the host when it is asked to.
 //!
 //! What may hang is left to `scan_workers`, for each of which it waits a second at most.
 
-use std::{collections::HashSet, io, sync::Arc};
+use std::{io, sync::Arc};
 
 use crossbeam_channel::{Sender, TrySendError, bounded};
 
 use crate::{
     daemon::scan_workers::ScanWorkers,
-    discovery::ScanCache,
+    discovery::{Claims, ScanCache},
     host::{Host, worker::Worker},
     model::{
         event::{Configured, Event, Scope},
         resource::Resource,
+        state::Remembered,
     },
 };
 
-/// Makes a pass when asked.
+/// Scans when asked.
 #[derive(Debug)]
 pub(super) struct ScanThread {
-    /// The thread ends when this is dropped, and its pass is over.
+    /// The thread ends when this is dropped, and its scan is over.
     requests: Sender<Request>,
     /// What did not fit into the slot.
     waiting: Option<Request>,
@@ -36,6 +37,7 @@ impl ScanThread {
     pub(super) fn start(
         host: Host,
         resources: Arc<Vec<Resource>>,
+        remembered: Arc<Remembered>,
         events: Sender<Event>,
     ) -> io::Result<ScanThread> {
         // One slot: what does not fit is added to what waits for it.
@@ -43,16 +45,16 @@ impl ScanThread {
         Worker::spawn_detached("scan", move || {
             let mut configured = Configured { version: 0, resources };
             let mut scan_workers = ScanWorkers::new(host, events.clone());
-            let mut cache = ScanCache::default();
+            let mut cache = ScanCache::new(&remembered);
             while let Ok(Request { scope, config }) = asked.recv() {
                 if let Some(config) = config {
                     configured = config;
-                    cache = ScanCache::default();
+                    cache.reconfigure();
                 }
-                let look = |config_idx, claimed: &HashSet<Arc<str>>| {
-                    scan_workers.look(&configured, config_idx, claimed)
+                let scan_one = |config_idx, claims: &Claims| {
+                    scan_workers.scan(&configured, config_idx, claims)
                 };
-                let mut scan = cache.scan_with(&configured.resources, &scope, look);
+                let mut scan = cache.scan_with(&configured.resources, &scope, scan_one);
                 scan.version = configured.version;
                 if events.send(Event::Scanned(scan)).is_err() {
                     return;
@@ -62,13 +64,13 @@ impl ScanThread {
         Ok(ScanThread { requests, waiting: None })
     }
 
-    /// Asks for a pass that begins after now. Never waits.
+    /// Asks for a scan that begins after now. Never waits.
     pub(super) fn ask(&mut self, scope: &Scope) {
         self.waiting().scope.add(scope);
         self.retry();
     }
 
-    /// Looks for these resources from the next pass on, which is over all of them.
+    /// Looks for these resources from the next scan on, which is of all of them.
     pub(super) fn configure(&mut self, configured: Configured) {
         *self.waiting() = Request { scope: Scope::All, config: Some(configured) };
         self.retry();
@@ -96,13 +98,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pass_that_hangs_does_not_hold_up_the_end() {
+    fn a_scan_that_hangs_does_not_hold_up_the_end() {
         let root = tempfile::tempdir().unwrap();
         let (events, inbox) = bounded(0);
         let (sender, ended) = bounded(1);
         Worker::spawn_detached("test", move || {
-            let mut scan_thread =
-                ScanThread::start(Host::new(root.path()), Arc::new(Vec::new()), events).unwrap();
+            let mut scan_thread = ScanThread::start(
+                Host::new(root.path()),
+                Arc::new(Vec::new()),
+                Arc::default(),
+                events,
+            )
+            .unwrap();
             scan_thread.ask(&Scope::All);
             drop(scan_thread);
             sender.send(()).unwrap();
@@ -114,24 +121,25 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_during_a_pass_is_merged_and_never_lost() {
+    fn what_is_asked_during_a_scan_is_merged_and_never_lost() {
         let root = tempfile::tempdir().unwrap();
         let text = "version: v1\nresources: [{ name: a/b, discovery: { nodes: [/dev/a] } }]\n";
         let resources = Arc::new(crate::config::parse("c", text).unwrap().resources);
-        // Nobody takes the answer, so the first pass does not end.
+        // Nobody takes the answer, so the first scan does not end.
         let (events, inbox) = bounded(0);
-        let mut scan_thread = ScanThread::start(Host::new(root.path()), resources, events).unwrap();
+        let mut scan_thread =
+            ScanThread::start(Host::new(root.path()), resources, Arc::default(), events).unwrap();
         for n in 0..1000 {
             scan_thread.ask(&Scope::Some(BTreeSet::from([n % 7])));
         }
         assert!(scan_thread.waiting.is_some());
 
-        let mut n_passes = 0;
+        let mut n_scans = 0;
         while inbox.recv_timeout(Duration::from_millis(200)).is_ok() {
-            n_passes += 1;
+            n_scans += 1;
             scan_thread.retry();
         }
-        assert!((2..=3).contains(&n_passes), "{n_passes}");
+        assert!((2..=3).contains(&n_scans), "{n_scans}");
         assert!(scan_thread.waiting.is_none());
         drop(inbox);
     }

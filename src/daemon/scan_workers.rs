@@ -1,10 +1,10 @@
-//! The threads `scan-0` …, each of which looks for the devices of one resource after the other.
+//! The threads `scan-0` …, each of which scans for the devices of one resource after the other.
 //!
-//! A file of the host may never answer. Then whoever looked is left behind, the resource is not looked
-//! at until it comes back, and another goes on with the rest.
+//! A read of the host may be blocked for ever. Then the thread is left behind, its resource is not
+//! scanned until it comes back, and another thread goes on with the rest.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -16,19 +16,20 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::{
     config::Config,
-    discovery::{self, ResourceScan, ScanCache},
+    discovery::{self, Claims, ResourceScan, ScanCache},
     host::{Host, worker::Worker},
     model::{
         event::{Configured, Event, Hint, Scan, Scope},
         resource::Resource,
+        state::Remembered,
     },
 };
 
-/// How long one look may hold up the others. Nothing is lost if it takes longer: what it finds counts
+/// How long the scan of one resource may hold up the others. Nothing is lost if it takes longer: what it finds counts
 /// when it comes.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How long one look may take where nothing is asked for later.
+/// How long the scan of one resource may take where nothing is asked for later.
 const PATIENCE_ONCE: Duration = Duration::from_secs(5);
 
 /// How many may hang. Each has a stack, of which it uses little.
@@ -46,16 +47,18 @@ pub(super) struct ScanWorkers {
     hung: BTreeMap<(u64, usize), ScanWorker>,
 }
 
-/// Everything that is there now. What does not answer is a problem of its resource.
-pub fn scan(host: &Host, config: &Config) -> Scan {
+/// Everything that is there now, under the ids that are remembered. A read that is blocked is a problem of
+/// its resource.
+pub fn scan(host: &Host, config: &Config, remembered: &Remembered) -> Scan {
     // Nobody wants to hear of what comes late.
     let (events, _) = bounded(0);
     let mut scan_workers = ScanWorkers::new(host.clone(), events);
     scan_workers.patience = PATIENCE_ONCE;
     let resources = Arc::new(config.resources.clone());
     let configured = Configured { version: 0, resources };
-    ScanCache::default().scan_with(&configured.resources, &Scope::All, |config_idx, claimed| {
-        scan_workers.look(&configured, config_idx, claimed)
+    let mut cache = ScanCache::new(remembered);
+    cache.scan_with(&configured.resources, &Scope::All, |config_idx, claims| {
+        scan_workers.scan(&configured, config_idx, claims)
     })
 }
 
@@ -63,7 +66,7 @@ pub fn scan(host: &Host, config: &Config) -> Scan {
 #[derive(Debug)]
 struct ScanWorker {
     jobs: Sender<Job>,
-    looks: Receiver<ResourceScan>,
+    scans: Receiver<ResourceScan>,
     /// Nobody waits for its answer any more.
     is_late: Arc<AtomicBool>,
 }
@@ -72,7 +75,7 @@ struct ScanWorker {
 struct Job {
     resources: Arc<Vec<Resource>>,
     config_idx: usize,
-    claimed: HashSet<Arc<str>>,
+    claims: Claims,
 }
 
 impl ScanWorkers {
@@ -81,23 +84,23 @@ impl ScanWorkers {
         ScanWorkers { host, events, patience: PATIENCE, n_started: 0, idle: None, hung }
     }
 
-    /// Looks for the devices of one resource. `None` if a file of the host does not answer; when it
-    /// does, there is a hint.
-    pub(super) fn look(
+    /// Scans for the devices of one resource. `None` if a read of the host is blocked; when it is not any
+    /// more, there is a hint.
+    pub(super) fn scan(
         &mut self,
         configured: &Configured,
         config_idx: usize,
-        claimed: &HashSet<Arc<str>>,
+        claims: &Claims,
     ) -> Option<ResourceScan> {
         let key = (configured.version, config_idx);
         if let Some(scan_worker) = self.hung.get(&key) {
-            let look = scan_worker.looks.try_recv().ok()?;
-            log::info!("the look for devices that hung has come back");
+            let scan = scan_worker.scans.try_recv().ok()?;
+            log::info!("the scan whose read was blocked has come back");
             self.hung.remove(&key);
-            return Some(look);
+            return Some(scan);
         }
         // Of another configuration, and come back.
-        self.hung.retain(|(version, _), it| *version == configured.version || it.looks.is_empty());
+        self.hung.retain(|(version, _), it| *version == configured.version || it.scans.is_empty());
         let scan_worker = match self.idle.take() {
             Some(scan_worker) => scan_worker,
             None => self.spawn()?,
@@ -105,15 +108,15 @@ impl ScanWorkers {
         let job = Job {
             resources: Arc::clone(&configured.resources),
             config_idx,
-            claimed: claimed.clone(),
+            claims: claims.clone(),
         };
         scan_worker.jobs.send(job).ok()?;
-        let look = scan_worker.looks.recv_timeout(self.patience).ok().or_else(|| {
+        let scan = scan_worker.scans.recv_timeout(self.patience).ok().or_else(|| {
             scan_worker.is_late.store(true, Ordering::SeqCst);
             // Perhaps just now.
-            scan_worker.looks.try_recv().ok()
+            scan_worker.scans.try_recv().ok()
         });
-        match look {
+        match scan {
             // One that is late ends when it has answered.
             Some(_) if scan_worker.is_late.load(Ordering::SeqCst) => {}
             Some(_) => self.idle = Some(scan_worker),
@@ -121,7 +124,7 @@ impl ScanWorkers {
                 self.hung.insert(key, scan_worker);
             }
         }
-        look
+        scan
     }
 
     fn spawn(&mut self) -> Option<ScanWorker> {
@@ -129,14 +132,14 @@ impl ScanWorkers {
             return None;
         }
         let (jobs, queue) = bounded::<Job>(1);
-        let (sender, looks) = bounded(1);
+        let (sender, scans) = bounded(1);
         let is_late = Arc::new(AtomicBool::new(false));
         let (host, events, late) = (self.host.clone(), self.events.clone(), Arc::clone(&is_late));
         let started = Worker::spawn_detached(format!("scan-{}", self.n_started), move || {
-            while let Ok(Job { resources, config_idx, claimed }) = queue.recv() {
-                let Some(resource) = resources.get(config_idx) else { return };
-                let look = discovery::scan_resource(&host, resource, &claimed);
-                if sender.send(look).is_err() {
+            while let Ok(Job { resources, config_idx, claims }) = queue.recv() {
+                let scan = discovery::scan_resource(&host, &resources, config_idx, &claims);
+                let Some(scan) = scan else { return };
+                if sender.send(scan).is_err() {
                     return;
                 }
                 if late.load(Ordering::SeqCst) {
@@ -148,10 +151,10 @@ impl ScanWorkers {
         match started {
             Ok(()) => {
                 self.n_started += 1;
-                Some(ScanWorker { jobs, looks, is_late })
+                Some(ScanWorker { jobs, scans, is_late })
             }
             Err(err) => {
-                log::error!("cannot start a thread that looks for devices: {err}");
+                log::error!("cannot start a thread that scans for devices: {err}");
                 None
             }
         }

@@ -1,41 +1,41 @@
-//! What must be remembered of this process by the next: the thread `state`, which writes the file of
-//! offers.
+//! What must outlive this process: the thread `state`, which writes it down.
 
-use std::{io, path::Path, sync::Arc};
-
-use crate::{
-    host::{latest::Latest, worker::Worker},
-    model::event::Offered,
-    operate::offered::{self, FILE_NAME},
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
 };
 
-/// Remembers what the kubelet has been told of. Dropping it waits until the last of it is written.
+use crate::{
+    host::{files, latest::Latest, worker::Worker},
+    model::state::Remembered,
+    operate::remembered::{self, FILE_NAME},
+};
+
+/// Writes down what must outlive us. Dropping it waits until the last of it is written.
 #[derive(Debug)]
 pub(super) struct StateWriter {
     // Before the worker, so that it is dropped first: the thread waits on it.
-    latest: Latest<Arc<Offered>>,
+    latest: Latest<Arc<Remembered>>,
     _worker: Worker,
 }
 
 impl StateWriter {
-    /// Starts the thread. With it comes what the process before us has offered.
-    pub(super) fn start(state_dir: &Path) -> io::Result<(StateWriter, Offered)> {
+    /// Starts the thread. With it comes what the process before us has left.
+    pub(super) fn start(state_dir: &Path) -> io::Result<(StateWriter, Remembered)> {
         let path = state_dir.join(FILE_NAME);
-        let before = offered::read(&path).unwrap_or_else(|err| {
-            log::warn!("{}: {err}; it will be written anew", path.display());
-            Offered::new()
-        });
-        let (latest, inbox) = Latest::<Arc<Offered>>::new();
+        let before = read(&path);
+        let (latest, inbox) = Latest::<Arc<Remembered>>::new();
         let worker = Worker::spawn("state", move |_stop| {
             let mut said = false;
-            while let Ok(offered) = inbox.recv() {
-                match offered::write(&path, &offered) {
+            while let Ok(remembered) = inbox.recv() {
+                match remembered::write(&path, &remembered) {
                     Ok(()) => said = false,
                     Err(err) => {
                         if !std::mem::replace(&mut said, true) {
                             log::warn!(
-                                "cannot write {}: {err}; a device that vanishes while Chandler does not \
-                                 run is forgotten",
+                                "cannot write {}: {err}; a device that is removed while Chandler \
+                                 does not run is forgotten, and twins may change their ids",
                                 path.display()
                             );
                         }
@@ -47,7 +47,27 @@ impl StateWriter {
     }
 
     /// Never waits.
-    pub(super) fn remember(&self, offered: Arc<Offered>) {
-        self.latest.put(offered);
+    pub(super) fn remember(&self, remembered: Arc<Remembered>) {
+        self.latest.put(remembered);
     }
+}
+
+/// What is wrong with the file costs no more than that: the rest is used, and the file is set aside
+/// before it is written anew.
+fn read(path: &Path) -> Remembered {
+    let (before, mistakes) = match remembered::read(path) {
+        Ok(read) => read,
+        Err(err) => (Remembered::new(), vec![err]),
+    };
+    let Some(first) = mistakes.first() else {
+        return before;
+    };
+    let aside = PathBuf::from(format!("{}.bad", path.display()));
+    let kept = match files::copy(path, &aside) {
+        Ok(()) => format!("a copy is in {}", aside.display()),
+        Err(err) => format!("no copy could be made: {err}"),
+    };
+    let n = mistakes.len();
+    log::warn!("{}: {first} ({n} mistakes); the rest is used, and {kept}", path.display());
+    before
 }

@@ -1,18 +1,21 @@
 //! Turns the kubelet's choice of devices into what the container gets. Pure.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    convert::Infallible,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    decide::{natural, template},
+    config::quoted,
+    decide::{
+        fill::{Use, fill, fill_each},
+        known::{InContainer, Known, Side},
+        natural,
+    },
     model::{
-        allocation::{Allocation, DeviceTemplate, MountTemplate},
-        device::Device,
+        allocation::{DeviceTemplate, MountTemplate},
+        device::{Device, HostPath},
         edits::{ContainerEdits, DeviceNode, Mount},
+        name::DeviceId,
         snapshot::{Health, Snapshot},
-        template::{Core, Key, Template},
+        template::Template,
     },
 };
 
@@ -50,6 +53,39 @@ pub enum AllocateError {
         /// How many are allowed.
         max: u32,
     },
+    /// What the container would get makes no sense.
+    #[error("{resource}: {what}")]
+    Edits {
+        /// The resource asked.
+        resource: String,
+        /// What is wrong with it.
+        what: EditsError,
+    },
+}
+
+/// What is wrong with what a container would get. A phrase for the operator.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EditsError {
+    /// A device says something of itself that may not be filled in.
+    #[error("{what}")]
+    Unsafe {
+        /// The device.
+        device: DeviceId,
+        /// What, and what to do about it.
+        what: String,
+    },
+    /// Two things would have one path in the container.
+    #[error(
+        "{first} and {second} would both be {container_path} in the container; tell them apart in `containerPath`, by `{{index}}` or `{{nodeIndex}}`"
+    )]
+    SamePath {
+        /// The path.
+        container_path: String,
+        /// On the host.
+        first: String,
+        /// On the host.
+        second: String,
+    },
 }
 
 /// Computes what one container gets for `ids`.
@@ -58,16 +94,23 @@ pub enum AllocateError {
 /// in use does not matter either, because that is the kubelet's to know.
 pub fn allocate(snapshot: &Snapshot, ids: &[String]) -> Result<ContainerEdits, AllocateError> {
     let devices = physical_devices(snapshot, ids)?;
-    let all_ids: Vec<String> = devices.iter().map(|it| it.id.to_string()).collect();
+    edits(&devices)
+        .map_err(|what| AllocateError::Edits { resource: snapshot.resource.to_string(), what })
+}
+
+/// What a container gets that has these devices.
+pub fn edits(devices: &[&Device]) -> Result<ContainerEdits, EditsError> {
+    let ids: Vec<String> = devices.iter().map(|it| it.id.to_string()).collect();
     let mut edits = ContainerEdits::default();
     let mut env = Pairs::default();
     let mut annotations = Pairs::default();
     for (index, device) in devices.iter().enumerate() {
-        let view = View { device, index, all_ids: &all_ids };
-        add_devices(&mut edits.devices, &view);
-        add_mounts(&mut edits.mounts, &view);
-        env.add(&device.allocation.env, &view);
-        annotations.add(&device.allocation.annotations, &view);
+        let container = Some(InContainer { index, ids: &ids });
+        let view = View(Known { container, ..Known::of(device) });
+        add_devices(&mut edits.devices, &view)?;
+        add_mounts(&mut edits.mounts, &view)?;
+        env.add(&device.allocation.env, &view)?;
+        annotations.add(&device.allocation.annotations, &view)?;
     }
     edits.env = env.finish();
     edits.annotations = annotations.finish();
@@ -106,111 +149,96 @@ fn physical_devices<'s>(
     Ok(devices)
 }
 
-/// A device in its place in the container.
-struct View<'a> {
-    device: &'a Device,
-    index: usize,
-    all_ids: &'a [String],
-}
+/// A device in its position in the container.
+struct View<'a>(Known<'a>);
 
 impl View<'_> {
-    fn allocation(&self) -> &Allocation {
-        &self.device.allocation
+    fn device(&self) -> &Device {
+        self.0.device
     }
 
-    /// The values of `key`; `{node}` is the first node.
-    fn values(&self, key: &Key) -> Vec<String> {
-        match key {
-            Key::Core(Core::Id) => vec![self.device.id.to_string()],
-            Key::Core(Core::Ids) => self.all_ids.to_vec(),
-            Key::Core(Core::Name) => vec![self.device.name.clone()],
-            Key::Core(Core::Number) => {
-                natural::last_number(&self.device.name).into_iter().collect()
-            }
-            Key::Core(Core::Index) => vec![self.index.to_string()],
-            Key::Core(Core::Node) => self.device.nodes.first().cloned().into_iter().collect(),
-            Key::Core(Core::Nodes) => self.device.nodes.clone(),
-            Key::Core(Core::NumaNode) => {
-                self.device.numa_node.map(|it| it.to_string()).into_iter().collect()
-            }
-            Key::Core(Core::Replica) => Vec::new(),
-            Key::Core(Core::Driver | Core::Subsystem)
-            | Key::Fact(_)
-            | Key::Attribute(_)
-            | Key::Ancestor(_) => {
-                self.device.attributes.get(&key.to_string()).cloned().unwrap_or_default()
-            }
-        }
+    fn text(&self, template: &Template) -> Result<String, EditsError> {
+        fill(template, Use::Text, |key| Ok(self.0.values(key))).map_err(|what| self.refused(what))
     }
 
-    fn text(&self, template: &Template) -> String {
-        let Ok(text) = template::render(template, |key| Ok::<_, Infallible>(self.values(key)));
-        text
+    /// One path for each node of the device, where the template names it.
+    fn paths(&self, template: &Template, side: Side) -> Result<Vec<String>, EditsError> {
+        fill_each(template, Use::Path, |key| Ok(self.0.values_by_node(key, side)))
+            .map_err(|what| self.refused(what))
     }
 
-    /// One text for each node of the device, where the template names it.
-    fn texts(&self, template: &Template) -> Vec<String> {
-        let Ok(texts) = template::render_each(template, |key| {
-            Ok::<_, Infallible>(match key {
-                Key::Core(Core::Node) => self.device.nodes.clone(),
-                // All ids belong together: they never make an entry each.
-                Key::Core(Core::Ids) => vec![self.all_ids.join(",")],
-                Key::Core(_) | Key::Fact(_) | Key::Attribute(_) | Key::Ancestor(_) => {
-                    self.values(key)
-                }
-            })
-        });
-        texts
+    fn refused(&self, what: String) -> EditsError {
+        EditsError::Unsafe { device: self.device().id.clone(), what }
     }
 
     /// Host paths with their container paths.
-    fn path_pairs(&self, host: &Template, container: &Template) -> Vec<(String, String)> {
-        let hosts = self.texts(host);
-        let containers = self.texts(container);
+    fn path_pairs(
+        &self,
+        host: &Template,
+        container: Option<&Template>,
+    ) -> Result<Vec<(String, String)>, EditsError> {
+        let hosts = self.paths(host, Side::Host)?;
+        let containers = match container {
+            Some(template) => self.paths(template, Side::Host)?,
+            None => self.paths(host, Side::Container)?,
+        };
         let container = |idx: usize| containers.get(idx).or(containers.last()).cloned();
-        hosts.into_iter().enumerate().filter_map(|(idx, it)| Some((it, container(idx)?))).collect()
+        let pairs = hosts.into_iter().enumerate();
+        Ok(pairs.filter_map(|(idx, it)| Some((it, container(idx)?))).collect())
     }
 }
 
-fn add_devices(nodes: &mut Vec<DeviceNode>, view: &View<'_>) {
+fn add_devices(nodes: &mut Vec<DeviceNode>, view: &View<'_>) -> Result<(), EditsError> {
     let mut add = |host_path: String, container_path: String, permissions: &str| {
-        // Two devices may share a node, a control device say; the container gets it once.
-        if !nodes.iter().any(|it| it.container_path == container_path) {
-            let permissions = permissions.to_owned();
-            nodes.push(DeviceNode { host_path, container_path, permissions });
+        if let Some(other) = nodes.iter().find(|it| it.container_path == container_path) {
+            // Two devices may share a node, a control device say; the container gets it once.
+            return same_path(&other.host_path, host_path, container_path);
         }
+        nodes.push(DeviceNode { host_path, container_path, permissions: permissions.to_owned() });
+        Ok(())
     };
-    match &view.allocation().devices {
+    match &view.device().allocation.devices {
         None => {
-            for node in &view.device.nodes {
-                add(node.clone(), node.clone(), PERMISSIONS);
+            for HostPath { path, asked } in view.device().nodes.iter().map(|it| &it.host) {
+                add(path.clone(), asked.clone(), PERMISSIONS)?;
             }
         }
         Some(templates) => {
             for DeviceTemplate { host_path, container_path, permissions } in templates {
-                for (host, container) in view.path_pairs(host_path, container_path) {
-                    add(host, container, permissions);
+                for (host, container) in view.path_pairs(host_path, container_path.as_ref())? {
+                    add(host, container, permissions)?;
                 }
             }
         }
     }
+    Ok(())
 }
 
-fn add_mounts(mounts: &mut Vec<Mount>, view: &View<'_>) {
-    let mut add = |host_path: String, container_path: String, read_only: bool| {
-        if !mounts.iter().any(|it| it.container_path == container_path) {
-            mounts.push(Mount { host_path, container_path, read_only });
-        }
-    };
-    for MountTemplate { host_path, container_path, read_only } in &view.allocation().mounts {
-        for (host, container) in view.path_pairs(host_path, container_path) {
-            add(host, container, *read_only);
+/// What is given twice is given once; two different things cannot have one path.
+fn same_path(first: &str, second: String, container_path: String) -> Result<(), EditsError> {
+    match first == second {
+        true => Ok(()),
+        false => Err(EditsError::SamePath { container_path, first: first.to_owned(), second }),
+    }
+}
+
+fn add_mounts(mounts: &mut Vec<Mount>, view: &View<'_>) -> Result<(), EditsError> {
+    for MountTemplate { host_path, container_path, read_only } in &view.device().allocation.mounts {
+        for (host_path, container_path) in view.path_pairs(host_path, Some(container_path))? {
+            match mounts.iter().find(|it| it.container_path == container_path) {
+                Some(other) => same_path(&other.host_path, host_path, container_path)?,
+                None => mounts.push(Mount { host_path, container_path, read_only: *read_only }),
+            }
         }
     }
     // What is handed over whole comes last, so that a template may say otherwise.
-    for path in &view.device.paths {
-        add(path.clone(), path.clone(), true);
+    for HostPath { path, asked } in &view.device().paths {
+        if !mounts.iter().any(|it| it.container_path == *asked) {
+            let (host_path, container_path) = (path.clone(), asked.clone());
+            mounts.push(Mount { host_path, container_path, read_only: true });
+        }
     }
+    Ok(())
 }
 
 /// Names with the values of all devices, each once, in order.
@@ -218,14 +246,24 @@ fn add_mounts(mounts: &mut Vec<Mount>, view: &View<'_>) {
 struct Pairs(BTreeMap<String, Vec<String>>);
 
 impl Pairs {
-    fn add(&mut self, templates: &[(Template, Template)], view: &View<'_>) {
+    fn add(
+        &mut self,
+        templates: &[(Template, Template)],
+        view: &View<'_>,
+    ) -> Result<(), EditsError> {
         for (name, value) in templates {
-            let values = self.0.entry(view.text(name)).or_default();
-            let value = view.text(value);
+            let name = view.text(name)?;
+            if name.is_empty() || name.contains(|it: char| it == '=' || it.is_whitespace()) {
+                let what = format!("{} cannot be the name of a variable", quoted(&name));
+                return Err(view.refused(what));
+            }
+            let values = self.0.entry(name).or_default();
+            let value = view.text(value)?;
             if !value.is_empty() && !values.contains(&value) {
                 values.push(value);
             }
         }
+        Ok(())
     }
 
     fn finish(self) -> BTreeMap<String, String> {

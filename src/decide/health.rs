@@ -23,6 +23,9 @@ use crate::{
 /// Why a device that was just found is not offered yet.
 pub const NOT_PROBED: &str = "not probed yet";
 
+/// Why a device that was removed is not offered.
+pub const REMOVED: &str = "the device was removed";
+
 /// The check that lines of the kernel's log stand for.
 const KERNEL_LOG: &str = "kernel log";
 
@@ -284,7 +287,7 @@ impl Monitor {
         let reason = if let Some(reason) = &self.cordon {
             cordoned(reason)
         } else if !self.present {
-            "the device is gone".to_owned()
+            REMOVED.to_owned()
         } else if let Some(trouble) = &self.trouble {
             trouble.fault.reason.clone()
         } else if self.held_until.is_some() {

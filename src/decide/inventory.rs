@@ -4,9 +4,11 @@
 //! and waits for nothing, so that a test can drive it through years of events in a millisecond.
 //! `daemon` receives the events and carries out the effects.
 
-mod ghosts;
+mod devices;
 mod health;
+mod listing;
 mod reload;
+mod remember;
 mod report;
 mod scan;
 
@@ -18,21 +20,24 @@ use std::{
 
 use crate::{
     decide::{
-        health::Monitor,
+        health::Input,
         hints,
-        offer::offers,
+        inventory::{
+            devices::Devices,
+            listing::{Listing, Publication},
+        },
         registration::Registration,
         release::Release,
         rescan::{OVERDUE, Rescan},
     },
     model::{
         cordon::Cordon,
-        device::{Device, Findings, Problem},
-        event::{Effect, Event, Hint, Offered, PluginEvent, Scope, SocketIdentity},
+        device::Problem,
+        event::{Effect, Event, Hint, PluginEvent, Scope, SocketIdentity},
         health::Target,
         name::{DeviceId, ResourceName},
         resource::Resource,
-        snapshot::{Offer, Snapshot},
+        state::Remembered,
     },
 };
 
@@ -48,7 +53,7 @@ pub const SCAN_INTERVAL_WITHOUT_HINTS: Duration = Duration::from_secs(10);
 pub struct Inventory {
     resources: Vec<Resource>,
     seed: u64,
-    pools: BTreeMap<ResourceName, Pool>,
+    served: BTreeMap<ResourceName, Served>,
     kubelet: Option<SocketIdentity>,
     rescan: Rescan,
     has_scanned: bool,
@@ -56,10 +61,8 @@ pub struct Inventory {
     version: u64,
     release: Release,
     cordons: Vec<Cordon>,
-    // What the process before us had offered, but for what is served again.
-    remembered: Offered,
-    // What is written down.
-    offered: Arc<Offered>,
+    // What is written down, or was when we started.
+    remembered: Arc<Remembered>,
     // What the prober knows of.
     probed: Arc<[Target]>,
     // What has been said, so that it is said once.
@@ -68,29 +71,14 @@ pub struct Inventory {
 
 /// One resource that is served.
 #[derive(Debug)]
-struct Pool {
+struct Served {
     config_idx: usize,
-    // What `devices` were made from: a pass that found nothing new gives the same one.
-    findings: Arc<Findings>,
-    devices: Vec<Arc<Device>>,
-    // One for each device that is there or was.
-    monitors: BTreeMap<DeviceId, Monitor>,
-    // The first list waits for the first probes until then; `None` once it is out.
-    serve_by: Option<Instant>,
-    // Devices that have come since, and are not listed before their first probe, or until then.
-    newcomers: BTreeSet<DeviceId>,
-    newcomers_by: Option<Instant>,
-    // Devices that vanished. They stay in the list: a kubelet from 1.34 to 1.37 may crash when a
-    // device that a pod holds is dropped.
-    vanished: BTreeMap<DeviceId, Arc<Device>>,
-    published: Arc<Snapshot>,
-    // Whether `published` may not be what there is.
-    is_stale: bool,
+    /// What is there.
+    devices: Devices,
+    /// What the kubelet was told of it.
+    listing: Listing,
+    /// Whether the kubelet knows that we serve it.
     registration: Registration,
-    // What pods may hold of this resource, and no pass has found since we started.
-    ghosts: BTreeSet<DeviceId>,
-    // What the monitors were told is cordoned, and why.
-    cordoned: BTreeMap<DeviceId, String>,
 }
 
 impl Inventory {
@@ -101,15 +89,14 @@ impl Inventory {
         Inventory {
             resources,
             seed,
-            pools: BTreeMap::new(),
+            served: BTreeMap::new(),
             kubelet: None,
             rescan: Rescan::new(scan_interval),
             has_scanned: false,
             version: 0,
             release: Release::default(),
             cordons: Vec::new(),
-            remembered: Offered::new(),
-            offered: Arc::default(),
+            remembered: Arc::default(),
             probed: Arc::new([]),
             reported: BTreeSet::new(),
         }
@@ -117,14 +104,14 @@ impl Inventory {
 
     /// When [`Event::Tick`] is next due.
     pub fn deadline(&self) -> Option<Instant> {
-        let pools = self.pools.values().filter_map(Pool::deadline);
+        let served = self.served.values().filter_map(Served::deadline);
         let look = self.rescan.deadline().or(self.rescan.overdue_at());
-        pools.chain(look).chain(self.release.deadline()).min()
+        served.chain(look).chain(self.release.deadline()).min()
     }
 
     /// Whether everything that the first pass found is served.
     pub fn is_ready(&self) -> bool {
-        self.has_scanned && self.pools.values().all(|pool| pool.serve_by.is_none())
+        self.has_scanned && self.served.values().all(|it| it.listing.serve_by.is_none())
     }
 
     /// Takes one step.
@@ -135,21 +122,21 @@ impl Inventory {
             Event::KubeletAppeared(identity) => {
                 self.kubelet = Some(identity);
                 self.release.kubelet_appeared(now);
-                for pool in self.pools.values_mut() {
-                    pool.registration.kubelet_appeared(identity, now);
+                for served in self.served.values_mut() {
+                    served.registration.kubelet_appeared(identity, now);
                 }
             }
             Event::KubeletGone => {
                 self.kubelet = None;
-                for pool in self.pools.values_mut() {
-                    pool.registration.kubelet_gone(now);
+                for served in self.served.values_mut() {
+                    served.registration.kubelet_gone(now);
                 }
             }
             Event::EndpointsDisturbed { successors_gone } => {
-                effects.extend(self.pools.keys().cloned().map(Effect::CheckEndpoint));
-                for (name, pool) in &mut self.pools {
+                effects.extend(self.served.keys().cloned().map(Effect::CheckEndpoint));
+                for (name, served) in &mut self.served {
                     if successors_gone.contains(&name.tag()) {
-                        pool.successor_left(name, now);
+                        served.successor_left(name, now);
                     }
                 }
             }
@@ -162,7 +149,8 @@ impl Inventory {
             Event::Probed(round) => self.probed(&round, now),
             Event::KernelLogged(line) => self.kernel_logged(&line, now),
             Event::Cordons(cordons) => self.cordoned(cordons, now),
-            Event::Remembered(offered) => self.remembered = offered,
+            Event::Cleared { device, resource } => self.cleared(&device, resource.as_ref(), now),
+            Event::Remembered(remembered) => self.remembered(remembered),
             Event::Terminate => effects.push(Effect::Stop),
         }
         if self.rescan.is_overdue(now) {
@@ -175,11 +163,10 @@ impl Inventory {
         if self.release.due(now) {
             effects.push(Effect::AskPods);
         }
-        if self.publish(now, &mut effects) {
-            self.remember(&mut effects);
-        }
-        for (name, pool) in &mut self.pools {
-            if pool.serve_by.is_none() && pool.registration.due(now) {
+        let published = self.publish(now, &mut effects);
+        self.remember(&published, &mut effects);
+        for (name, served) in &mut self.served {
+            if served.listing.serve_by.is_none() && served.registration.due(now) {
                 effects.push(Effect::Register(name.clone()));
             }
         }
@@ -187,25 +174,25 @@ impl Inventory {
     }
 
     fn plugin(&mut self, resource: &ResourceName, event: &PluginEvent, now: Instant) {
-        let Some(pool) = self.pools.get_mut(resource) else {
+        let Some(served) = self.served.get_mut(resource) else {
             return;
         };
         match event {
             PluginEvent::Attempted(attempt) => {
-                report::attempt(resource, attempt, pool.registration.is_serving());
-                pool.registration.attempted(attempt, now);
+                report::attempt(resource, attempt, served.registration.is_serving());
+                served.registration.attempted(attempt, now);
             }
             PluginEvent::Streaming(streaming) => {
                 if !streaming {
                     log::info!("resource={resource} the kubelet's stream has ended");
                 }
-                pool.registration.streaming(*streaming, now);
+                served.registration.streaming(*streaming, now);
             }
             PluginEvent::EndpointLost => {
                 log::warn!("resource={resource} the plugin's socket was removed");
-                pool.registration.endpoint_lost(now);
+                served.registration.endpoint_lost(now);
             }
-            PluginEvent::SuccessorLeft => pool.successor_left(resource, now),
+            PluginEvent::SuccessorLeft => served.successor_left(resource, now),
         }
     }
 
@@ -219,84 +206,56 @@ impl Inventory {
         self.rescan.hinted(&scope, hints::is_early(hint), now);
     }
 
-    /// Publishes what the kubelet would see a difference in, or would be told if it asked. Gives
-    /// whether other devices are offered than before.
-    fn publish(&mut self, now: Instant, effects: &mut Vec<Effect>) -> bool {
-        let mut has_changed = false;
-        for (name, pool) in &mut self.pools {
-            pool.tick(name, now);
-            if pool.newcomers_by.take_if(|it| *it <= now).is_some() {
-                pool.newcomers.clear();
-                pool.is_stale = true;
-            }
-            let waits = pool.serve_by.is_some_and(|it| it > now && !pool.is_probed());
-            if waits || !std::mem::take(&mut pool.is_stale) {
+    /// Publishes what the kubelet would see a difference in, or would be told if it asked. Gives the
+    /// resources of which it published something.
+    fn publish(&mut self, now: Instant, effects: &mut Vec<Effect>) -> Vec<ResourceName> {
+        let mut published = Vec::new();
+        for (name, served) in &mut self.served {
+            let Served { devices, listing, .. } = served;
+            listing.is_stale |= devices.tick(name, now);
+            let waits = listing.serve_by.is_some_and(|it| it > now && !devices.is_probed());
+            if waits || !listing.is_stale {
                 continue;
             }
-            let Some(configured) = self.resources.get(pool.config_idx) else {
+            let Some(configured) = self.resources.get(served.config_idx) else {
                 continue;
             };
-            let mut offers = view(configured, pool);
-            for found in pool.add_ghosts(&mut offers) {
-                // It may have been found and vanished again.
-                if !pool.vanished.contains_key(&found) {
-                    self.release.forget(name, &found);
+            let publication = listing.publish(configured, devices, &mut self.release, now);
+            devices.forget_removed(&listing.kept_devices());
+            let snapshot = Arc::clone(&listing.published);
+            effects.push(match publication {
+                None => continue,
+                Some(Publication::First) => {
+                    let n_devices = devices.present().count();
+                    log::info!("resource={name} devices={n_devices} offered");
+                    Effect::Serve(snapshot)
                 }
-            }
-            let is_first = pool.serve_by.take().is_some();
-            let max_per_container = configured.sharing.max_per_container;
-            let is_same = offers == pool.published.offers
-                && max_per_container == pool.published.max_per_container;
-            if !is_first && is_same {
-                continue;
-            }
-            let snapshot = Arc::new(Snapshot {
-                resource: name.clone(),
-                generation: pool.published.generation + 1,
-                offers,
-                max_per_container,
+                Some(Publication::Next) => Effect::Publish(snapshot),
             });
-            has_changed |= is_first || !pool.published.has_same_ids(&snapshot);
-            pool.published = Arc::clone(&snapshot);
-            if is_first {
-                log::info!("resource={name} devices={} offered", pool.devices.len());
-                pool.report_removed(name, &mut self.release, now);
-            }
-            effects.push(match is_first {
-                true => Effect::Serve(snapshot),
-                false => Effect::Publish(snapshot),
-            });
+            published.push(name.clone());
         }
-        has_changed
+        published
     }
 }
 
-impl Pool {
+impl Served {
+    /// When time alone changes something here.
+    fn deadline(&self) -> Option<Instant> {
+        let kubelet = match self.listing.serve_by {
+            Some(serve_by) => Some(serve_by),
+            None => self.registration.deadline(),
+        };
+        self.devices.deadline().into_iter().chain(kubelet).min()
+    }
+
+    /// Tells the monitor of a device what has happened, and the kubelet what comes of it.
+    fn tell(&mut self, resource: &ResourceName, device: &DeviceId, input: Input<'_>, now: Instant) {
+        self.listing.is_stale |= self.devices.tell(resource, device, input, now);
+    }
+
     fn successor_left(&mut self, resource: &ResourceName, now: Instant) {
         if self.registration.successor_left(now) {
             log::info!("resource={resource} another process came after us, and is gone");
         }
     }
-}
-
-/// The kubelet's list: what is there, and what was.
-fn view(resource: &Resource, pool: &Pool) -> Vec<Offer> {
-    let mut all = Vec::new();
-    for device in pool.devices.iter().chain(pool.vanished.values()) {
-        let Some(health) = pool.monitors.get(&device.id).map(Monitor::health) else {
-            continue;
-        };
-        // One list that offers it is better than two.
-        if pool.newcomers.contains(&device.id) {
-            continue;
-        }
-        match offers(resource, device, health) {
-            Ok(offers) => all.extend(offers),
-            Err(Problem { at, what }) => log::warn!("device={at} not offered: {what}"),
-        }
-    }
-    all.sort_by(|a, b| a.id.cmp(&b.id));
-    // Templates of ids may give one text twice.
-    all.dedup_by(|b, a| a.id == b.id);
-    all
 }

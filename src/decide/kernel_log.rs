@@ -1,7 +1,7 @@
 //! Which devices a line of the kernel's log is about. Pure.
 
 use crate::{
-    decide::known,
+    decide::known::Known,
     model::{device::Device, fact::Form, health::LogRule, template::Key},
 };
 
@@ -31,7 +31,8 @@ impl Hit<'_> {
     /// Whether the line is about `device`.
     pub fn is_about(&self, device: &Device) -> bool {
         self.wanted.iter().all(|(key, text)| {
-            let same = |text: &str| known::values(device, key).iter().any(|it| same(key, text, it));
+            let same =
+                |text: &str| Known::of(device).values(key).iter().any(|it| same(key, text, it));
             text.is_some_and(same)
         })
     }

@@ -3,13 +3,12 @@
 use std::{convert::Infallible, sync::Arc};
 
 use crate::{
-    decide::{natural, template},
+    decide::{known::Known, template},
     model::{
         device::{Device, Problem},
         name::DeviceId,
         resource::{Resource, Sharing, Topology},
         snapshot::{Health, Offer},
-        template::{Core, Key},
     },
 };
 
@@ -69,16 +68,8 @@ fn replica_id(sharing: &Sharing, device: &Device, replica: u32) -> String {
     let Some(ids) = &sharing.ids else {
         return device.id.to_string();
     };
-    let rendered: Result<String, Infallible> = template::render(ids, |key| {
-        Ok(match key {
-            Key::Core(Core::Id) => vec![device.id.to_string()],
-            Key::Core(Core::Replica) => vec![replica.to_string()],
-            Key::Core(Core::Name) => vec![device.name.clone()],
-            Key::Core(Core::Number) => natural::last_number(&device.name).into_iter().collect(),
-            // The configuration allows no other key here.
-            Key::Core(_) | Key::Fact(_) | Key::Attribute(_) | Key::Ancestor(_) => Vec::new(),
-        })
-    });
+    let known = Known { replica: Some(replica), ..Known::of(device) };
+    let rendered: Result<String, Infallible> = template::render(ids, |key| Ok(known.values(key)));
     let Ok(text) = rendered;
     text
 }

@@ -27,10 +27,11 @@ const WAIT: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(
 /// anything (`List` in Kubernetes' `pkg/kubelet/apis/podresources`), which says nothing.
 const KUBELET_LEARNS: Duration = Duration::from_secs(10);
 
-/// The devices that wait to be dropped.
+/// The ids that wait to be dropped.
 #[derive(Debug, Default)]
 pub struct Release {
-    waiting: BTreeMap<(ResourceName, DeviceId), Waiting>,
+    // What the kubelet calls them, with how many answers in a row were without each.
+    waiting: BTreeMap<(ResourceName, DeviceId), u32>,
     ask_at: Option<Instant>,
     n_asked: u32,
     // Who holds what is wanted even if nothing waits, until there is an answer that counts.
@@ -38,24 +39,10 @@ pub struct Release {
     counts_from: Option<Instant>,
 }
 
-#[derive(Debug)]
-struct Waiting {
-    /// What the kubelet calls it: one id for each replica.
-    offers: Vec<DeviceId>,
-    n_clean: u32,
-}
-
 impl Release {
-    /// A device vanished, which the kubelet knows by `offers`.
-    pub fn vanished(
-        &mut self,
-        resource: &ResourceName,
-        device: &DeviceId,
-        offers: Vec<DeviceId>,
-        now: Instant,
-    ) {
-        let key = (resource.clone(), device.clone());
-        self.waiting.insert(key, Waiting { offers, n_clean: 0 });
+    /// What the kubelet knows by `id` is not offered any more.
+    pub fn vanished(&mut self, resource: &ResourceName, id: &DeviceId, now: Instant) {
+        self.waiting.insert((resource.clone(), id.clone()), 0);
         self.n_asked = 0;
         self.ask_at = Some(now + WAIT.0);
     }
@@ -65,16 +52,14 @@ impl Release {
     pub fn kubelet_appeared(&mut self, now: Instant) {
         self.is_curious = true;
         self.counts_from = Some(now + KUBELET_LEARNS);
-        for waiting in self.waiting.values_mut() {
-            waiting.n_clean = 0;
-        }
+        self.waiting.values_mut().for_each(|n_clean| *n_clean = 0);
         self.n_asked = 0;
         self.ask_at = Some(now + WAIT.0);
     }
 
     /// It is back, or of no interest any more.
-    pub fn forget(&mut self, resource: &ResourceName, device: &DeviceId) {
-        self.waiting.remove(&(resource.clone(), device.clone()));
+    pub fn forget(&mut self, resource: &ResourceName, id: &DeviceId) {
+        self.waiting.remove(&(resource.clone(), id.clone()));
         if self.waiting.is_empty() && !self.is_curious {
             self.ask_at = None;
         }
@@ -109,13 +94,12 @@ impl Release {
                 // It begins when it counts.
                 self.n_asked = 0;
             }
-            for ((resource, device), waiting) in &mut self.waiting {
+            for ((resource, id), n_clean) in &mut self.waiting {
                 let held = holdings.get(resource.as_str());
-                let is_held = held
-                    .is_some_and(|held| waiting.offers.iter().any(|it| held.contains(it.as_str())));
-                waiting.n_clean = if is_held { 0 } else { waiting.n_clean + u32::from(counts) };
-                if waiting.n_clean >= CLEAN_ANSWERS {
-                    released.push((resource.clone(), device.clone()));
+                let is_held = held.is_some_and(|held| held.contains(id.as_str()));
+                *n_clean = if is_held { 0 } else { *n_clean + u32::from(counts) };
+                if *n_clean >= CLEAN_ANSWERS {
+                    released.push((resource.clone(), id.clone()));
                 }
             }
         }
@@ -146,11 +130,11 @@ mod tests {
         Holdings::from([("example.com/a".to_owned(), ids)])
     }
 
-    /// A story with one device of two replicas.
+    /// A story with one device.
     #[expect(clippy::disallowed_methods, reason = "every story begins at some time")]
     fn story() -> (Release, Instant) {
         let (mut release, now) = (Release::default(), Instant::now());
-        release.vanished(&resource(), &id("x"), vec![id("x::0"), id("x::1")], now);
+        release.vanished(&resource(), &id("x"), now);
         (release, now)
     }
 
@@ -167,10 +151,10 @@ mod tests {
     }
 
     #[test]
-    fn a_replica_that_is_held_or_no_answer_keeps_it() {
+    fn one_that_is_held_or_no_answer_keeps_it() {
         let (mut release, now) = story();
         assert_eq!(release.answered(Some(&held(&[])), now), []);
-        assert_eq!(release.answered(Some(&held(&["x::1"])), now), []);
+        assert_eq!(release.answered(Some(&held(&["x"])), now), []);
         assert_eq!(release.answered(Some(&held(&[])), now), []);
         for _ in 0..100 {
             assert_eq!(release.answered(None, now), []);
@@ -185,7 +169,7 @@ mod tests {
         for _ in 0..20 {
             now = release.deadline().unwrap();
             assert!(release.due(now));
-            release.answered(Some(&held(&["x::0"])), now);
+            release.answered(Some(&held(&["x"])), now);
         }
         assert!(now - began > 10 * WAIT.1);
         assert_eq!(release.deadline(), Some(now + WAIT.1));

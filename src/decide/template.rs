@@ -15,15 +15,19 @@ pub fn render<E>(
     template: &Template,
     mut lookup: impl FnMut(&Key) -> Result<Vec<String>, E>,
 ) -> Result<String, E> {
+    render_filtered(template, |key, filters| Ok(filtered(&lookup(key)?, filters)))
+}
+
+/// The same; `lookup` gives values that have passed through the filters.
+pub(super) fn render_filtered<E>(
+    template: &Template,
+    mut lookup: impl FnMut(&Key, &[Filter]) -> Result<Vec<String>, E>,
+) -> Result<String, E> {
     let mut text = String::new();
     for piece in &template.pieces {
         match piece {
             Piece::Text(literal) => text += literal,
-            Piece::Value(key, filters) => {
-                let values = lookup(key)?;
-                let values: Vec<String> = values.iter().map(|it| apply(it, filters)).collect();
-                text += &values.join(",");
-            }
+            Piece::Value(key, filters) => text += &lookup(key, filters)?.join(","),
         }
     }
     Ok(text)
@@ -35,9 +39,19 @@ pub fn render_each<E>(
     template: &Template,
     mut lookup: impl FnMut(&Key) -> Result<Vec<String>, E>,
 ) -> Result<Vec<String>, E> {
+    render_each_filtered(template, |key, filters| Ok(filtered(&lookup(key)?, filters)))
+}
+
+/// The same; `lookup` gives values that have passed through the filters.
+pub(super) fn render_each_filtered<E>(
+    template: &Template,
+    mut lookup: impl FnMut(&Key, &[Filter]) -> Result<Vec<String>, E>,
+) -> Result<Vec<String>, E> {
     let mut holes = Vec::new();
-    for key in template.keys() {
-        holes.push(lookup(key)?);
+    for piece in &template.pieces {
+        if let Piece::Value(key, filters) = piece {
+            holes.push(lookup(key, filters)?);
+        }
     }
     let n_texts = holes.iter().map(Vec::len).filter(|n| *n != 1).min().unwrap_or(1);
     let mut texts = Vec::new();
@@ -47,10 +61,10 @@ pub fn render_each<E>(
         for piece in &template.pieces {
             match piece {
                 Piece::Text(literal) => text += literal,
-                Piece::Value(_, filters) => {
+                Piece::Value(..) => {
                     let values = hole.next().map(Vec::as_slice).unwrap_or_default();
                     if let Some(value) = values.get(idx).or(values.first()) {
-                        text += &apply(value, filters);
+                        text += value;
                     }
                 }
             }
@@ -58,6 +72,11 @@ pub fn render_each<E>(
         texts.push(text);
     }
     Ok(texts)
+}
+
+/// `values` when they have passed through `filters`.
+pub(super) fn filtered(values: &[String], filters: &[Filter]) -> Vec<String> {
+    values.iter().map(|it| apply(it, filters)).collect()
 }
 
 fn apply(value: &str, filters: &[Filter]) -> String {

@@ -1,78 +1,94 @@
-//! What the last pass found, so that the next need not look at everything.
+//! What the last scan found, so that the next need not look at everything.
 //!
 //! A resource depends on the host, and on what exclusive resources before it in the file have taken.
-//! So a pass over some looks at those, and at whatever is behind them and has seen a device that
-//! changed hands. What it gives is a complete answer all the same.
+//! So a scan of some resources looks at those, and at whatever is behind them and has seen something
+//! that changed hands. What it gives is a complete answer all the same.
 
 use std::{
-    borrow::Cow,
     collections::{BTreeMap, BTreeSet, HashSet},
     hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
 };
 
 use crate::{
-    decide::offer::too_many,
-    discovery::scanner::{NamedFindings, ResourceScanner, Scanned},
+    config::{name_text, template_text},
+    decide::identity::Known,
+    discovery::{
+        claims::Claims,
+        naming,
+        scanner::{Found, ResourceScanner, Scanned},
+    },
     host::Host,
     model::{
         device::{Findings, Problem},
-        event::{Found, Scan, Scope},
+        event::{self, Scan, Scope},
         name::ResourceName,
         resource::{NamePattern, Resource},
-        template::Template,
+        state::Remembered,
     },
 };
 
-/// What the last pass found.
+/// What the last scan found, and which hardware has which id.
 #[derive(Debug, Default)]
 pub struct ScanCache {
     // One for each resource, in the order of the file.
     entries: Vec<Option<ResourceScan>>,
-    // Those whose last look has not ended.
-    unanswered: BTreeSet<usize>,
+    // Those whose last scan has not ended.
+    blocked: BTreeSet<usize>,
+    known: BTreeMap<ResourceName, Known>,
     told: BTreeMap<ResourceName, Arc<Findings>>,
 }
 
-/// What one look for the devices of one resource has found.
+/// What a scan for the devices of one resource has found.
 #[derive(Debug)]
 pub struct ResourceScan {
-    findings: Kept,
-    /// What it is made of.
+    found: Arc<Found>,
+    /// What it is made of: candidates and nodes.
     taken: BTreeSet<Arc<str>>,
-    /// Hashes of all its candidates, also of those that another had taken: two that are equal cost a
-    /// look too many.
+    /// Hashes of all its candidates and their nodes, also of those that another had taken: two that are
+    /// equal cost a scan too many.
     seen: HashSet<u64>,
-}
-
-#[derive(Debug)]
-enum Kept {
-    /// The resource has one name.
-    Fixed(Arc<Findings>),
-    /// It has one for each device.
-    Named(NamedFindings),
+    /// What was made of `found`, unless it must be made again.
+    findings: Option<Arc<Findings>>,
 }
 
 impl ScanCache {
-    /// Makes a pass over `scope` of `resources`, which must be the same each time, and over what
-    /// depends on it; what it does not look at is as it was. The first pass is over everything.
+    /// Nothing found yet; these ids are remembered.
+    pub fn new(remembered: &Remembered) -> ScanCache {
+        let hardware = |(id, it): (&_, &crate::model::state::RememberedDevice)| {
+            Some((Clone::clone(id), it.hardware.clone()?))
+        };
+        let known = remembered.iter().map(|(name, devices)| {
+            (name.clone(), devices.iter().filter_map(hardware).collect::<Known>())
+        });
+        ScanCache { known: known.collect(), ..ScanCache::default() }
+    }
+
+    /// Another configuration is looked for from now on. Ids stay with their hardware.
+    pub fn reconfigure(&mut self) {
+        self.entries.clear();
+        self.blocked.clear();
+    }
+
+    /// Scans `scope` of `resources`, which must be the same each time, and what depends on it; of the
+    /// others, the last findings stand. The first scan is of everything.
     pub fn scan(&mut self, host: &Host, resources: &[Resource], scope: &Scope) -> Scan {
-        self.scan_with(resources, scope, |config_idx, claimed| {
-            Some(scan_resource(host, resources.get(config_idx)?, claimed))
+        self.scan_with(resources, scope, |config_idx, claims| {
+            scan_resource(host, resources, config_idx, claims)
         })
     }
 
-    /// The same by means of `look`, which is given the place of a resource and what others have
-    /// taken. If it gives nothing, because a file of the host does not answer, what was found before
-    /// stays, and the scan says so.
+    /// The same by means of `scan_one`, which is given the position of a resource and what others have
+    /// taken. If it gives nothing, because a read is blocked, what was found before stays, and the scan
+    /// says so.
     pub fn scan_with(
         &mut self,
         resources: &[Resource],
         scope: &Scope,
-        mut look: impl FnMut(usize, &HashSet<Arc<str>>) -> Option<ResourceScan>,
+        mut scan_one: impl FnMut(usize, &Claims) -> Option<ResourceScan>,
     ) -> Scan {
         self.entries.resize_with(resources.len(), || None);
-        let mut claimed: HashSet<Arc<str>> = HashSet::new();
+        let mut claims = Claims::default();
         let mut changed_hands = HashSet::new();
         for (config_idx, resource) in resources.iter().enumerate() {
             let entry = &mut self.entries[config_idx];
@@ -81,25 +97,25 @@ impl ScanCache {
                 !scope.contains(config_idx) && !is_affected
             });
             if !is_current {
-                let none = HashSet::new();
-                let heeded = if resource.exclusive { &claimed } else { &none };
-                match look(config_idx, heeded) {
+                let none = Claims::default();
+                let heeded = if resource.exclusive { &claims } else { &none };
+                match scan_one(config_idx, heeded) {
                     Some(mut new) => {
-                        self.unanswered.remove(&config_idx);
+                        self.blocked.remove(&config_idx);
                         if resource.exclusive {
                             changed_hands.extend(new.changed_hands(entry.as_ref()));
                         }
-                        new.keep_what_is_the_same(entry.as_ref());
+                        new.keep_what_is_the_same(entry.take());
                         *entry = Some(new);
                     }
                     None => {
-                        self.unanswered.insert(config_idx);
-                        entry.get_or_insert_with(|| ResourceScan::nothing(resource));
+                        self.blocked.insert(config_idx);
+                        entry.get_or_insert_with(ResourceScan::nothing);
                     }
                 }
             }
             if resource.exclusive {
-                claimed.extend(entry.iter().flat_map(|it| it.taken.iter().cloned()));
+                claims.add(config_idx, entry.iter().flat_map(|it| &it.taken));
             }
         }
         self.tell(resources)
@@ -109,27 +125,56 @@ impl ScanCache {
     fn tell(&mut self, resources: &[Resource]) -> Scan {
         let mut scan = Scan::default();
         for (config_idx, resource) in resources.iter().enumerate() {
-            let Some(ResourceScan { findings, .. }) = &self.entries[config_idx] else { continue };
-            let unanswered = self.unanswered.contains(&config_idx).then(unanswered);
-            match (findings, &resource.name) {
-                (Kept::Fixed(findings), NamePattern::Fixed(name)) => {
+            let Some(entry) = &mut self.entries[config_idx] else { continue };
+            let blocked = self.blocked.contains(&config_idx).then(read_blocked);
+            match &resource.name {
+                NamePattern::Fixed(name) => {
+                    let known = self.known.entry(name.clone()).or_default();
+                    let findings = entry.findings.get_or_insert_with(|| {
+                        let mut findings =
+                            naming::findings(resource, entry.found.devices.iter(), known);
+                        findings.problems.extend(entry.found.problems.iter().cloned());
+                        findings.none_because.extend(entry.found.none_because.iter().cloned());
+                        Arc::new(naming::refuse_too_many(resource, name, findings))
+                    });
                     let mut findings = Arc::clone(findings);
-                    if let Some(problem) = unanswered {
+                    if let Some(problem) = blocked {
                         Arc::make_mut(&mut findings).problems.push(problem);
                     }
-                    scan.found.push(Found { resource: name.clone(), config_idx, findings });
+                    scan.found.push(event::Found { resource: name.clone(), config_idx, findings });
                 }
-                (Kept::Named(findings), NamePattern::Template(template)) => {
-                    let mut findings = Cow::Borrowed(findings);
-                    if let Some(problem) = unanswered {
-                        findings.to_mut().problems.push(problem);
+                NamePattern::Template(template) => {
+                    let mut unnamed = event::Unnamed {
+                        template: template_text(template),
+                        problems: entry.found.problems.iter().cloned().chain(blocked).collect(),
+                        none_because: entry.found.none_because.clone(),
+                    };
+                    let found = naming::by_name(resource, template, &entry.found, &mut self.known);
+                    for (name, findings) in found {
+                        match name {
+                            Ok(name) if scan.found.iter().any(|it| it.resource == name) => {
+                                let at = name_text(&resource.name);
+                                let what =
+                                    format!("resource {name} is configured elsewhere in the file");
+                                unnamed.problems.push(Problem { at, what });
+                            }
+                            Ok(resource) => {
+                                let findings = Arc::new(findings);
+                                scan.found.push(event::Found { resource, config_idx, findings });
+                            }
+                            Err(problem) => unnamed.problems.push(problem),
+                        }
                     }
-                    by_name(&mut scan, (config_idx, resource), template, &findings);
+                    scan.unnamed.push(unnamed);
                 }
-                (Kept::Fixed(_), NamePattern::Template(_))
-                | (Kept::Named(_), NamePattern::Fixed(_)) => {}
             }
         }
+        self.keep_told(&mut scan);
+        scan
+    }
+
+    /// What is the same as the last time is the same allocation.
+    fn keep_told(&mut self, scan: &mut Scan) {
         let mut told = std::mem::take(&mut self.told);
         for found in &mut scan.found {
             if let Some(before) = told.remove(&found.resource)
@@ -139,18 +184,18 @@ impl ScanCache {
             }
             self.told.insert(found.resource.clone(), Arc::clone(&found.findings));
         }
-        scan
     }
 }
 
 impl ResourceScan {
     /// Before anything has been found.
-    fn nothing(resource: &Resource) -> ResourceScan {
-        let findings = match &resource.name {
-            NamePattern::Fixed(_) => Kept::Fixed(Arc::default()),
-            NamePattern::Template(_) => Kept::Named(NamedFindings::default()),
-        };
-        ResourceScan { findings, taken: BTreeSet::new(), seen: HashSet::new() }
+    fn nothing() -> ResourceScan {
+        ResourceScan {
+            found: Arc::default(),
+            taken: BTreeSet::new(),
+            seen: HashSet::new(),
+            findings: None,
+        }
     }
 
     /// Hashes of what is taken now and was not, or the other way round.
@@ -160,83 +205,40 @@ impl ResourceScan {
         before.symmetric_difference(&self.taken).map(|it| hash(it)).collect()
     }
 
-    fn keep_what_is_the_same(&mut self, before: Option<&ResourceScan>) {
-        if let Some(ResourceScan { findings: Kept::Fixed(old), .. }) = before
-            && let Kept::Fixed(findings) = &mut self.findings
-            && old == findings
+    fn keep_what_is_the_same(&mut self, before: Option<ResourceScan>) {
+        if let Some(before) = before
+            && before.found == self.found
         {
-            findings.clone_from(old);
+            self.found = before.found;
+            self.findings = before.findings;
         }
     }
 }
 
-fn unanswered() -> Problem {
+fn read_blocked() -> Problem {
     let what =
-        "a file of the host does not answer, so nothing new is found; what was found before stays";
+        "a read of the host is blocked, so nothing new is found; what was found before stays";
     Problem { at: "/sys".to_owned(), what: what.to_owned() }
 }
 
-/// Looks for the devices of one resource, but for those that others have `claimed`. May hang, as any file
-/// of the host may.
+/// Scans for the devices of one resource, but for those that others have claimed. May hang, as any
+/// read of the host may. `None` if there is no such resource.
 pub fn scan_resource(
     host: &Host,
-    resource: &Resource,
-    claimed: &HashSet<Arc<str>>,
-) -> ResourceScan {
-    let host = &host.for_one_look();
-    let Scanned { findings, taken, seen } = ResourceScanner { host, resource }.run(claimed);
-    let findings = match &resource.name {
-        NamePattern::Fixed(name) => {
-            let devices = findings.devices.into_iter().map(|(_, device)| device).collect();
-            let findings = Findings { devices, problems: findings.problems };
-            Kept::Fixed(Arc::new(refuse_too_many(resource, name, findings)))
-        }
-        NamePattern::Template(_) => Kept::Named(findings),
-    };
-    ResourceScan { findings, taken, seen: seen.iter().map(|it| hash(it)).collect() }
+    resources: &[Resource],
+    config_idx: usize,
+    claims: &Claims,
+) -> Option<ResourceScan> {
+    let host = &host.for_one_scan();
+    let resource = resources.get(config_idx)?;
+    let Scanned { found, taken, seen } =
+        ResourceScanner { host, resources, resource, claims }.run();
+    let seen = seen.iter().map(|it| hash(it)).collect();
+    Some(ResourceScan { found: Arc::new(found), taken, seen, findings: None })
 }
 
-/// A list that the kubelet could not take is not begun: half a resource would only hide the mistake.
-fn refuse_too_many(resource: &Resource, name: &ResourceName, mut findings: Findings) -> Findings {
-    if let Some(what) = too_many(&resource.sharing, findings.devices.len()) {
-        findings.devices.clear();
-        findings.problems.push(Problem { at: name.to_string(), what });
-    }
-    findings
-}
-
-fn hash(identity: &str) -> u64 {
+fn hash(key: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
-    identity.hash(&mut hasher);
+    key.hash(&mut hasher);
     hasher.finish()
-}
-
-/// Sorts devices into the resources that their names call for.
-fn by_name(
-    scan: &mut Scan,
-    (config_idx, configured): (usize, &Resource),
-    template: &Template,
-    findings: &NamedFindings,
-) {
-    let mut problems = findings.problems.clone();
-    let mut found: BTreeMap<ResourceName, Findings> = BTreeMap::new();
-    for (name, device) in &findings.devices {
-        let name = name.as_deref().unwrap_or_default();
-        let at = device.name.clone();
-        match ResourceName::parse(name) {
-            Ok(name) if scan.found.iter().any(|it| it.resource == name) => {
-                let what = format!("resource {name} is configured elsewhere in the file");
-                problems.push(Problem { at, what });
-            }
-            Ok(name) => found.entry(name).or_default().devices.push(device.clone()),
-            Err(err) => {
-                problems.push(Problem { at, what: format!("resource name `{name}` {err}") });
-            }
-        }
-    }
-    for (resource, findings) in found {
-        let findings = Arc::new(refuse_too_many(configured, &resource, findings));
-        scan.found.push(Found { resource, config_idx, findings });
-    }
-    scan.unnamed.push((crate::config::template_text(template), problems));
 }

@@ -1,4 +1,4 @@
-//! The engine: one pass over every resource, in the order of the file.
+//! The engine: one scan of every resource, in the order of the file.
 
 use crate::{
     config::Config,
@@ -7,7 +7,7 @@ use crate::{
     model::event::{Scan, Scope},
 };
 
-/// One complete pass over everything that `config` asks for.
+/// One complete scan of everything that `config` asks for.
 pub fn scan(host: &Host, config: &Config) -> Scan {
     ScanCache::default().scan(host, &config.resources, &Scope::All)
 }

@@ -5,10 +5,9 @@ mod usb;
 
 use std::io;
 
-#[expect(unused_imports, reason = "ids by the place of a USB device come next")]
-pub(super) use crate::discovery::facts::usb::path as usb_path;
 pub(super) use crate::discovery::facts::{
-    pci::function as pci_function, usb::device as usb_device,
+    pci::function as pci_function,
+    usb::{device as usb_device, path as usb_path},
 };
 use crate::{
     host::Host,

@@ -1,4 +1,4 @@
-//! From drafts to devices: ids, attributes and names.
+//! From drafts to devices that lack an id only: attributes, names, and the ids that they could have.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -6,50 +6,76 @@ use std::{
 };
 
 use crate::{
-    decide::{natural, template::render},
+    config::template_text,
+    decide::{
+        fill::{Use, fill},
+        identity::{Ladder, Rung, id_of},
+        template::render,
+    },
     discovery::{
         candidate::Candidate,
-        identity,
-        scanner::{Draft, NamedFindings, ResourceScanner},
+        drafts::Draft,
+        identity::{self, Extent},
+        scanner::{Found, ResourceScanner, Unnamed},
     },
-    host::FileKind,
     model::{
-        device::{Device, Hardware, Member},
-        name::DeviceId,
+        device::{Description, Member},
         resource::NamePattern,
         template::{Core, Key, Template},
     },
 };
 
 impl ResourceScanner<'_> {
-    /// Gives the drafts their ids, attributes and names.
-    pub(super) fn finish(&self, drafts: Vec<Draft<'_>>, findings: &mut NamedFindings) {
-        let mut complete = Vec::new();
+    /// Gives the drafts their names, attributes and ladders.
+    pub(super) fn finish(&self, drafts: Vec<Draft<'_>>, found: &mut Found) {
         for draft in drafts {
-            let at = draft.members.first().map(|it| it.at.clone()).unwrap_or_default();
-            match self.ids_of(&draft) {
-                Ok(ids) => complete.push((at, draft, ids)),
-                Err(what) => findings.problem(&at, what),
+            match self.unnamed(&draft) {
+                Ok(device) => found.devices.push(device),
+                Err(what) => found.problem(draft.at(), what),
             }
         }
-        let ladders: Vec<Vec<String>> = complete.iter().map(|(.., ids)| ids.clone()).collect();
-        let ids = identity::choose(&ladders, self.suffix_len());
-        for ((at, draft, ladder), id) in complete.into_iter().zip(ids) {
-            let device = match id {
-                Some(id) => self.device(&draft, &id),
-                None => Err(format!(
-                    "another device has the same id: {}",
-                    ladder.last().map_or("", String::as_str)
-                )),
-            };
-            match device {
-                Ok(device) => findings.devices.push(device),
-                Err(what) => findings.problem(&at, what),
+    }
+
+    fn unnamed(&self, draft: &Draft<'_>) -> Result<Unnamed, String> {
+        let first = draft.members.first().ok_or("no candidate")?;
+        let resource = match &self.resource.name {
+            NamePattern::Fixed(_) => None,
+            NamePattern::Template(template) => {
+                Some(render(template, |key| self.values_with_nodes(draft, key))?)
             }
+        };
+        let ladder = self.ladder(draft, first)?;
+        let member = |it: &Candidate| Member { name: it.name.clone(), dir: it.dir.clone() };
+        let description = Description {
+            name: first.name.clone(),
+            nodes: draft.nodes.clone(),
+            paths: draft.paths.clone(),
+            numa_node: self.numa_node(&draft.members),
+            attributes: self.attributes(draft)?,
+            allocation: Arc::clone(&draft.alternative.allocation),
+            members: draft.members.iter().map(member).collect(),
+            hardware: ladder.hardware.clone(),
+            settle: draft.alternative.settle,
+        };
+        let (description, at) = (Arc::new(description), draft.at().to_owned());
+        Ok(Unnamed { resource, ladder, description, at })
+    }
+
+    fn ladder(&self, draft: &Draft<'_>, first: &Candidate) -> Result<Ladder, String> {
+        let extent = match &draft.alternative.group_by {
+            Some(_) => Extent::Group(&draft.group),
+            None => Extent::Single,
+        };
+        let Some(template) = &self.resource.id else {
+            return identity::ladder(self.host, first, extent, self.suffix_len());
+        };
+        let text = fill(template, Use::Text, |key| self.values_with_nodes(draft, key))?;
+        if text.is_empty() {
+            return Err("the template of its id has no value yet".to_owned());
         }
-        findings.devices.sort_by(|(_, a), (_, b)| {
-            natural::compare(&a.name, &b.name).then_with(|| a.id.cmp(&b.id))
-        });
+        let id = id_of(&text, self.suffix_len())?;
+        let rung = Rung { id, from: Arc::from(template_text(template)) };
+        identity::only(self.host, first, extent, rung)
     }
 
     /// What the replica's suffix takes of an id's length, where replicas have the usual one.
@@ -61,63 +87,14 @@ impl ResourceScanner<'_> {
         }
     }
 
-    fn ids_of(&self, draft: &Draft<'_>) -> Result<Vec<String>, String> {
-        let Some(template) = &self.resource.id else {
-            let first = draft.members.first().ok_or("no candidate")?;
-            return identity::ladder(self.host, first).map_err(|err| err.to_string());
-        };
-        let id = render(template, |key| self.values_with_nodes(draft, key))?;
-        match id.is_empty() {
-            true => Err("the template of its id has no value yet".to_owned()),
-            false => Ok(vec![id]),
-        }
-    }
-
     fn values_with_nodes(&self, draft: &Draft<'_>, key: &Key) -> Result<Vec<String>, String> {
+        let nodes = || draft.nodes.iter().map(|it| it.host.path.clone());
         match key {
-            Key::Core(Core::Node) => Ok(draft.nodes.iter().take(1).cloned().collect()),
-            Key::Core(Core::Nodes) => Ok(draft.nodes.clone()),
+            Key::Core(Core::Node) => Ok(nodes().take(1).collect()),
+            Key::Core(Core::Nodes) => Ok(nodes().collect()),
             Key::Core(_) | Key::Fact(_) | Key::Attribute(_) | Key::Ancestor(_) => {
                 self.values(&draft.members, key)
             }
-        }
-    }
-
-    fn device(&self, draft: &Draft<'_>, id: &str) -> Result<(Option<String>, Device), String> {
-        let first = draft.members.first().ok_or("no candidate")?;
-        let name = match &self.resource.name {
-            NamePattern::Fixed(_) => None,
-            NamePattern::Template(template) => {
-                Some(render(template, |key| self.values_with_nodes(draft, key))?)
-            }
-        };
-        let Some(valid_id) = DeviceId::new(id) else {
-            return Err(format!("`{id}` has more than 63 bytes or holds blanks: not an id"));
-        };
-        let device = Device {
-            id: valid_id,
-            name: first.name.clone(),
-            nodes: draft.nodes.clone(),
-            paths: draft.paths.clone(),
-            numa_node: self.numa_node(&draft.members),
-            attributes: self.attributes(draft)?,
-            allocation: Arc::clone(&draft.alternative.allocation),
-            hardware: Arc::new(self.hardware(draft)),
-        };
-        Ok((name, device))
-    }
-
-    /// Where the device will be found again by probes.
-    fn hardware(&self, draft: &Draft<'_>) -> Hardware {
-        let member = |it: &Candidate| Member { name: it.name.clone(), dir: it.dir.clone() };
-        let number = |path: &String| match self.host.kind(path) {
-            Ok(Some(FileKind::Char(number) | FileKind::Block(number))) => number,
-            // Gone since: the probe will see that.
-            Ok(_) | Err(_) => None,
-        };
-        Hardware {
-            members: draft.members.iter().map(member).collect(),
-            numbers: draft.nodes.iter().map(number).collect(),
         }
     }
 

@@ -1,149 +1,180 @@
-//! Ids that stay the same across reboot and replug.
+//! What a device may be called, and which hardware it is.
 //!
-//! A device is called by the first of these that it has: serial number, PCI address, path of USB
-//! ports, the kernel's name. Where two devices of a resource would get the same id, each gets the
-//! next part of its ladder as well.
+//! The first of these that it has: serial number or UUID, PCI address, controller and ports of USB, the
+//! kernel's name. Behind it come longer ids, for devices that share the first.
 
-use std::{collections::BTreeMap, io};
+use std::{io, sync::Arc};
+
+use nix::errno::Errno;
 
 use crate::{
-    decide::hash::fnv1a,
-    discovery::{candidate::Candidate, facts},
+    decide::identity::{Ladder, Rung, id_of},
+    discovery::{
+        candidate::Candidate,
+        facts,
+        position::{self, Position},
+    },
     host::Host,
-    model::name::DEVICE_ID_LEN_MAX,
+    model::device::Hardware,
 };
 
 /// Attributes that hold a serial number or UUID, of the device itself or of the device that a class
-/// device belongs to.
+/// device belongs to. The first that is not empty counts.
 const SERIALS: &[&str] =
     &["serial", "uuid", "unique_id", "device/serial", "device/uuid", "device/unique_id"];
 
-/// The ids a device may have, from the shortest on.
-pub(super) fn ladder(host: &Host, candidate: &Candidate) -> io::Result<Vec<String>> {
-    let name = || clean(&candidate.name);
+/// What stands for a serial number where there is none: names that are unique in the world
+/// (`Documentation/ABI/testing/sysfs-block-device` and `sysfs-nvme`).
+const WORLD_WIDE_NAMES: &[&str] = &["wwid", "nguid", "device/wwid"];
+
+/// A text that may become an id, and what it was made of.
+type Text = (String, String);
+
+/// Whether a device is one thing, or several that belong together.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Extent<'a> {
+    /// One thing.
+    Single,
+    /// A group, with the value that its members share.
+    Group(&'a str),
+}
+
+/// The ids that a device may have, whose first member is `candidate`. `suffix_len` bytes are kept for
+/// the replica.
+pub(super) fn ladder(
+    host: &Host,
+    candidate: &Candidate,
+    extent: Extent<'_>,
+    suffix_len: usize,
+) -> Result<Ladder, String> {
+    let (texts, hardware) = texts(host, candidate, extent)?;
+    let mut rungs: Vec<Rung> = Vec::new();
+    for (text, from) in texts {
+        let id = id_of(&text, suffix_len)?;
+        if !rungs.iter().any(|it| it.id == id) {
+            rungs.push(Rung { id, from: Arc::from(from) });
+        }
+    }
+    Ok(Ladder { rungs, hardware })
+}
+
+/// The one id that the configuration gives a device.
+pub(super) fn only(
+    host: &Host,
+    candidate: &Candidate,
+    extent: Extent<'_>,
+    rung: Rung,
+) -> Result<Ladder, String> {
+    let (_, hardware) = texts(host, candidate, extent)?;
+    Ok(Ladder { rungs: vec![rung], hardware })
+}
+
+fn texts(
+    host: &Host,
+    candidate: &Candidate,
+    extent: Extent<'_>,
+) -> Result<(Vec<Text>, Hardware), String> {
+    let name = (candidate.name.clone(), "name".to_owned());
     let Some(dir) = candidate.dir.as_deref().filter(|_| !candidate.made_by_hand) else {
         // Names of files below different directories may be equal.
         let path = candidate.given.as_deref().unwrap_or(&candidate.at);
-        return Ok(vec![name(), clean(path.trim_start_matches('/'))]);
+        let path = path.trim_start_matches('/').to_owned();
+        let hardware = Hardware { place: path.clone(), ..Hardware::default() };
+        return Ok((vec![name, (path, "path".to_owned())], hardware));
     };
-    let usb = facts::usb_device(host, dir)?;
-    let mut serial = None;
-    for attribute in SERIALS {
-        serial = serial.or(host.attribute(&format!("{dir}/{attribute}")).ok().flatten());
-    }
-    if let Some(device) = usb {
-        serial = serial.or(host.attribute(&format!("{device}/serial"))?);
-    }
-    let serial = serial.map(|it| clean(&it)).filter(|it| !it.is_empty());
+    // A partition is part of its disk.
+    let partition = read(host, dir, "partition")?;
+    let disk = dir.rsplit_once('/').map_or(dir, |(disk, _)| disk);
+    let dir = if partition.is_some() { disk } else { dir };
+    let suffix = partition.map(|it| format!("-part{it}")).unwrap_or_default();
+    let serials = serials(host, dir)?;
+    let mut position = position::of(host, dir).map_err(|err| cannot("its place", &err))?;
+    let group = match extent {
+        Extent::Single => None,
+        Extent::Group(value) => {
+            // Which member comes first says nothing about the group.
+            position.part.clear();
+            Some(value).filter(|it| !it.is_empty())
+        }
+    };
+    position.part += &suffix;
 
-    let mut places = Vec::new();
-    if let Some(device) = usb {
-        places.push(last(device));
-        // `1-4:1.0` tells the ports of one adapter from each other.
-        places.extend(interface(dir, device));
-    } else if let Some(function) = facts::pci_function(host, dir)? {
-        places.push(last(function));
-    }
-    let mut ladder: Vec<String> = serial.iter().cloned().collect();
-    let with_serial = |place: &String| match &serial {
-        Some(serial) => format!("{serial}@{place}"),
-        None => place.clone(),
-    };
-    ladder.extend(places.iter().map(with_serial));
+    let mut texts: Vec<Text> =
+        serials.iter().map(|(text, from)| (format!("{text}{suffix}"), from.clone())).collect();
+    let serial = serials.into_iter().next();
+    let mut at = places(&position);
     // Last of all the name, which tells two functions of one piece of hardware apart.
-    let base = places.last().map(with_serial).or(serial.clone());
-    ladder.push(match base {
-        Some(base) if base != name() => format!("{base}@{}", name()),
-        _ => name(),
+    let longest = at.last().cloned().or_else(|| serial.clone());
+    match (longest, group) {
+        (Some((text, from)), Some(value)) => at.push((format!("{text}@{value}"), from + "@group")),
+        // The kernel numbers disks in the order in which they answer.
+        (Some(_), None) if position.is_disk && !position.base.is_empty() => {}
+        (Some((text, from)), None) => at.push((format!("{text}@{}", name.0), from + "@name")),
+        (None, _) => at.push(name.clone()),
+    }
+    let with_serial = at.into_iter().map(|(text, from)| match &serial {
+        Some((serial, of)) if !text.starts_with(serial.as_str()) => {
+            (format!("{serial}@{text}"), format!("{of}@{from}"))
+        }
+        Some(_) | None => (text, from),
     });
-    ladder.dedup();
-    Ok(ladder)
+    texts.extend(with_serial);
+    let place = if position.place.is_empty() { name.0 } else { position.place };
+    let part = Some(position.part).filter(|it| !it.is_empty());
+    Ok((texts, Hardware { serial: serial.map(|(serial, _)| serial), place, part }))
 }
 
-/// The name of the USB interface of `device` that `dir` lies in.
-fn interface(dir: &str, device: &str) -> Option<String> {
-    let below = dir.strip_prefix(device)?.trim_start_matches('/');
-    let name = below.split('/').next()?;
-    name.contains(':').then(|| name.to_owned())
+/// Where it is, from the shortest way of saying so on.
+fn places(position: &Position) -> Vec<Text> {
+    let Position { base, part, place, from, .. } = position;
+    if base.is_empty() {
+        return Vec::new();
+    }
+    let text = |text: String| (text, (*from).to_owned());
+    // Hubs of USB 3 are two devices in one place.
+    vec![text(base.clone()), text(format!("{base}{part}")), text(format!("{place}{part}"))]
 }
 
-fn last(path: &str) -> String {
-    path.rsplit_once('/').map_or(path, |(_, name)| name).to_owned()
+/// What tells one device from others of its kind, the serial number first.
+fn serials(host: &Host, dir: &str) -> Result<Vec<Text>, String> {
+    let mut serial = first(host, dir, SERIALS)?;
+    if serial.is_none()
+        && let Some(device) = facts::usb_device(host, dir).map_err(|err| cannot("uevent", &err))?
+    {
+        serial = first(host, device, &["serial"])?.map(|(text, _)| (text, "usb.serial".to_owned()));
+    }
+    // The serial number of a controller is that of all that it controls.
+    let is_shared = serial.as_ref().is_none_or(|(_, from)| from.starts_with("device/"));
+    let world_wide = if is_shared { first(host, dir, WORLD_WIDE_NAMES)? } else { None };
+    Ok(serial.into_iter().chain(world_wide).collect())
 }
 
-/// Blanks and control characters have no place in an id.
-fn clean(text: &str) -> String {
-    text.trim()
-        .chars()
-        .map(|it| if it.is_whitespace() || it.is_control() { '_' } else { it })
-        .collect()
-}
-
-/// Chooses an id for each device, so that no two have the same. `suffix_len` bytes are kept for the
-/// replica. `None` for a device whose ladder is not long enough.
-pub(super) fn choose(ladders: &[Vec<String>], suffix_len: usize) -> Vec<Option<String>> {
-    let mut rungs = vec![0; ladders.len()];
-    loop {
-        let mut by_id: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-        for (idx, ladder) in ladders.iter().enumerate() {
-            if let Some(id) = ladder.get(rungs[idx]) {
-                by_id.entry(id).or_default().push(idx);
-            }
-        }
-        let doubled: Vec<usize> =
-            by_id.into_values().filter(|all| all.len() > 1).flatten().collect();
-        if doubled.is_empty() {
-            break;
-        }
-        for idx in doubled {
-            rungs[idx] += 1;
+/// The first of these attributes that is not empty.
+fn first(host: &Host, dir: &str, attributes: &[&str]) -> Result<Option<Text>, String> {
+    for attribute in attributes {
+        if let Some(text) = read(host, dir, attribute)?.filter(|it| !it.is_empty()) {
+            return Ok(Some((text, (*attribute).to_owned())));
         }
     }
-    let len_max = DEVICE_ID_LEN_MAX.saturating_sub(suffix_len);
-    let chosen = ladders.iter().zip(rungs);
-    chosen.map(|(ladder, rung)| ladder.get(rung).map(|id| shorten(id, len_max))).collect()
+    Ok(None)
 }
 
-/// An id that is too long keeps its beginning and gets a hash of the whole.
-fn shorten(id: &str, len_max: usize) -> String {
-    if id.len() <= len_max {
-        return id.to_owned();
+/// An attribute that tells devices apart. A read that fails once must not give a device another id;
+/// one that always fails is as if it were not there.
+fn read(host: &Host, dir: &str, attribute: &str) -> Result<Option<String>, String> {
+    match host.attribute(&format!("{dir}/{attribute}")) {
+        Ok(text) => Ok(text),
+        Err(err) if may_pass(&err) => Err(cannot(attribute, &err)),
+        Err(_) => Ok(None),
     }
-    let hash = format!("~{:016x}", fnv1a(id.as_bytes()));
-    let mut end = len_max.saturating_sub(hash.len());
-    while !id.is_char_boundary(end) {
-        end -= 1;
-    }
-    format!("{}{hash}", &id[..end])
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+fn may_pass(err: &io::Error) -> bool {
+    let passing =
+        [Errno::EIO, Errno::ETIMEDOUT, Errno::ENODEV, Errno::EAGAIN, Errno::EBUSY, Errno::EINTR];
+    passing.iter().any(|it| err.raw_os_error() == Some(*it as i32))
+}
 
-    fn ladders(all: &[&[&str]]) -> Vec<Vec<String>> {
-        all.iter().map(|it| it.iter().map(|it| (*it).to_owned()).collect()).collect()
-    }
-
-    #[test]
-    fn only_devices_of_the_same_serial_get_their_port_as_well() {
-        let ladders = ladders(&[&["S1", "S1@1-1"], &["S2", "S2@1-2"], &["S1", "S1@1-3"]]);
-        let ids: Vec<String> = choose(&ladders, 0).into_iter().flatten().collect();
-        assert_eq!(ids, ["S1@1-1", "S2", "S1@1-3"]);
-    }
-
-    #[test]
-    fn a_device_without_a_rung_of_its_own_gets_no_id() {
-        let ladders = ladders(&[&["a"], &["a"], &["b"]]);
-        assert_eq!(choose(&ladders, 0), [None, None, Some("b".to_owned())]);
-    }
-
-    #[test]
-    fn a_long_id_is_cut_to_what_the_kubelet_takes_and_stays_distinct() {
-        let long = "x".repeat(80);
-        let ladders = ladders(&[&[&format!("{long}1")], &[&format!("{long}2")]]);
-        let ids: Vec<String> = choose(&ladders, 4).into_iter().flatten().collect();
-        assert_ne!(ids[0], ids[1]);
-        assert!(ids.iter().all(|it| it.len() == 59), "{ids:?}");
-    }
+fn cannot(attribute: &str, err: &io::Error) -> String {
+    format!("cannot read `{attribute}`, which tells it from others: {err}")
 }

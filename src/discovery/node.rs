@@ -5,6 +5,7 @@ use std::io;
 use crate::{
     discovery::facts,
     host::{FileKind, Host},
+    model::device::DeviceNumber,
 };
 
 /// How many device nodes are handed over with one directory.
@@ -20,6 +21,23 @@ pub(super) struct Node {
     pub(super) path: String,
     /// A character or a block device.
     pub(super) kind: FileKind,
+}
+
+impl Node {
+    /// Its device number; a stand-in has none.
+    pub(super) fn number(&self) -> Option<DeviceNumber> {
+        match self.kind {
+            FileKind::Char(number) => number.map(|(major, minor)| DeviceNumber::Char(major, minor)),
+            FileKind::Block(number) => {
+                number.map(|(major, minor)| DeviceNumber::Block(major, minor))
+            }
+            FileKind::Directory
+            | FileKind::File
+            | FileKind::Socket
+            | FileKind::DanglingLink
+            | FileKind::Other => None,
+        }
+    }
 }
 
 /// The node at `path`, links resolved. `None` if nothing is there; what is there but is no device
@@ -39,19 +57,13 @@ pub(super) fn check(host: &Host, path: &str) -> Result<Option<Node>, String> {
 
 /// The directory in sysfs of the device behind `node`. `None` if the kernel does not tell.
 pub(super) fn sysfs_dir(host: &Host, node: &Node) -> io::Result<Option<String>> {
-    let numbered = match node.kind {
-        FileKind::Char(Some((major, minor))) => Some(format!("/sys/dev/char/{major}:{minor}")),
-        FileKind::Block(Some((major, minor))) => Some(format!("/sys/dev/block/{major}:{minor}")),
-        FileKind::Char(None)
-        | FileKind::Block(None)
-        | FileKind::Directory
-        | FileKind::File
-        | FileKind::Socket
-        | FileKind::DanglingLink
-        | FileKind::Other => None,
-    };
-    if let Some(at) = numbered {
-        return host.canonical(&at);
+    if let Some(number) = node.number() {
+        let (major, minor) = number.parts();
+        let kind = match number {
+            DeviceNumber::Char(..) => "char",
+            DeviceNumber::Block(..) => "block",
+        };
+        return host.canonical(&format!("/sys/dev/{kind}/{major}:{minor}"));
     }
     // A stand-in has no number: its name must do.
     let name = node.path.rsplit_once('/').map_or("", |(_, name)| name);
@@ -69,8 +81,7 @@ pub(super) fn sysfs_dir(host: &Host, node: &Node) -> io::Result<Option<String>> 
 /// Whether the node is the device that the kernel says it is: in a container's own `/dev`, a file
 /// of the same name may be something else. `None` if it is, or nothing is known.
 pub(super) fn mismatch(host: &Host, node: &Node, dir: &str) -> io::Result<Option<String>> {
-    let (FileKind::Char(Some((major, minor))) | FileKind::Block(Some((major, minor)))) = node.kind
-    else {
+    let Some((major, minor)) = node.number().map(DeviceNumber::parts) else {
         return Ok(None);
     };
     let Some(number) = host.attribute(&format!("{dir}/dev"))? else {

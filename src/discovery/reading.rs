@@ -14,13 +14,13 @@ use crate::{
 
 /// What is known of `key` now, of each member of `device`.
 pub fn lookups(host: &Host, device: &Device, key: &Key) -> Vec<Lookup> {
-    device.hardware.members.iter().map(|it| candidate(it).lookup(host, key)).collect()
+    device.members.iter().map(|it| candidate(it).lookup(host, key)).collect()
 }
 
 /// The directories of the PCI functions that `device` is, or is part of, each once.
 pub fn pci_functions<'d>(host: &Host, device: &'d Device) -> io::Result<Vec<&'d str>> {
     let mut functions = Vec::new();
-    for dir in device.hardware.members.iter().filter_map(|it| it.dir.as_deref()) {
+    for dir in device.members.iter().filter_map(|it| it.dir.as_deref()) {
         if let Some(function) = facts::pci_function(host, dir)?
             && !functions.contains(&function)
         {

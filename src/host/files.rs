@@ -86,9 +86,9 @@ impl Host {
         Host { root: root.into(), inside: Arc::default(), notes: None }
     }
 
-    /// The same view for one look, which takes no notice of what changes meanwhile: what it has seen
+    /// The same view for one scan, which takes no notice of what changes meanwhile: what it has seen
     /// once, it does not look at again.
-    pub fn for_one_look(&self) -> Host {
+    pub fn for_one_scan(&self) -> Host {
         Host { notes: Some(Arc::default()), ..self.clone() }
     }
 
@@ -352,6 +352,14 @@ pub fn write_text(path: &Path, text: &str) -> io::Result<()> {
         drop(fs::remove_file(&new));
     }
     result
+}
+
+/// Copies a regular file of ours, which is small.
+pub fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    if !fs::symlink_metadata(from)?.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
+    fs::copy(from, to).map(|_| ())
 }
 
 fn is_absent(err: &io::Error) -> bool {

@@ -4,7 +4,7 @@
 //! thousand devices in a container is several times as fast. Kernels before 5.6 and some seccomp profiles have no openat2;
 //! whoever asks must know another way.
 
-#![expect(clippy::disallowed_methods, reason = "this room is where files are looked at")]
+#![expect(clippy::disallowed_methods, reason = "this module is where files of the host are read")]
 
 use std::{
     fs::{self, File},

@@ -75,7 +75,7 @@ mod tests {
         fs::create_dir_all(root.path().join("sys/a")).unwrap();
         fs::write(root.path().join("sys/a/x"), "1\n").unwrap();
         let host = Host::new(root.path());
-        let look = host.for_one_look();
+        let look = host.for_one_scan();
         let read = |host: &Host, path: &str| host.attribute(path).unwrap();
         assert_eq!(read(&look, "/sys/a/x").as_deref(), Some("1"));
         assert_eq!(read(&look, "/sys/a/y"), None);
@@ -85,7 +85,7 @@ mod tests {
 
         assert_eq!(read(&look, "/sys/a/x").as_deref(), Some("1"));
         assert_eq!(read(&look, "/sys/a/y"), None);
-        assert_eq!(read(&host.for_one_look(), "/sys/a/x").as_deref(), Some("2"));
+        assert_eq!(read(&host.for_one_scan(), "/sys/a/x").as_deref(), Some("2"));
         assert_eq!(read(&host, "/sys/a/y").as_deref(), Some("3"));
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Any thread may call this: nothing here blocks.
 
-#![expect(clippy::disallowed_methods, reason = "this room is where files are looked at")]
+#![expect(clippy::disallowed_methods, reason = "this module is where files of the host are read")]
 
 use std::{
     ffi::OsString,

@@ -151,9 +151,9 @@ fn refuse<T: 'static>(ctx: &RpcContext<'_>, sink: UnarySink<T>, status: RpcStatu
 
 fn status(err: &AllocateError) -> RpcStatus {
     let code = match err {
-        AllocateError::UnknownDevice { .. } | AllocateError::TooMany { .. } => {
-            RpcStatusCode::INVALID_ARGUMENT
-        }
+        AllocateError::UnknownDevice { .. }
+        | AllocateError::TooMany { .. }
+        | AllocateError::Edits { .. } => RpcStatusCode::INVALID_ARGUMENT,
         AllocateError::UnhealthyDevice { .. } => RpcStatusCode::FAILED_PRECONDITION,
     };
     RpcStatus::with_message(code, err.to_string())

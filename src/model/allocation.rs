@@ -20,8 +20,8 @@ pub struct Allocation {
 pub struct DeviceTemplate {
     /// On the host.
     pub host_path: Template,
-    /// In the container.
-    pub container_path: Template,
+    /// In the container; `None` for the path that was asked for on the host.
+    pub container_path: Option<Template>,
     /// Any of `r`, `w`, `m`; each once, at least one.
     pub permissions: String,
 }
@@ -41,7 +41,8 @@ impl Allocation {
     /// Every template in it.
     pub fn templates(&self) -> impl Iterator<Item = &Template> {
         let devices = self.devices.iter().flatten();
-        let devices = devices.flat_map(|it| [&it.host_path, &it.container_path]);
+        let devices =
+            devices.flat_map(|it| std::iter::once(&it.host_path).chain(&it.container_path));
         let mounts = self.mounts.iter().flat_map(|it| [&it.host_path, &it.container_path]);
         let pairs = self.env.iter().chain(&self.annotations);
         devices.chain(mounts).chain(pairs.flat_map(|(name, value)| [name, value]))

@@ -12,6 +12,7 @@ use crate::model::{
     name::{DeviceId, ResourceName},
     resource::Resource,
     snapshot::Snapshot,
+    state::Remembered,
 };
 
 /// Anything that can make the daemon do something.
@@ -25,8 +26,15 @@ pub enum Event {
     Probed(Round),
     /// What an operator has taken out of use: all of it.
     Cordons(Vec<Cordon>),
-    /// What the process before this one had offered.
-    Remembered(Offered),
+    /// What the process before this one has left.
+    Remembered(Remembered),
+    /// An operator says that a device may be used again, whatever was wrong with it.
+    Cleared {
+        /// The device.
+        device: DeviceId,
+        /// The resource, where it is cleared in one only.
+        resource: Option<ResourceName>,
+    },
     /// The kernel has logged something.
     KernelLogged(KernelLine),
     /// The configuration file has changed, and says this now.
@@ -56,9 +64,6 @@ pub enum Event {
 
 /// Who holds what: ids, by resource, as the kubelet's pod resources API lists them.
 pub type Holdings = BTreeMap<String, BTreeSet<String>>;
-
-/// What the kubelet has been told of: ids as it knows them, one for each replica.
-pub type Offered = BTreeMap<ResourceName, BTreeSet<DeviceId>>;
 
 /// Why it may be worth to look again. A hint may be lost, doubled or late without harm.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -198,8 +203,19 @@ pub struct Scan {
     pub version: u64,
     /// One entry for each resource; at least one for each with a fixed name.
     pub found: Vec<Found>,
-    /// Problems of candidates that have no resource yet, by the template of its name.
-    pub unnamed: Vec<(String, Vec<Problem>)>,
+    /// One entry for each resource whose name is a template.
+    pub unnamed: Vec<Unnamed>,
+}
+
+/// What was found for a resource whose name is a template, and has no name yet.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Unnamed {
+    /// The template.
+    pub template: String,
+    /// What cannot be offered, and why.
+    pub problems: Vec<Problem>,
+    /// Why there is nothing, if there is not.
+    pub none_because: Vec<String>,
 }
 
 /// What one pass found for one resource.
@@ -250,8 +266,8 @@ pub enum Effect {
     Reconfigure(Configured),
     /// Stop serving a resource: it is no longer configured.
     Retire(ResourceName),
-    /// Write down what is offered now.
-    Remember(Arc<Offered>),
+    /// Write down what must outlive the process.
+    Remember(Arc<Remembered>),
     /// Ask the kubelet who holds which device.
     AskPods,
     /// Leave the loop.

@@ -26,6 +26,8 @@ pub enum Form {
     Class,
     /// `0000:3b:00.2`, which drivers write in several ways.
     PciAddress,
+    /// The path of a device node.
+    Node,
     /// A list of paths of device nodes, which may be empty.
     Nodes,
 }
@@ -58,7 +60,7 @@ pub static FACTS: &[Fact] = &[
     row(Namespace::Usb, "usb.path", Form::Text),
     row(Namespace::Usb, "usb.manufacturer", Form::Text),
     row(Namespace::Usb, "usb.productName", Form::Text),
-    row(Namespace::Usb, "usb.node", Form::Text),
+    row(Namespace::Usb, "usb.node", Form::Node),
     row(Namespace::Usb, "usb.video", Form::Nodes),
     row(Namespace::Usb, "usb.tty", Form::Nodes),
     row(Namespace::Usb, "usb.sound", Form::Nodes),
@@ -82,13 +84,18 @@ impl Fact {
         self.word.split_once('.').map_or(self.word, |(_, name)| name)
     }
 
+    /// Whether its values are paths of device nodes.
+    pub fn is_nodes(self) -> bool {
+        matches!(self.form, Form::Node | Form::Nodes)
+    }
+
     /// How many hex digits it may be compared with, if it is a number that identifies.
     pub fn n_hex_digits(self) -> Option<&'static [usize]> {
         match self.form {
             Form::Hex2 => Some(&[2]),
             Form::Hex4 => Some(&[4]),
             Form::Class => Some(&[2, 4, 6]),
-            Form::Text | Form::PciAddress | Form::Nodes => None,
+            Form::Text | Form::PciAddress | Form::Node | Form::Nodes => None,
         }
     }
 
@@ -96,7 +103,7 @@ impl Fact {
     pub fn is(self, value: &str, wanted: &str) -> bool {
         match self.form {
             Form::Class => value.starts_with(wanted),
-            Form::Hex2 | Form::Hex4 | Form::Text | Form::PciAddress | Form::Nodes => {
+            Form::Hex2 | Form::Hex4 | Form::Text | Form::PciAddress | Form::Node | Form::Nodes => {
                 value == wanted
             }
         }

@@ -79,6 +79,17 @@ impl Core {
     }
 }
 
+impl Key {
+    /// Whether its values are paths that we know, rather than texts that a device tells of itself.
+    pub fn is_path(&self) -> bool {
+        match self {
+            Key::Core(core) => matches!(core, Core::Node | Core::Nodes),
+            Key::Fact(fact) => fact.is_nodes(),
+            Key::Attribute(_) | Key::Ancestor(_) => false,
+        }
+    }
+}
+
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -92,7 +92,7 @@ fn shown_device<'a>(
             Health::Unhealthy { reason } => Some(reason),
         },
         numa_node: it.numa_node.filter(|_| numa),
-        nodes: it.nodes.iter().chain(&it.paths).map(String::as_str).collect(),
+        nodes: it.node_paths().chain(it.paths.iter().map(|it| it.path.as_str())).collect(),
         replicas: resource.map_or(1, |it| it.sharing.replicas),
         attributes: attributes.collect(),
     }
@@ -180,13 +180,13 @@ fn each(scan: &Scan) -> impl Iterator<Item = Entry<'_>> {
         devices: &it.findings.devices,
         problems: &it.findings.problems,
     });
-    let unnamed = scan.unnamed.iter().filter(|(_, problems)| !problems.is_empty());
-    let unnamed = unnamed.map(|(template, problems)| Entry {
-        name: template,
+    let unnamed = scan.unnamed.iter().filter(|it| !it.problems.is_empty());
+    let unnamed = unnamed.map(|it| Entry {
+        name: &it.template,
         resource: None,
         config_idx: None,
         devices: &[],
-        problems,
+        problems: &it.problems,
     });
     found.chain(unnamed)
 }

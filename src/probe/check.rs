@@ -1,11 +1,15 @@
 //! One probe of one device. This is what may hang.
 
 use crate::{
-    decide::{known, rules, template::render},
+    decide::{
+        fill::{Use, fill},
+        known::Known,
+        rules,
+    },
     discovery::{lookups, pci_functions},
     host::{FileKind, Host, command},
     model::{
-        device::Device,
+        device::{Device, DeviceNumber},
         health::{Fault, HealthPolicy, Outcome, ProbeCommand, Rule},
     },
 };
@@ -40,7 +44,8 @@ fn nodes(host: &Host, device: &Device) -> Result<(), Fault> {
     let gone = |path: &str| fault("node", format!("{path} is gone"));
     let unknown =
         |path: &str, err: std::io::Error| fault("node", format!("cannot look at {path}: {err}"));
-    for (idx, path) in device.nodes.iter().enumerate() {
+    for node in &device.nodes {
+        let path = node.host.path.as_str();
         let kind = host.kind(path).map_err(|err| unknown(path, err))?;
         let kind = kind.ok_or_else(|| gone(path))?;
         let number = match kind {
@@ -54,16 +59,15 @@ fn nodes(host: &Host, device: &Device) -> Result<(), Fault> {
                 return Err(fault("node", what));
             }
         };
-        let expected = device.hardware.numbers.get(idx).copied().flatten();
-        if let (Some((major, minor)), Some(expected)) = (number, expected)
-            && (major, minor) != expected
+        let expected = node.number.map(DeviceNumber::parts);
+        if let (Some((major, minor)), Some((was_major, was_minor))) = (number, expected)
+            && (major, minor) != (was_major, was_minor)
         {
-            let (was_major, was_minor) = expected;
             let what = format!("{path} is now device {major}:{minor}, not {was_major}:{was_minor}");
             return Err(fault("node", what));
         }
     }
-    for path in &device.paths {
+    for path in device.paths.iter().map(|it| it.path.as_str()) {
         if host.kind(path).map_err(|err| unknown(path, err))?.is_none() {
             return Err(gone(path));
         }
@@ -126,14 +130,15 @@ fn command(it: &ProbeCommand, device: &Device) -> Result<(), Fault> {
     let fault = |reason| Fault { check: "command".to_owned(), reason };
     let mut program = Vec::new();
     for template in &it.run {
-        let text = render(template, |key| {
-            let values = known::values(device, key);
+        let text = fill(template, Use::Path, |key| {
+            let values = Known::of(device).values(key);
             match values.is_empty() {
-                true => Err(fault(format!("the command cannot be run: no value for `{key}`"))),
+                true => Err(format!("no value for `{key}`")),
                 false => Ok(values),
             }
         });
-        program.push(text?);
+        let cannot = |what| fault(format!("the command cannot be run: {what}"));
+        program.push(text.map_err(cannot)?);
     }
     let name = program.first().cloned().unwrap_or_default();
     let ended = command::run(&program, it.timeout)
@@ -153,18 +158,23 @@ fn command(it: &ProbeCommand, device: &Device) -> Result<(), Fault> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::model::{device::Hardware, name::DeviceId};
+    use crate::model::{
+        device::{Description, HostPath, Node, Ownership},
+        name::DeviceId,
+    };
 
     #[test]
     fn a_node_that_is_another_device_now_is_a_fault() {
         let host = Host::new("/");
-        let null = |number| Device {
-            nodes: vec!["/dev/null".to_owned()],
-            hardware: Arc::new(Hardware { members: Vec::new(), numbers: vec![number] }),
-            ..Device::bare(DeviceId::new("null").unwrap())
+        let null = |number: Option<(u64, u64)>| {
+            let node = Node {
+                host: HostPath::plain("/dev/null"),
+                number: number.map(|(major, minor)| DeviceNumber::Char(major, minor)),
+                ownership: Ownership::Own,
+            };
+            let description = Description { nodes: vec![node], ..Description::default() };
+            Device::new(DeviceId::new("null").unwrap(), description)
         };
         assert_eq!(nodes(&host, &null(Some((1, 3)))), Ok(()));
         assert_eq!(nodes(&host, &null(None)), Ok(()), "a stand-in when it was found");

@@ -191,12 +191,12 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::probe::now;
+    use crate::{model::device::Description, probe::now};
 
     fn target(devices: &[(&str, &str)]) -> Target {
         let device = |(id, name): &(&str, &str)| {
-            let device = Device::bare(DeviceId::new(*id).unwrap());
-            Arc::new(Device { name: (*name).to_owned(), ..device })
+            let description = Description { name: (*name).to_owned(), ..Description::default() };
+            Arc::new(Device::new(DeviceId::new(*id).unwrap(), description))
         };
         let config = "version: v1\nresources: [{ name: a.io/b, discovery: { nodes: [/dev/a] } }]\n";
         let resource = crate::config::parse("c.yaml", config).unwrap().resources.remove(0);

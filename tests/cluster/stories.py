@@ -179,7 +179,7 @@ def a_rolling_update_under_load_refuses_no_pod(node):
             node.say(f"update {turn}: {took:.1f} s, {load.admitted - before} pods admitted meanwhile")
     node.say(f"{load.admitted} pods admitted, {len(load.refused)} refused; the slowest ran after {load.slowest:.1f} s")
     if load.refused and tuple(map(int, node.version.split(".")[:2])) < (1, 37):
-        node.say("older kubelets drop one plugin for the other: " + load.refused[0])
+        node.say("a kubelet before 1.37 that closes the connection to one of two plugins refuses pods meanwhile: " + load.refused[0])
     else:
         same("pods that were refused", load.refused, [])
     node.until("all devices", lambda: _offered(node, "allocatable") == OFFERED)

@@ -32,6 +32,8 @@ PRESETS = {
                  "-device", f"e1000e,id=numanic{n},bus=numa{n}")], "e1000e", "", ""),
     "usb": ("an empty USB 3 controller, bus name usb.0", ["-device", "qemu-xhci,id=usb,p2=8,p3=8"],
             "xhci_pci usbserial ftdi_sio pl2303 usb_storage sd_mod uas usbhid hid_generic cdc_acm", "", ""),
+    "usb-more": ("a second USB 3 controller at 0000:00:1c.0, bus name more.0", ["-device", "qemu-xhci,id=more,p2=8,p3=8,bus=pcie.0,addr=0x1c"],
+                 "xhci_pci", "", ""),
     "usb-gadget": ("dummy_hcd and configfs: make USB devices from inside the guest", [],
                    "dummy_hcd libcomposite configfs usb_f_acm cdc_acm", "", "mount -t configfs c /sys/kernel/config"),
     "rdma": ("soft-RoCE device rxe0 on a dummy interface", [], "dummy rdma_rxe ib_uverbs rdma_ucm ib_umad", "",

@@ -62,7 +62,18 @@ class Node(Lab):
     def start(self, *flags):
         """Starts the kubelet and Chandler, and waits until every resource is registered."""
         self.start_kubelet("/run/kubelet")
-        self.sh(f"chandler run --config /share/config.yaml --kubelet-dir /run/kubelet {' '.join(flags)} > /share/chandler 2>&1 & echo $! > /run/chandler.pid", check=True)
+        self._run(flags)
+
+    def restart(self, *flags):
+        """Ends Chandler and starts it again beside the same kubelet; waits until each resource is registered anew."""
+        before = {it["resource"]: self.registrations(it["resource"]) for it in self.kubelet() if it["event"] == "registered"}
+        self.stop()
+        self._run(flags)
+        for resource, n in before.items():
+            self._until(lambda: self.registrations(resource) > n, f"{resource} to be registered after the restart")
+
+    def _run(self, flags):
+        self.sh(f"chandler run --config /share/config.yaml --kubelet-dir /run/kubelet {' '.join(flags)} >> /share/chandler 2>&1 & echo $! > /run/chandler.pid", check=True)
         self.running = True
 
     def start_kubelet(self, plugins):
@@ -136,6 +147,37 @@ class Node(Lab):
             if "event" in it:
                 seen.append({**it, "up": float(up)})
         return seen
+
+    def ask(self, cmd, **more):
+        """Has the kubelet do something (see tests/kubelet/README.md); gives what came of it."""
+        self.asked = getattr(self, "asked", 0) + 1
+        self.sh(f"echo '{json.dumps({'cmd': cmd, 'id': self.asked, **more})}' > /run/kubelet.in", check=True)
+
+        def answers():
+            lines = [it.partition(" ")[2] for it in read(self.share + "/kubelet").split("\n")[:-1]]
+            return [it for it in map(json.loads, lines) if "event" not in it and it.get("id") == self.asked]
+        self._until(answers, f"the kubelet to answer {cmd}")
+        if not answers()[0]["ok"]:
+            raise Failed(f"{cmd} {more}: {answers()[0]['error']}")
+        return answers()[0].get("result")
+
+    def hold(self, pod, resource):
+        """Starts a pod with one device of a resource; gives the device's id and the nodes that the pod has."""
+        done = self.ask("allocate", pod=f"{pod}/lab/{pod}", containers=[{"name": "main", "limits": {resource: 1}}])["containers"]["main"]
+        return done["devices"][resource][0], [it["PathOnHost"] for it in done["options"]["Devices"]]
+
+    def release(self, pod):
+        """Ends a pod."""
+        self.ask("remove", pod=f"{pod}/lab/{pod}")
+
+    def newcomer(self, resource, known):
+        """Waits until a device that is not among `known` ids is healthy, and gives its id. Those must stay on the list."""
+        self._until(lambda: set(self.healthy(resource)) - set(known), lambda: f"a device of {resource} beside {known}; the list is {self.list(resource)[0]}")
+        new = sorted(set(self.healthy(resource)) - set(known))
+        listed = [it.split(" ")[0] for it in self.list(resource)[0].splitlines()]
+        if len(new) > 1 or set(known) - set(listed):
+            raise Failed(f"one device has come to {resource} beside {known}, and the list is {self.list(resource)[0]}")
+        return new[0]
 
     def list(self, resource):
         """The kubelet's list of a resource, a device a line, and when it got it."""
@@ -220,14 +262,14 @@ class Node(Lab):
 
     # the hardware
 
-    def usb(self, driver, id, port, **more):
-        """Plugs a USB device into a port of the controller of the preset "usb"."""
-        self.qmp("device_add", driver=driver, id=id, bus="usb.0", port=str(port), **more)
+    def usb(self, driver, id, port, bus="usb.0", **more):
+        """Plugs a USB device into a port of the controller of the preset "usb", or of another controller."""
+        self.qmp("device_add", driver=driver, id=id, bus=bus, port=str(port), **more)
 
-    def usb_serial(self, id, port, serial):
-        """An FTDI adapter, as QEMU pretends it; /dev/ttyUSB*."""
+    def usb_serial(self, id, port, serial, bus="usb.0"):
+        """An FTDI adapter, as QEMU pretends it; /dev/ttyUSB*. An empty serial number is none."""
         self._once(f"tty-{id}", lambda name: self.qmp("chardev-add", id=name, backend={"type": "null", "data": {}}))
-        self.usb("usb-serial", id, port, chardev=f"tty-{id}", serial=serial, **{"always-plugged": True})
+        self.usb("usb-serial", id, port, bus, chardev=f"tty-{id}", serial=serial, **{"always-plugged": True})
 
     def usb_disk(self, id, port, serial):
         """A USB stick; /dev/sd*."""
@@ -239,6 +281,11 @@ class Node(Lab):
         out = self.sh("for it in /sys/bus/usb/devices/*/serial; do for tty in ${it%/serial}/*/ttyUSB*; do"
                       " test -e $tty && test -c \"/dev/${tty##*/}\" && echo $(cat $it) /dev/${tty##*/}; done; done 2>/dev/null", quiet=True)[0]
         return dict(it.split() for it in out.splitlines() if len(it.split()) == 2)
+
+    def usb_ttys(self):
+        """What the guest's sysfs shows of USB serial ports, one a node: {the kernel's name of the interface: node}."""
+        out = self.sh("for it in /sys/class/tty/tty[UA]*; do test -c /dev/${it##*/} && echo $(readlink -f $it/device) /dev/${it##*/}; done 2>/dev/null", quiet=True)[0]
+        return {re.search(r"/([0-9]+-[0-9.]+:[0-9.]+)(?:/|$)", at).group(1): node for at, node in map(str.split, out.splitlines()) if ":" in at.rsplit("usb", 1)[-1]}
 
     def pull(self, address, ghost=False):
         """Takes the card at a PCI address away without a word to its driver (needs the preset "pciehp").

@@ -118,7 +118,7 @@ fn manual_recovery_waits_for_a_word_and_for_a_good_probe() {
     for _ in 0..1000 {
         assert_eq!(life.good(), "hot");
     }
-    assert_eq!(life.does(Input::Removed), "the device is gone");
+    assert_eq!(life.does(Input::Removed), "the device was removed");
     assert_eq!(life.does(Input::Back), "hot", "it keeps its history");
     assert_eq!(life.good(), "hot");
     assert_eq!(life.does(Input::Uncordoned), "Healthy");
@@ -169,7 +169,7 @@ fn a_device_that_comes_back_is_probed_before_it_is_offered() {
     let mut life = Life::new(HealthPolicy { healthy_after: 2, ..policy() });
     life.good();
     life.does(Input::Removed);
-    assert_eq!(life.good(), "the device is gone", "an answer that was under way");
+    assert_eq!(life.good(), "the device was removed", "an answer that was under way");
     assert_eq!(life.does(Input::Back), "the device is back, but not probed yet");
     assert_ne!(life.good(), "Healthy");
     assert_eq!(life.good(), "Healthy");
@@ -180,7 +180,7 @@ fn a_device_that_is_pulled_and_plugged_again_is_not_held_back_for_that() {
     let mut life = Life::new(policy());
     life.good();
     for _ in 0..50 {
-        assert_eq!(life.does(Input::Removed), "the device is gone");
+        assert_eq!(life.does(Input::Removed), "the device was removed");
         life.does(Input::Back);
         assert_eq!(life.good(), "Healthy");
     }

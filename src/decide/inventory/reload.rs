@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use crate::{
-    decide::inventory::{Inventory, Pool},
+    decide::inventory::Inventory,
     model::{
         event::{Configured, Effect, Holdings},
         name::{DeviceId, ResourceName},
@@ -20,10 +20,14 @@ impl Inventory {
         effects: &mut Vec<Effect>,
     ) {
         let mut retired = Vec::new();
-        for (name, pool) in &mut self.pools {
-            let before = self.resources.get(pool.config_idx).map(|it| &it.name);
+        for (name, served) in &mut self.served {
+            let before = self.resources.get(served.config_idx).map(|it| &it.name);
             match resources.iter().position(|it| before == Some(&it.name)) {
-                Some(config_idx) => pool.reconfigured(config_idx, &resources[config_idx]),
+                Some(config_idx) => {
+                    served.config_idx = config_idx;
+                    served.devices.set_policy(&resources[config_idx].health);
+                    served.listing.is_stale = true;
+                }
                 None => retired.push(name.clone()),
             }
         }
@@ -41,62 +45,33 @@ impl Inventory {
     }
 
     fn retire(&mut self, name: &ResourceName) {
-        if let Some(pool) = self.pools.remove(name) {
-            for device in pool.vanished.keys() {
-                self.release.forget(name, device);
+        if let Some(served) = self.served.remove(name) {
+            for (id, _) in served.listing.told() {
+                self.release.forget(name, id);
             }
         }
     }
 
-    /// The kubelet has said who holds what. Drops what vanished and is free.
+    /// The kubelet has said who holds what. Drops what was removed and is free.
     pub(super) fn pods_listed(&mut self, holdings: Option<&Holdings>, now: Instant) {
-        for (name, pool) in &mut self.pools {
+        for (name, served) in &mut self.served {
+            if served.listing.serve_by.is_some() {
+                continue;
+            }
             let held = holdings.and_then(|it| it.get(name.as_str())).into_iter().flatten();
             for id in held.filter_map(|it| DeviceId::new(it.as_str())) {
-                let is_known = pool.published.get(id.as_str()).is_some();
-                if pool.serve_by.is_none() && !is_known {
-                    log::warn!("resource={name} device={id} is held by a pod and is gone");
-                    self.release.vanished(name, &id, vec![id.clone()], now);
-                    pool.ghosts.insert(id);
-                    pool.is_stale = true;
+                if !served.listing.has(&id) {
+                    log::warn!("resource={name} device={id} is held by a pod and is not there");
+                    self.release.vanished(name, &id, now);
+                    served.listing.keep(id);
                 }
             }
         }
-        for (resource, device) in self.release.answered(holdings, now) {
-            if let Some(pool) = self.pools.get_mut(&resource) {
-                log::info!("resource={resource} device={device} is gone and free: dropped");
-                pool.vanished.remove(&device);
-                pool.ghosts.remove(&device);
-                // A ghost may have been found, and wait for its first probe.
-                if !pool.devices.iter().any(|it| it.id == device) {
-                    pool.forget(&device);
-                }
-                pool.is_stale = true;
+        for (resource, id) in self.release.answered(holdings, now) {
+            if let Some(served) = self.served.get_mut(&resource) {
+                log::info!("resource={resource} device={id} was removed and is free: dropped");
+                served.listing.released(&id);
             }
         }
-    }
-}
-
-impl Pool {
-    fn reconfigured(&mut self, config_idx: usize, resource: &Resource) {
-        self.config_idx = config_idx;
-        self.is_stale = true;
-        for monitor in self.monitors.values_mut() {
-            monitor.set_policy(Arc::clone(&resource.health));
-        }
-    }
-
-    /// Nothing is known of a device any more.
-    pub(super) fn forget(&mut self, device: &DeviceId) {
-        self.monitors.remove(device);
-        self.newcomers.remove(device);
-        // Should it come again, its new monitor must hear of the cordon too.
-        self.cordoned.remove(device);
-    }
-
-    /// What the kubelet calls a device: one id for each replica.
-    pub(super) fn offers_of(&self, device: &DeviceId) -> Vec<DeviceId> {
-        let offers = self.published.offers.iter().filter(|it| it.device.id == *device);
-        offers.map(|it| it.id.clone()).collect()
     }
 }

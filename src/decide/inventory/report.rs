@@ -1,8 +1,15 @@
-//! What the log says of registrations.
+//! What the log says of registrations and of devices.
 
-use crate::model::{
-    event::{Attempt, Refusal},
-    name::ResourceName,
+use std::time::Duration;
+
+use crate::{
+    config::duration_text,
+    decide::health::{Change, NOT_PROBED},
+    model::{
+        event::{Attempt, Refusal},
+        name::{DeviceId, ResourceName},
+        snapshot::Health,
+    },
 };
 
 /// How an attempt ended.
@@ -19,6 +26,34 @@ pub(super) fn attempt(resource: &ResourceName, attempt: &Attempt, was_serving: b
         }
         Err(Refusal::AlreadyConnected(what) | Refusal::Refused(what) | Refusal::Local(what)) => {
             log::warn!("resource={resource} not registered: {what}");
+        }
+    }
+}
+
+/// How the health of a device has changed.
+pub(super) fn health(resource: &ResourceName, device: &DeviceId, change: &Change, health: &Health) {
+    let lasted = match change.lasted.as_secs() {
+        0 => change.lasted,
+        s => Duration::from_secs(s),
+    };
+    let lasted = duration_text(lasted);
+    match (&change.from, health) {
+        (Health::Unhealthy { reason }, Health::Healthy) if reason == NOT_PROBED => {
+            log::debug!("resource={resource} device={device} healthy");
+        }
+        (_, Health::Healthy) => {
+            log::info!("resource={resource} device={device} healthy again, after {lasted}");
+        }
+        (Health::Healthy, Health::Unhealthy { reason }) => {
+            log::warn!("resource={resource} device={device} unhealthy: {reason}");
+        }
+        (Health::Unhealthy { reason: before }, Health::Unhealthy { reason })
+            if before == NOT_PROBED =>
+        {
+            log::warn!("resource={resource} device={device} unhealthy: {reason}");
+        }
+        (Health::Unhealthy { .. }, Health::Unhealthy { reason }) => {
+            log::info!("resource={resource} device={device} still unhealthy: {reason}");
         }
     }
 }

@@ -1,0 +1,164 @@
+//! Which id each device has. Pure.
+//!
+//! A device could have several ids, from the shortest on: its [`Ladder`]. An id that was given once
+//! stays with its hardware, whatever twin comes or goes, so what is remembered counts first.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use crate::{
+    decide::hash::fnv1a,
+    model::{
+        device::Hardware,
+        name::{DEVICE_ID_LEN_MAX, DeviceId},
+    },
+};
+
+/// The ids that a device could have, the shortest first, and which hardware it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ladder {
+    /// Never empty.
+    pub rungs: Vec<Rung>,
+    /// What tells it from others.
+    pub hardware: Hardware,
+}
+
+/// An id that a device could have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rung {
+    /// The id.
+    pub id: DeviceId,
+    /// What it was made of.
+    pub from: Arc<str>,
+}
+
+/// Which hardware has which id.
+pub type Known = BTreeMap<DeviceId, Hardware>;
+
+/// How many ids are remembered of one resource beside those of devices that are there.
+const ABSENT_MAX: usize = 4096;
+
+/// Chooses a rung for each device, so that no two have the same id, and notes it in `known`. `None` for
+/// a device all of whose ids are somebody else's.
+pub fn assign(ladders: &[&Ladder], known: &mut Known) -> Vec<Option<Rung>> {
+    let mut choice = Choice { ladders, chosen: vec![None; ladders.len()], used: BTreeSet::new() };
+    choice.same_hardware(known);
+    choice.moved_hardware(known);
+    choice.new_hardware(known);
+    let Choice { chosen, used, .. } = choice;
+    for (ladder, rung) in ladders.iter().zip(&chosen) {
+        if let Some(rung) = rung.and_then(|it| ladder.rungs.get(it)) {
+            known.insert(rung.id.clone(), ladder.hardware.clone());
+        }
+    }
+    let mut n_spare = (known.len() - used.len()).saturating_sub(ABSENT_MAX);
+    known.retain(|id, _| {
+        let drop = n_spare > 0 && !used.contains(id);
+        n_spare -= usize::from(drop);
+        !drop
+    });
+    let rungs = ladders.iter().zip(chosen);
+    rungs.map(|(ladder, rung)| ladder.rungs.get(rung?).cloned()).collect()
+}
+
+struct Choice<'a> {
+    ladders: &'a [&'a Ladder],
+    /// The rung of each.
+    chosen: Vec<Option<usize>>,
+    used: BTreeSet<&'a DeviceId>,
+}
+
+impl<'a> Choice<'a> {
+    /// What is where it was keeps its id.
+    fn same_hardware(&mut self, known: &Known) {
+        for idx in 0..self.ladders.len() {
+            let ladder = self.ladders[idx];
+            let is_its = |it: &Rung| known.get(&it.id) == Some(&ladder.hardware);
+            if let Some(rung) = ladder.rungs.iter().position(is_its) {
+                self.take(idx, rung);
+            }
+        }
+    }
+
+    /// What was plugged in elsewhere keeps its id, if it is the only one that it can be.
+    fn moved_hardware(&mut self, known: &Known) {
+        let mut claims: BTreeMap<&DeviceId, Vec<(usize, usize)>> = BTreeMap::new();
+        for (idx, rung, id) in self.open_rungs() {
+            let Hardware { serial, part, .. } = &self.ladders[idx].hardware;
+            let is_like = |it: &Hardware| (&it.serial, &it.part) == (serial, part);
+            if known.get(id).is_some_and(is_like) {
+                claims.entry(id).or_default().push((idx, rung));
+            }
+        }
+        for claim in claims.into_values() {
+            if let [(idx, rung)] = claim[..] {
+                self.take(idx, rung);
+            }
+        }
+    }
+
+    /// What is new gets an id that nobody else has, had or could have.
+    fn new_hardware(&mut self, known: &Known) {
+        let mut n_owners: BTreeMap<&DeviceId, usize> = BTreeMap::new();
+        for ladder in self.ladders {
+            let ids: BTreeSet<&DeviceId> = ladder.rungs.iter().map(|it| &it.id).collect();
+            for id in ids {
+                *n_owners.entry(id).or_default() += 1;
+            }
+        }
+        for (idx, rung, id) in self.open_rungs() {
+            if !known.contains_key(id) && n_owners.get(id) == Some(&1) {
+                self.take(idx, rung);
+            }
+        }
+    }
+
+    /// The rungs of all that have none yet, which nobody has taken.
+    fn open_rungs(&self) -> Vec<(usize, usize, &'a DeviceId)> {
+        let mut open = Vec::new();
+        for (idx, ladder) in self.ladders.iter().enumerate() {
+            if self.chosen[idx].is_none() {
+                let rungs = ladder.rungs.iter().enumerate();
+                let free = rungs.filter(|(_, it)| !self.used.contains(&it.id));
+                open.extend(free.map(|(rung, it)| (idx, rung, &it.id)));
+            }
+        }
+        open
+    }
+
+    fn take(&mut self, idx: usize, rung: usize) {
+        let id = &self.ladders[idx].rungs[rung].id;
+        if self.chosen[idx].is_none() && self.used.insert(id) {
+            self.chosen[idx] = Some(rung);
+        }
+    }
+}
+
+/// `text` as an id: blanks become `_`, and one that is too long keeps its beginning and gets a hash of
+/// the whole. `suffix_len` bytes are kept for the replica. The error says what an id may not hold.
+pub fn id_of(text: &str, suffix_len: usize) -> Result<DeviceId, String> {
+    if text.contains(char::is_control) {
+        let text = crate::config::quoted(text);
+        return Err(format!("its id would be {text}, which holds a control character"));
+    }
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let id = shorten(&words.join("_"), DEVICE_ID_LEN_MAX.saturating_sub(suffix_len));
+    DeviceId::new(id).ok_or_else(|| "its id would be empty".to_owned())
+}
+
+fn shorten(id: &str, len_max: usize) -> String {
+    if id.len() <= len_max {
+        return id.to_owned();
+    }
+    let hash = format!("~{:016x}", fnv1a(id.as_bytes()));
+    let mut end = len_max.saturating_sub(hash.len());
+    while !id.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}{hash}", &id[..end])
+}
+
+#[cfg(test)]
+mod tests;

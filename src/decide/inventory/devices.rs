@@ -1,0 +1,257 @@
+//! What is there of one resource: each device, its health, and since when.
+//!
+//! A device that was removed stays known as long as the kubelet may have given it to a pod.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    decide::{
+        health::{Input, Monitor},
+        inventory::report,
+    },
+    model::{
+        device::{Device, Findings},
+        health::HealthPolicy,
+        name::{DeviceId, ResourceName},
+        snapshot::Health,
+        state::RememberedDevices,
+    },
+};
+
+/// How much longer than one probe a list may wait for the first probes of what it tells of: several
+/// devices are probed one after the other.
+const FIRST_PROBES_LONGER: Duration = Duration::from_millis(200);
+
+/// How long a first list, or a new device, waits for its first probes.
+pub(super) fn patience(policy: &HealthPolicy) -> Duration {
+    policy.deadline() + FIRST_PROBES_LONGER
+}
+
+/// The devices of one resource.
+#[derive(Debug, Default)]
+pub(super) struct Devices {
+    /// What the present ones were made from: a scan that found nothing new gives the same one.
+    findings: Arc<Findings>,
+    all: BTreeMap<DeviceId, Entry>,
+}
+
+/// One device, present or removed.
+#[derive(Debug)]
+struct Entry {
+    device: Arc<Device>,
+    is_present: bool,
+    monitor: Monitor,
+    /// What the monitor was told is cordoned, and why.
+    cordon: Option<String>,
+    /// It is not listed before its first probe, or until then.
+    list_by: Option<Instant>,
+    /// It is not offered before then: parts of it may still be on their way.
+    settles_at: Option<Instant>,
+}
+
+/// A device as others see it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Viewed<'a> {
+    pub(super) device: &'a Arc<Device>,
+    pub(super) is_present: bool,
+    pub(super) health: &'a Health,
+    /// It has just come, and waits for its first probe or for more of its parts.
+    pub(super) is_awaited: bool,
+    /// Its parts have changed, and may do so again.
+    pub(super) is_settling: bool,
+}
+
+impl Devices {
+    /// Every device that is there, or was and may be held.
+    pub(super) fn view(&self) -> impl Iterator<Item = Viewed<'_>> {
+        self.all.values().map(Entry::view)
+    }
+
+    pub(super) fn get(&self, id: &DeviceId) -> Option<Viewed<'_>> {
+        self.all.get(id).map(Entry::view)
+    }
+
+    /// What is there, in the order of the scan.
+    pub(super) fn present(&self) -> impl Iterator<Item = &Arc<Device>> {
+        let all = self.findings.devices.iter().filter_map(|it| self.all.get(&it.id));
+        all.map(|it| &it.device)
+    }
+
+    /// Whether each device that is there was probed once.
+    pub(super) fn is_probed(&self) -> bool {
+        self.all.values().all(|it| !it.is_present || it.monitor.is_probed())
+    }
+
+    /// When time alone changes something.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let each = self.all.values().flat_map(|it| {
+            [it.monitor.deadline(), it.list_by, it.settles_at].into_iter().flatten()
+        });
+        each.min()
+    }
+
+    /// Takes over what a scan found; gives whether anything is different.
+    pub(super) fn update(&mut self, update: &Update<'_>, findings: Arc<Findings>) -> bool {
+        if Arc::ptr_eq(&self.findings, &findings) {
+            return false;
+        }
+        let before = std::mem::replace(&mut self.findings, findings);
+        let mut has_changed = before.devices.len() != self.findings.devices.len();
+        let findings = Arc::clone(&self.findings);
+        let mut absent: BTreeSet<&DeviceId> = before.devices.iter().map(|it| &it.id).collect();
+        for device in &findings.devices {
+            absent.remove(&device.id);
+            has_changed |= match self.all.get_mut(&device.id) {
+                Some(entry) => entry.found(update, device),
+                None => {
+                    self.all.insert(device.id.clone(), Entry::new(update, device));
+                    true
+                }
+            };
+        }
+        for id in absent {
+            has_changed = true;
+            if let Some(entry) = self.all.get_mut(id) {
+                entry.is_present = false;
+                (entry.list_by, entry.settles_at) = (None, None);
+                entry.tell(update.resource, Input::Removed, update.now);
+            }
+        }
+        has_changed
+    }
+
+    /// Tells the monitor of a device what has happened; gives whether others see a difference.
+    pub(super) fn tell(
+        &mut self,
+        resource: &ResourceName,
+        device: &DeviceId,
+        input: Input<'_>,
+        now: Instant,
+    ) -> bool {
+        let Some(entry) = self.all.get_mut(device) else {
+            return false;
+        };
+        let is_probed = matches!(input, Input::Probed(_)) && entry.list_by.take().is_some();
+        entry.tell(resource, input, now) || is_probed
+    }
+
+    /// Tells each monitor whether its device is cordoned, and why.
+    pub(super) fn heed_cordons<'c>(
+        &mut self,
+        resource: &ResourceName,
+        reason_of: impl Fn(&DeviceId) -> Option<&'c String>,
+        now: Instant,
+    ) -> bool {
+        let mut has_changed = false;
+        for (id, entry) in &mut self.all {
+            let reason = reason_of(id);
+            if reason == entry.cordon.as_ref() {
+                continue;
+            }
+            entry.cordon = reason.cloned();
+            let input = reason.map_or(Input::Uncordoned, |it| Input::Cordoned(it));
+            has_changed |= entry.tell(resource, input, now);
+        }
+        has_changed
+    }
+
+    /// The monitor of a device is told anew whether it is cordoned.
+    pub(super) fn forget_cordon(&mut self, device: &DeviceId) {
+        if let Some(entry) = self.all.get_mut(device) {
+            entry.cordon = None;
+        }
+    }
+
+    /// Tells everybody who waits for it that time has passed.
+    pub(super) fn tick(&mut self, resource: &ResourceName, now: Instant) -> bool {
+        let mut has_changed = false;
+        for entry in self.all.values_mut() {
+            if entry.monitor.deadline().is_some_and(|it| it <= now) {
+                has_changed |= entry.tell(resource, Input::Time, now);
+            }
+            has_changed |= entry.list_by.take_if(|it| *it <= now).is_some();
+            has_changed |= entry.settles_at.take_if(|it| *it <= now).is_some();
+        }
+        has_changed
+    }
+
+    /// Goes on under another policy.
+    pub(super) fn set_policy(&mut self, policy: &Arc<HealthPolicy>) {
+        for entry in self.all.values_mut() {
+            entry.monitor.set_policy(Arc::clone(policy));
+        }
+    }
+
+    /// Forgets what was removed, but for these, which pods may hold.
+    pub(super) fn forget_removed(&mut self, kept: &BTreeSet<&DeviceId>) {
+        self.all.retain(|id, it| it.is_present || kept.contains(id));
+    }
+}
+
+/// What a scan is taken over with.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Update<'a> {
+    pub(super) resource: &'a ResourceName,
+    pub(super) policy: &'a Arc<HealthPolicy>,
+    /// What was offered before, by this process or the one before it.
+    pub(super) remembered: &'a RememberedDevices,
+    pub(super) now: Instant,
+}
+
+impl Entry {
+    fn new(update: &Update<'_>, device: &Device) -> Entry {
+        let now = update.now;
+        let known = update.remembered.get(&device.id);
+        // What is complete as it was does not wait: a pod may ask for it already.
+        let is_complete = known.is_some_and(|it| it.n_parts == device.n_parts());
+        let settles = !device.settle.is_zero() && !is_complete;
+        Entry {
+            device: Arc::new(device.clone()),
+            is_present: true,
+            monitor: Monitor::new(Arc::clone(update.policy), now),
+            cordon: None,
+            list_by: Some(now + patience(update.policy)),
+            settles_at: settles.then(|| now + device.settle),
+        }
+    }
+
+    fn view(&self) -> Viewed<'_> {
+        Viewed {
+            device: &self.device,
+            is_present: self.is_present,
+            health: self.monitor.health(),
+            is_awaited: self.list_by.is_some() || self.settles_at.is_some(),
+            is_settling: self.settles_at.is_some(),
+        }
+    }
+
+    /// A scan has found it, perhaps again or otherwise. Gives whether anything is different.
+    fn found(&mut self, update: &Update<'_>, device: &Device) -> bool {
+        let was_present = std::mem::replace(&mut self.is_present, true);
+        if *self.device != *device {
+            if !self.device.has_parts_of(device) && !device.settle.is_zero() {
+                self.settles_at = Some(update.now + device.settle);
+            }
+            self.device = Arc::new(device.clone());
+        } else if was_present {
+            return false;
+        }
+        if !was_present {
+            log::info!("resource={} device={} is back", update.resource, device.id);
+            self.tell(update.resource, Input::Back, update.now);
+        }
+        true
+    }
+
+    fn tell(&mut self, resource: &ResourceName, input: Input<'_>, now: Instant) -> bool {
+        let Some(change) = self.monitor.apply(input, now) else {
+            return false;
+        };
+        report::health(resource, &self.device.id, &change, self.monitor.health());
+        true
+    }
+}

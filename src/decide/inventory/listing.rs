@@ -1,0 +1,199 @@
+//! What the kubelet was told of one resource: its list.
+//!
+//! An id that was in the list stays in it until nobody can hold it, whatever became of the device, the
+//! number of replicas or the templates of ids: a kubelet from 1.34 to 1.37 may crash when it admits a
+//! pod that holds an id which is in no list.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Instant,
+};
+
+use crate::{
+    decide::{
+        inventory::devices::{Devices, Viewed},
+        offer::offers,
+        release::Release,
+    },
+    model::{
+        device::{Device, Problem},
+        name::{DeviceId, ResourceName},
+        resource::Resource,
+        snapshot::{Health, Offer, Snapshot},
+    },
+};
+
+/// The kubelet's list of one resource.
+#[derive(Debug)]
+pub(super) struct Listing {
+    /// The first list waits for the first probes until then; `None` once it is out.
+    pub(super) serve_by: Option<Instant>,
+    pub(super) published: Arc<Snapshot>,
+    /// Whether `published` may not be what there is.
+    pub(super) is_stale: bool,
+    /// Ids that pods may hold, beside those of devices that are there: with the device that each is of.
+    kept: BTreeMap<DeviceId, DeviceId>,
+    /// Ids of the last list that nobody holds.
+    free: BTreeSet<DeviceId>,
+}
+
+/// What is to be done with a new list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Publication {
+    /// The resource is served from now on.
+    First,
+    /// The list replaces the last one.
+    Next,
+}
+
+impl Listing {
+    /// Nothing was published yet. What was `remembered` is kept.
+    pub(super) fn new(
+        resource: &ResourceName,
+        remembered: BTreeMap<DeviceId, DeviceId>,
+        serve_by: Instant,
+    ) -> Listing {
+        Listing {
+            serve_by: Some(serve_by),
+            published: Arc::new(Snapshot {
+                resource: resource.clone(),
+                generation: 0,
+                offers: Vec::new(),
+                max_per_container: None,
+            }),
+            is_stale: true,
+            kept: remembered,
+            free: BTreeSet::new(),
+        }
+    }
+
+    /// Whether the kubelet has, or had, this id from us.
+    pub(super) fn has(&self, id: &DeviceId) -> bool {
+        self.kept.contains_key(id) || self.published.get(id.as_str()).is_some()
+    }
+
+    /// A pod holds an id that is in no list.
+    pub(super) fn keep(&mut self, id: DeviceId) {
+        self.kept.insert(id.clone(), id);
+        self.is_stale = true;
+    }
+
+    /// Nobody holds the id any more: it leaves the list, unless its device is there.
+    pub(super) fn released(&mut self, id: &DeviceId) {
+        if self.kept.remove(id).is_some() {
+            self.free.insert(id.clone());
+            self.is_stale = true;
+        }
+    }
+
+    /// The devices whose ids pods may hold though they are not offered.
+    pub(super) fn kept_devices(&self) -> BTreeSet<&DeviceId> {
+        self.kept.values().collect()
+    }
+
+    /// Each id that pods may hold, and the device that it is of.
+    pub(super) fn told(&self) -> impl Iterator<Item = (&DeviceId, &DeviceId)> {
+        self.published.offers.iter().map(|it| (&it.id, &it.device.id))
+    }
+
+    /// Makes the list anew. `None` if the kubelet would see no difference.
+    pub(super) fn publish(
+        &mut self,
+        resource: &Resource,
+        devices: &Devices,
+        release: &mut Release,
+        now: Instant,
+    ) -> Option<Publication> {
+        self.is_stale = false;
+        let name = self.published.resource.clone();
+        let mut offers = wanted(resource, devices, |id| self.has(id));
+        let is_offered = |id: &DeviceId| offers.binary_search_by(|it| it.id.cmp(id)).is_ok();
+        self.kept.retain(|id, _| {
+            let is_back = is_offered(id);
+            if is_back {
+                release.forget(&name, id);
+            }
+            !is_back
+        });
+        let is_first = self.serve_by.take().is_some();
+        let dropped = self.published.offers.iter().filter(|it| !is_offered(&it.id));
+        let dropped: Vec<(DeviceId, DeviceId)> =
+            dropped.map(|it| (it.id.clone(), it.device.id.clone())).collect();
+        for (id, device) in dropped {
+            if !self.free.contains(&id) && !self.kept.contains_key(&id) {
+                self.kept.insert(id.clone(), device);
+                release.vanished(&name, &id, now);
+            }
+        }
+        self.free.clear();
+        if is_first {
+            for device in self.kept_devices() {
+                log::warn!("resource={name} device={device} was offered before, and was removed");
+            }
+            self.kept.keys().for_each(|id| release.vanished(&name, id, now));
+        }
+        offers.extend(self.kept.iter().map(|(id, device)| kept(id, device, devices)));
+        offers.sort_by(|a, b| a.id.cmp(&b.id));
+        let max_per_container = resource.sharing.max_per_container;
+        let is_same = offers == self.published.offers
+            && max_per_container == self.published.max_per_container;
+        if !is_first && is_same {
+            return None;
+        }
+        let generation = self.published.generation + 1;
+        let snapshot = Arc::new(Snapshot { resource: name, generation, offers, max_per_container });
+        self.published = snapshot;
+        Some(if is_first { Publication::First } else { Publication::Next })
+    }
+}
+
+/// What is there and may be listed, sorted by id.
+fn wanted(
+    resource: &Resource,
+    devices: &Devices,
+    is_listed: impl Fn(&DeviceId) -> bool,
+) -> Vec<Offer> {
+    let mut all = Vec::new();
+    for Viewed { device, health, is_awaited, is_settling, .. } in
+        devices.view().filter(|it| it.is_present)
+    {
+        let settling = Health::Unhealthy {
+            reason: "parts of it have just come or gone; it is offered when it has settled"
+                .to_owned(),
+        };
+        let health = match health {
+            Health::Healthy if is_settling => &settling,
+            Health::Healthy | Health::Unhealthy { .. } => health,
+        };
+        match offers(resource, device, health) {
+            // What is new is listed once, when it can be used.
+            Ok(offers) => {
+                all.extend(offers.into_iter().filter(|it| !is_awaited || is_listed(&it.id)));
+            }
+            Err(Problem { at, what }) => log::warn!("device={at} not offered: {what}"),
+        }
+    }
+    all.sort_by(|a, b| a.id.cmp(&b.id));
+    // Templates of ids may give one text twice.
+    all.dedup_by(|b, a| a.id == b.id);
+    all
+}
+
+/// What pods may hold and is not there, or is not offered under this id any more.
+fn kept(id: &DeviceId, device: &DeviceId, devices: &Devices) -> Offer {
+    let known = devices.get(device);
+    let reason = match known {
+        Some(Viewed { is_present: false, health: Health::Unhealthy { reason }, .. }) => {
+            reason.clone()
+        }
+        Some(_) => "the device is not offered under this id any more".to_owned(),
+        None => crate::decide::health::REMOVED.to_owned(),
+    };
+    let device = match known {
+        Some(it) => Arc::clone(it.device),
+        None => Arc::new(Device::bare(device.clone())),
+    };
+    let health = Health::Unhealthy { reason };
+    Offer { id: id.clone(), device, replica: 0, health, numa_node: None }
+}

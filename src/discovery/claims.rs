@@ -1,0 +1,38 @@
+//! Who has taken what: candidates and nodes belong to the first exclusive resource that takes them.
+
+use std::{collections::HashMap, sync::Arc};
+
+use crate::model::device::{DeviceNumber, Node, Ownership};
+
+/// What exclusive resources before one in the file have taken, by its key: the identity of a candidate
+/// or [`node_key`]. With it, the position of the owner in the file.
+#[derive(Debug, Clone, Default)]
+pub struct Claims(HashMap<Arc<str>, usize>);
+
+impl Claims {
+    /// Who has taken it.
+    pub(super) fn owner(&self, key: &str) -> Option<usize> {
+        self.0.get(key).copied()
+    }
+
+    /// The resource at `config_idx` takes these, unless somebody else has.
+    pub(super) fn add<'a>(&mut self, config_idx: usize, keys: impl Iterator<Item = &'a Arc<str>>) {
+        for key in keys {
+            self.0.entry(Arc::clone(key)).or_insert(config_idx);
+        }
+    }
+}
+
+/// What stands for a device node, whatever path leads to it.
+pub(super) fn node_key(node: &Node) -> String {
+    match node.number {
+        Some(DeviceNumber::Char(major, minor)) => format!("char {major}:{minor}"),
+        Some(DeviceNumber::Block(major, minor)) => format!("block {major}:{minor}"),
+        None => format!("node {}", node.host.path),
+    }
+}
+
+/// The nodes that are the device's own.
+pub(super) fn own(nodes: &[Node]) -> impl Iterator<Item = &Node> {
+    nodes.iter().filter(|it| it.ownership == Ownership::Own)
+}

@@ -1,0 +1,181 @@
+//! From groups of candidates to drafts of devices: their nodes, and what is handed over whole.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use crate::{
+    config::template_text,
+    decide::fill::{Use, fill_each},
+    discovery::{
+        candidate::Candidate,
+        claims::{self, node_key},
+        node,
+        scanner::ResourceScanner,
+        source,
+    },
+    host::FileKind,
+    model::{
+        device::{HostPath, Node, Ownership},
+        discovery::{Alternative, Source},
+    },
+};
+
+/// A device that lacks nothing but its ids.
+pub(super) struct Draft<'a> {
+    pub(super) alternative: &'a Alternative,
+    /// What its members have in common.
+    pub(super) group: String,
+    pub(super) members: Vec<Candidate>,
+    pub(super) nodes: Vec<Node>,
+    pub(super) paths: Vec<HostPath>,
+}
+
+impl Draft<'_> {
+    pub(super) fn at(&self) -> &str {
+        self.members.first().map_or("", |it| &it.at)
+    }
+
+    pub(super) fn name(&self) -> &str {
+        self.members.first().map_or("", |it| &it.name)
+    }
+
+    /// The keys of the nodes that are its own.
+    pub(super) fn own_nodes(&self) -> impl Iterator<Item = Arc<str>> {
+        claims::own(&self.nodes).map(|it| Arc::from(node_key(it)))
+    }
+}
+
+/// A group of candidates that is taken, and what became of it.
+pub(super) struct Drafted<'a> {
+    pub(super) at: String,
+    pub(super) identities: Vec<Arc<str>>,
+    pub(super) draft: Result<Draft<'a>, String>,
+}
+
+impl<'a> ResourceScanner<'a> {
+    pub(super) fn drafted(
+        &self,
+        alternative: &'a Alternative,
+        group: String,
+        members: Vec<Candidate>,
+    ) -> Drafted<'a> {
+        Drafted {
+            at: members.first().map(|it| it.at.clone()).unwrap_or_default(),
+            identities: members.iter().map(|it| Arc::from(it.identity())).collect(),
+            draft: self.draft(alternative, group, members),
+        }
+    }
+
+    fn draft(
+        &self,
+        alternative: &'a Alternative,
+        group: String,
+        members: Vec<Candidate>,
+    ) -> Result<Draft<'a>, String> {
+        let mut nodes = Vec::new();
+        let mut paths = Vec::new();
+        for member in &members {
+            if matches!(alternative.source, Source::Paths(_)) {
+                self.hand_over(member, &mut nodes, &mut paths)?;
+            } else {
+                self.add_nodes(alternative, member, &mut nodes)?;
+            }
+        }
+        let mut seen = BTreeSet::new();
+        nodes.retain(|it: &Node| seen.insert(it.host.path.clone()));
+        Ok(Draft { alternative, group, members, nodes, paths })
+    }
+
+    /// What is handed over whole: the device nodes in it, or else the thing itself as a mount.
+    fn hand_over(
+        &self,
+        member: &Candidate,
+        nodes: &mut Vec<Node>,
+        paths: &mut Vec<HostPath>,
+    ) -> Result<(), String> {
+        let path = member.given.clone().unwrap_or_default();
+        let found = match self.host.kind(&path).map_err(|err| err.to_string())? {
+            Some(FileKind::Directory) => {
+                node::below(self.host, &path).map_err(|err| err.to_string())?
+            }
+            Some(FileKind::Char(_) | FileKind::Block(_)) => vec![path.clone()],
+            Some(FileKind::File | FileKind::Socket | FileKind::DanglingLink | FileKind::Other)
+            | None => Vec::new(),
+        };
+        if found.is_empty() {
+            paths.push(HostPath { path, asked: member.at.clone() });
+        }
+        for path in found {
+            nodes.push(self.checked_node(&path, Ownership::Own, None)?);
+        }
+        Ok(())
+    }
+
+    fn add_nodes(
+        &self,
+        alternative: &Alternative,
+        member: &Candidate,
+        nodes: &mut Vec<Node>,
+    ) -> Result<(), String> {
+        let Some(templates) = &alternative.nodes else {
+            for path in source::kernel_nodes(self.host, member)? {
+                let mut node = self.checked_node(&path, Ownership::Own, Some(member))?;
+                if member.given.is_some() {
+                    // The container expects it where the configuration named it.
+                    node.host.asked.clone_from(&member.at);
+                }
+                nodes.push(node);
+            }
+            return Ok(());
+        };
+        for template in templates {
+            // A node that is written out is named for every device.
+            let ownership = match template.path.as_literal() {
+                Some(_) => Ownership::Common,
+                None => Ownership::Own,
+            };
+            let paths = fill_each(&template.path, Use::Path, |key| {
+                self.values(std::slice::from_ref(member), key)
+            });
+            let paths = match paths {
+                Ok(paths) => paths,
+                Err(_) if template.optional => continue,
+                Err(what) => return Err(what),
+            };
+            if paths.is_empty() && !template.optional {
+                let text = template_text(&template.path);
+                return Err(format!("no node: `{text}` is an empty list"));
+            }
+            for path in paths {
+                let absent = matches!(self.host.kind(&path), Ok(None));
+                if !(absent && template.optional) {
+                    nodes.push(self.checked_node(&path, ownership, None)?);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A real device node, links resolved. With `of`, it must be that device's.
+    fn checked_node(
+        &self,
+        path: &str,
+        ownership: Ownership,
+        of: Option<&Candidate>,
+    ) -> Result<Node, String> {
+        let found = match node::check(self.host, path) {
+            Ok(Some(node)) => node,
+            Ok(None) => return Err(format!("no device node at {path}")),
+            Err(what) => return Err(format!("{path} is {what}")),
+        };
+        if let Some(dir) = of.and_then(|it| it.dir.as_deref()) {
+            match node::mismatch(self.host, &found, dir) {
+                Ok(None) => {}
+                Ok(Some(what)) => return Err(what),
+                Err(err) => return Err(format!("cannot read `dev`: {err}")),
+            }
+        }
+        let number = found.number();
+        let host = HostPath { path: found.path, asked: path.to_owned() };
+        Ok(Node { host, number, ownership })
+    }
+}

@@ -1,0 +1,102 @@
+//! Drafts that must not become devices, because of what others are.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    config::name_text,
+    discovery::{
+        claims::{self, node_key},
+        drafts::{Draft, Drafted},
+        scanner::{Found, ResourceScanner, Scanned},
+    },
+};
+
+impl ResourceScanner<'_> {
+    /// Leaves out what has a node that belongs to another device. Of one resource, the first alternative
+    /// that takes it wins, without a word.
+    pub(super) fn leave_out_claimed(&self, drafted: &mut Vec<Drafted<'_>>, scanned: &mut Scanned) {
+        drafted.retain(|it| {
+            let Ok(draft) = &it.draft else { return true };
+            scanned.seen.extend(draft.own_nodes());
+            for node in claims::own(&draft.nodes) {
+                let key = node_key(node);
+                if let Some(owner) = self.claims.owner(&key) {
+                    let owner = self.resources.get(owner).map(|it| name_text(&it.name));
+                    let what = format!(
+                        "{} belongs to a device of {}, which comes first in the file",
+                        node.host.path,
+                        owner.unwrap_or_default()
+                    );
+                    scanned.found.problem(&it.at, what);
+                    return false;
+                }
+                if scanned.taken.contains(key.as_str()) {
+                    return false;
+                }
+            }
+            true
+        });
+    }
+}
+
+/// Leaves out devices that have a node in common which each has for its own: a template such as
+/// `/dev/nvidia{number}` may name the same node for two cards, and neither can be trusted then.
+pub(super) fn leave_out_ambiguous(drafts: &mut Vec<Draft<'_>>, found: &mut Found) {
+    let mut owners: BTreeMap<String, BTreeMap<usize, String>> = BTreeMap::new();
+    for (idx, draft) in drafts.iter().enumerate() {
+        // Nodes that somebody made by hand are as many devices as there are nodes.
+        let by_hand = draft.members.iter().any(|it| it.made_by_hand);
+        for node in claims::own(&draft.nodes) {
+            let path = node.host.path.clone();
+            let key = if by_hand { path.clone() } else { node_key(node) };
+            owners.entry(key).or_default().insert(idx, path);
+        }
+    }
+    let mut left_out = BTreeSet::new();
+    for owners in owners.into_values().filter(|it| it.len() > 1) {
+        for (idx, path) in &owners {
+            let others = owners.keys().filter(|it| *it != idx);
+            let others: Vec<&str> = others.map(|it| drafts[*it].name()).collect();
+            if left_out.insert(*idx) {
+                found.problem(drafts[*idx].at(), ambiguous(path, &others));
+            }
+        }
+    }
+    let mut idx = 0;
+    drafts.retain(|_| {
+        idx += 1;
+        !left_out.contains(&(idx - 1))
+    });
+}
+
+fn ambiguous(path: &str, others: &[&str]) -> String {
+    const SHOWN_MAX: usize = 4;
+    let mut names = others.iter().take(SHOWN_MAX).copied().collect::<Vec<_>>().join(", ");
+    if others.len() > SHOWN_MAX {
+        names += ", …";
+    }
+    let help = match path.starts_with("/dev/vfio/") {
+        true => "functions of one IOMMU group go together: `groupBy: iommu_group`",
+        false => "name a node that differs, or make them one device with `groupBy`",
+    };
+    format!("{path} would be a node of {names} too; {help}")
+}
+
+/// Leaves out what has no node where others have one. Classes hold things that are no devices to
+/// anybody: the connectors of a graphics card, the single paths of an NVMe disk (`nvme0c0n1`).
+pub(super) fn leave_out_nodeless(drafted: &mut Vec<Drafted<'_>>, found: &mut Found) {
+    let has_node = |it: &Drafted<'_>| it.draft.as_ref().is_ok_and(|it| !it.nodes.is_empty());
+    if !drafted.iter().any(has_node) {
+        return;
+    }
+    drafted.retain(|it| {
+        let nodeless = it.draft.as_ref().is_ok_and(|it| {
+            it.alternative.nodes.is_none() && it.nodes.is_empty() && it.paths.is_empty()
+        });
+        if nodeless {
+            let what = "the kernel names a node for others here, but none for it";
+            found.problem(&it.at, what.to_owned());
+        }
+        !nodeless
+    });
+}

@@ -1,0 +1,110 @@
+//! From devices without an id to findings: each gets an id, and its resource where that is called after
+//! it; what could not be given to a container is a problem.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    decide::{
+        allocate::edits,
+        fill::{Use, fill},
+        identity::{self, Known, Ladder},
+        known, natural,
+        offer::too_many,
+    },
+    discovery::scanner::{Found, Unnamed},
+    model::{
+        device::{Device, Findings, Problem},
+        name::ResourceName,
+        resource::Resource,
+        template::Template,
+    },
+};
+
+/// Gives each device its id. `known` says which hardware has which.
+pub(super) fn findings<'f>(
+    resource: &Resource,
+    unnamed: impl Iterator<Item = &'f Unnamed>,
+    known: &mut Known,
+) -> Findings {
+    let unnamed: Vec<&Unnamed> = unnamed.collect();
+    let ladders: Vec<&Ladder> = unnamed.iter().map(|it| &it.ladder).collect();
+    let ids = identity::assign(&ladders, known);
+    let mut findings = Findings::default();
+    for (it, rung) in unnamed.into_iter().zip(ids) {
+        let device = match rung {
+            Some(rung) => {
+                let description = std::sync::Arc::clone(&it.description);
+                checked(resource, Device { id: rung.id, id_from: rung.from, description })
+            }
+            None => {
+                let last = it.ladder.rungs.last().map_or("", |it| it.id.as_str());
+                Err(format!("another device has the same id: {last}"))
+            }
+        };
+        match device {
+            Ok(device) => findings.devices.push(device),
+            Err(what) => findings.problems.push(Problem { at: it.at.clone(), what }),
+        }
+    }
+    findings
+        .devices
+        .sort_by(|a, b| natural::compare(&a.name, &b.name).then_with(|| a.id.cmp(&b.id)));
+    findings
+}
+
+/// A device whose words of itself can be given to a container and to a health command.
+fn checked(resource: &Resource, device: Device) -> Result<Device, String> {
+    edits(&[&device]).map_err(|err| err.to_string())?;
+    let known = known::Known::of(&device);
+    for argument in resource.health.command.iter().flat_map(|it| &it.run) {
+        fill(argument, Use::Path, |key| Ok(known.values(key)))
+            .map_err(|what| format!("health command: {what}"))?;
+    }
+    Ok(device)
+}
+
+/// The devices of a resource whose name is a template, by the names that they call for; a name that the
+/// kubelet would refuse is a problem.
+pub(super) fn by_name(
+    resource: &Resource,
+    template: &Template,
+    found: &Found,
+    known: &mut BTreeMap<ResourceName, Known>,
+) -> Vec<(Result<ResourceName, Problem>, Findings)> {
+    let mut by_name: BTreeMap<String, Vec<&Unnamed>> = BTreeMap::new();
+    for it in &found.devices {
+        let name = it.resource.as_deref().unwrap_or_default();
+        by_name.entry(name_for(template, name)).or_default().push(it);
+    }
+    let named = by_name.into_iter().map(|(text, devices)| match ResourceName::parse(&text) {
+        Ok(name) => {
+            let known = known.entry(name.clone()).or_default();
+            let findings = findings(resource, devices.into_iter(), known);
+            let findings = refuse_too_many(resource, &name, findings);
+            (Ok(name), findings)
+        }
+        Err(err) => {
+            let at = devices.first().map(|it| it.at.clone()).unwrap_or_default();
+            let what = format!("resource name {} {err}", crate::config::quoted(&text));
+            (Err(Problem { at, what }), Findings::default())
+        }
+    });
+    named.collect()
+}
+
+fn name_for(_template: &Template, name: &str) -> String {
+    name.to_owned()
+}
+
+/// A list that the kubelet could not take is not begun: half a resource would only hide the mistake.
+pub(super) fn refuse_too_many(
+    resource: &Resource,
+    name: &ResourceName,
+    mut findings: Findings,
+) -> Findings {
+    if let Some(what) = too_many(&resource.sharing, findings.devices.len()) {
+        findings.devices.clear();
+        findings.problems.push(Problem { at: name.to_string(), what });
+    }
+    findings
+}
