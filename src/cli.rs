@@ -1,6 +1,7 @@
 //! The command line: flags and commands, and the exit codes that scripts may rely on.
 
 mod cordoning;
+mod discovering;
 mod environment;
 
 use std::{
@@ -17,12 +18,7 @@ use crate::{
     config::{self, Config, Diagnostics},
     daemon::{self, ConfigFile},
     host::Host,
-    operate::{
-        cordons,
-        discovered::{self, Discovered},
-        logger, probing, remembered, report,
-    },
-    probe,
+    operate::{logger, probing, report},
 };
 
 /// How a run ended, as scripts and supervisors see it.
@@ -133,7 +129,7 @@ enum Command {
         #[arg(long, value_name = "TEXT", default_value = "by hand")]
         reason: String,
     },
-    /// Let a cordoned device be used again
+    /// Let a device be used again that is cordoned, or that the daemon holds unhealthy
     Uncordon {
         /// The id of the device
         device: String,
@@ -214,31 +210,21 @@ fn run(args: &Args, environment: &Environment) -> ExitCode {
 
 fn check(file: &Path) -> ExitCode {
     match read(file) {
-        Ok((config, _)) => print(&config::show(&config)),
+        Ok((config, _)) => {
+            if !config.notes.is_empty() {
+                complain(&config.notes.to_string());
+            }
+            print(&config::show(&config))
+        }
         Err(err) => refuse(&err),
     }
 }
 
 fn discover(args: &Args, output: Output) -> ExitCode {
-    let config = match load(args) {
-        Ok((config, _)) => config,
-        Err(err) => return refuse(&err),
-    };
-    let host = Host::new(&args.host_root);
-    let (remembered, _) = remembered::read(&args.state_dir.join(remembered::FILE_NAME))
-        .inspect_err(|err| log::warn!("which ids are remembered is not known: {err}"))
-        .unwrap_or_default();
-    let scan = daemon::scan(&host, &config, &remembered);
-    let mut verdicts = probe::once(&host, &config, &scan);
-    match cordons::read(&args.state_dir.join(cordons::FILE_NAME)) {
-        Ok(cordons) => cordons::heed(&cordons, &scan, &mut verdicts),
-        Err(err) => log::warn!("what is cordoned is not shown: {}", report::chain(&err)),
+    match load(args) {
+        Ok((config, _)) => print(&discovering::discover(args, &config, output)),
+        Err(err) => refuse(&err),
     }
-    let all = Discovered { config: &config, scan: &scan, verdicts: &verdicts };
-    print(&match output {
-        Output::Table => discovered::table(all),
-        Output::Json => discovered::json(all),
-    })
 }
 
 fn probe(args: &Args) -> ExitCode {
@@ -304,7 +290,7 @@ fn refuse(err: &LoadError) -> ExitCode {
 
 fn complain(text: &str) {
     // If nobody reads our complaints, there is nobody to tell.
-    drop(writeln!(io::stderr().lock(), "{text}"));
+    drop(writeln!(io::stderr().lock(), "{}", report::lines(text)));
 }
 
 fn print(text: &str) -> ExitCode {

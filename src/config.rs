@@ -5,11 +5,13 @@
 //! out is valid by construction; what a later version will do is refused, never ignored.
 
 mod allocation;
+mod collision;
 mod decode;
 mod diagnostics;
 mod discovery;
 mod file;
 mod health;
+mod remedy;
 mod requirement;
 mod resource;
 mod show;
@@ -41,6 +43,8 @@ pub struct Config {
     pub pod_resources: Option<PathBuf>,
     /// In file order. Never empty.
     pub resources: Vec<Resource>,
+    /// What is no mistake, and yet may not be what was meant.
+    pub notes: Diagnostics,
 }
 
 impl Config {
@@ -58,7 +62,9 @@ pub fn parse(file: &str, text: &str) -> Result<Config, Diagnostics> {
     let config =
         tree::parse(text, &mut diagnostics).and_then(|root| file::config(&root, &mut diagnostics));
     match config {
-        Some(config) if diagnostics.is_empty() => Ok(config),
+        Some(config) if diagnostics.is_empty() => {
+            Ok(Config { notes: diagnostics.into_notes(), ..config })
+        }
         _ => Err(diagnostics),
     }
 }

@@ -1,4 +1,4 @@
-//! The one door to the host: its files, and what the kernel says by itself.
+//! The only module that touches the host: its files, and what the kernel reports by itself.
 
 pub mod command;
 pub mod deadline;
@@ -6,6 +6,7 @@ pub mod devdir;
 pub mod directories;
 pub mod files;
 pub(crate) mod hints;
+pub mod hold;
 mod inside;
 pub mod kernel_log;
 pub mod latest;

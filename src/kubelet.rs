@@ -1,12 +1,13 @@
-//! All that is spoken with the kubelet.
+//! Everything that goes to the kubelet or comes from it.
 //!
 //! From the inside out: [`proto`] is the wire, [`to_proto`] the way there from our types,
 //! [`mailbox`] what a stream reads, [`service`] what the kubelet may call, [`endpoint`] the socket
-//! it calls on, [`server`] the gRPC server behind that socket, [`unary`] how we call, `register` our one call,
-//! and [`plugin`] the thread that does all this for one resource. [`watch`] is the thread that looks
-//! for the kubelet. [`inquiry`] is the other side: what a kubelet asks first.
+//! it calls on, [`server`] the gRPC server behind that socket, [`unary`] how we make calls, `register` the call that
+//! registers, and [`plugin`] the thread that does all this for one resource. [`watch`] is the thread that
+//! watches for the kubelet, with `arrivals`; [`pods`] asks it which pods hold which devices. [`inquiry`] is
+//! the other side: what a kubelet asks first.
 
-mod births;
+mod arrivals;
 pub mod endpoint;
 pub mod inquiry;
 pub mod mailbox;

@@ -1,10 +1,12 @@
 //! What people see.
 
+pub mod advice;
 pub mod cordons;
 pub mod discovered;
 pub mod logger;
 pub mod notify;
 pub mod probing;
 pub mod remembered;
+pub mod running;
 
 pub use crate::model::report;

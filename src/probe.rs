@@ -1,8 +1,8 @@
-//! Whether devices work: looks at each again and again, in threads that may hang.
+//! Whether devices work: probes each again and again, in threads that may hang.
 //!
 //! The thread `probe` knows when each resource is due and gives its devices to one of the threads
-//! `probe-0` …, which look at one device after the other. A device that does not answer in time is
-//! said to have timed out; the thread is left behind and another goes on with the rest. What the
+//! `probe-0` …, which probe one device after the other. The probe of a device that does not answer in time
+//! has timed out; its thread is left behind and another goes on with the rest. What the
 //! readings mean is decided elsewhere: a [`Round`] of them is one event.
 
 mod check;

@@ -122,6 +122,46 @@ fn templates_give_one_entry_a_device_and_join_what_is_said_once() {
 }
 
 #[test]
+fn a_template_knows_each_node_by_its_number_and_by_its_path_in_the_container() {
+    check(
+        &snapshot(
+            r#"
+    allocation:
+      devices: [{ hostPath: "{node}", containerPath: "/dev/serial{index}-{nodeIndex}" }]
+      env: { FIRST: "{containerPath}", ALL: "{containerPaths}", HOST: "{nodes}" }
+"#,
+        ),
+        &["S0", "S1"],
+        &expect![[r#"
+            device /dev/dev0 as /dev/serial0-0 rw
+            device /dev/control as /dev/serial0-1 rw
+            device /dev/dev1 as /dev/serial1-0 rw
+            device /dev/control as /dev/serial1-1 rw
+            env ALL=/dev/serial0-0,/dev/serial0-1,/dev/serial1-0,/dev/serial1-1
+            env FIRST=/dev/serial0-0,/dev/serial1-0
+            env HOST=/dev/dev0,/dev/control,/dev/dev1,/dev/control"#]],
+    );
+}
+
+#[test]
+fn two_things_that_would_have_one_path_in_the_container_are_both_named() {
+    let one = |container: &str| {
+        format!(
+            "    sharing: {{ replicas: 2 }}\n    allocation: {{ devices: [{{ hostPath: \"/dev/{{name}}\", containerPath: \"{container}\" }}] }}\n"
+        )
+    };
+    let snapshot = snapshot(&one("/dev/{model}"));
+    check(&snapshot, &["S0::0", "S0::1"], &expect!["device /dev/dev0 as /dev/M rw"]);
+    check(
+        &snapshot,
+        &["S0::0", "S1::0"],
+        &expect![
+            "example.com/x: /dev/dev0 and /dev/dev1 would both be /dev/M in the container; tell them apart in `containerPath`, by `{index}` or `{nodeIndex}`"
+        ],
+    );
+}
+
+#[test]
 fn replicas_of_one_device_are_one_device_in_the_container() {
     let snapshot = snapshot(
         "    sharing: { replicas: 3, maxPerContainer: 2 }\n    allocation: { devices: [], env: { A: \"{ids}\" } }\n",

@@ -125,6 +125,7 @@ resources:
               "devices": [
                 {
                   "id": "acc0",
+                  "idFrom": "name",
                   "health": "Healthy",
                   "numaNode": 1,
                   "nodes": [
@@ -168,4 +169,24 @@ fn the_example_configurations_are_valid() {
             assert_eq!(output.status.code(), Some(0), "{path:?}: {output:?}");
         }
     }
+}
+
+#[test]
+fn check_notes_that_usb_without_nodes_hands_over_the_raw_node() {
+    let dir = tempfile::tempdir().unwrap();
+    let check = |source: &str| {
+        let config = format!(
+            "version: v1\nresources:\n  - name: example.com/usb\n    discovery: {{ {source} }}\n"
+        );
+        let output = run(&["check", &config_in(dir.path(), &config)]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        assert!(text(&output.stdout).starts_with("version: v1"));
+        text(&output.stderr).replace(dir.path().to_str().unwrap(), "")
+    };
+    expect![[r#"
+        /config.yaml:4:18: note: without `nodes` a container gets the raw USB node, /dev/bus/usb/…; for a serial port write nodes: ["{usb.tty}"]; if the raw node is meant, nodes: ["{usb.node}"]
+    "#]].assert_eq(&check(r#"usb: { vendor: "10c4" }"#));
+    assert_eq!(check(r#"usb: { vendor: "10c4" }, nodes: ["{usb.tty}"]"#), "");
+    assert_eq!(check(r#"usb: {}, allocation: { devices: [{ hostPath: "{usb.tty}" }] }"#), "");
+    assert_eq!(check("sysfs: class/tty"), "");
 }

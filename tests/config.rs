@@ -287,9 +287,9 @@ resources:
             c.yaml:26:74: recovery must be a duration from 100ms to 168h, not `1ms`
             c.yaml:26:89: flapping must be a map, not `off`
             c.yaml:29:25: interval must be a duration from 100ms to 24h, not `50ms`
-            c.yaml:29:38: rules must be a list, not `x`
-            c.yaml:29:52: kernelLog must be a list, not `x`
-            c.yaml:29:64: command must be a map, not `x`
+            c.yaml:29:38: rules must be a list, not `x`; write ["x"]
+            c.yaml:29:52: kernelLog must be a list, not `x`; write ["x"]
+            c.yaml:29:64: command must be a map, not `x`; write { run: ["x"] }
         "#]],
     );
 }
@@ -317,7 +317,7 @@ resources:
             c.yaml:2:1: unknown key `kublet`; did you mean `kubelet`?
             c.yaml:4:5: a resource needs `name`
             c.yaml:4:5: unknown key `nmae`; did you mean `name`?
-            c.yaml:5:25: nodes must be a list, not `/dev/kvm`
+            c.yaml:5:25: nodes must be a list, not `/dev/kvm`; write ["/dev/kvm"]
             c.yaml:6:11: resource name `kvm` must be of the form domain/name, with one `/`
             c.yaml:7:25: sysfs must be class/<name> or bus/<name>, not `clas/tty`; `ls /sys/class /sys/bus` shows what this machine has
             c.yaml:7:50: key: unknown fact `pci.vender`; did you mean `pci.vendor`?
@@ -416,7 +416,7 @@ resources:
             c.yaml:5:44: a node's path: `ids` has no value in nodes in `/dev/{ids}`
             c.yaml:5:68: groupBy: `../x` is neither a core word, a fact nor a path below the device's directory
             c.yaml:6:34: ids must hold `{replica}`, or all replicas would have one id
-            c.yaml:7:29: A: `replica` has no value in an allocation in `{replica}`
+            c.yaml:7:29: A: `replica` has no value in the value of a variable or annotation in `{replica}`
             c.yaml:7:45: B: `../x` is neither a core word, a fact nor a path below the device's directory in `{../x}`
             c.yaml:7:58: C: unknown key `NumaNode` in `{NumaNode}`; did you mean `numaNode`?
         "#]],
@@ -527,6 +527,99 @@ resources:
             c.yaml:8:95: pci.class must be 2, 4 or 6 hex digits, not `0302001`
             c.yaml:9:55: pci.revision must be 2 hex digits, not `1`
             c.yaml:10:48: usb.vendor must be 4 hex digits, not `46d`
+        "#]],
+    );
+}
+
+#[test]
+fn devices_that_would_share_a_path_in_a_container_are_refused() {
+    check(
+        r#"version: v1
+resources:
+  - name: a.b/zigbee
+    discovery: { usb: { vendor: "10c4" }, nodes: ["{usb.tty}"] }
+    allocation: { devices: [{ hostPath: "{node}", containerPath: /dev/serial0 }] }
+  - name: a.b/shared
+    discovery:
+      - { nodes: ["/dev/a*"] }
+      - { nodes: ["/dev/b*"] }
+    allocation: { devices: [{ hostPath: "/dev/{name}", containerPath: "/dev/x{nodeIndex}" }] }
+  - name: a.b/own
+    discovery:
+      - { nodes: ["/dev/a*"] }
+      - { nodes: [/dev/b], allocation: { devices: [{ hostPath: "{node}", containerPath: /dev/x }] } }
+      - { nodes: [/dev/b, /dev/c], allocation: { devices: [{ hostPath: /dev/null, containerPath: /dev/n }, { hostPath: "{node}", containerPath: /dev/x }] } }
+  - name: a.b/set
+    discovery: { nodes: [/dev/a, /dev/b], groupBy: all }
+    allocation: { devices: [{ hostPath: "{node}", containerPath: /dev/x }] }
+  - name: a.b/two-nodes
+    discovery: { sysfs: class/x, nodes: ["/dev/a{number}", "/dev/b{number}"] }
+    allocation: { devices: [{ hostPath: "{node}", containerPath: "/dev/x{index}" }] }
+"#,
+        &expect![[r#"
+            c.yaml:5:66: containerPath `/dev/serial0` is the same for each device, so that a container with two of them could have one only; write "/dev/serial{index}", or set `sharing: { maxPerContainer: 1 }`
+            c.yaml:10:71: containerPath `/dev/x{nodeIndex}` is the same for each device, so that a container with two of them could have one only; write "/dev/x{nodeIndex}-{index}", or set `sharing: { maxPerContainer: 1 }`
+            c.yaml:14:89: containerPath `/dev/x` is the same for each device, so that a container with two of them could have one only; write "/dev/x{index}", or set `sharing: { maxPerContainer: 1 }`
+            c.yaml:15:145: containerPath `/dev/x` is the same for each device, so that a container with two of them could have one only; write "/dev/x{index}", or set `sharing: { maxPerContainer: 1 }`
+            c.yaml:18:66: containerPath `/dev/x` is the same for each node of a device; write "/dev/x{nodeIndex}"
+            c.yaml:21:66: containerPath `/dev/x{index}` is the same for each node of a device; write "/dev/x{index}-{nodeIndex}"
+        "#]],
+    );
+}
+
+#[test]
+fn a_path_of_its_own_for_each_device_that_a_container_can_have_is_taken() {
+    for resource in [
+        r#"sharing: { maxPerContainer: 1 }, discovery: { nodes: ["/dev/a*"] }, X"#,
+        r#"discovery: { nodes: ["/dev/a*"], limit: 1 }, X"#,
+        r#"discovery: { nodes: ["/dev/a*"], groupBy: all }, X"#,
+        r#"discovery: { nodes: [/dev/a] }, sharing: { replicas: 5 }, X"#,
+        r#"sharing: { maxPerContainer: 1 }, discovery: { usb: {}, nodes: ["{usb.tty}"] }, X"#,
+    ] {
+        let entry = r#"allocation: { devices: [{ hostPath: "{node}", containerPath: /dev/x }] }"#;
+        let resource = resource.replace('X', entry);
+        let text = format!("version: v1\nresources: [{{ name: a.b/c, {resource} }}]\n");
+        assert!(config::parse("", &text).is_ok(), "{resource}: {:?}", config::parse("", &text));
+    }
+    for (host, container) in [
+        ("/dev/null", "/dev/x"),
+        ("{node}", "/dev/x{index}"),
+        ("{node}", "/dev/x{number}"),
+        ("{node}", "/dev/{usb.serial}"),
+        ("{node}", "/dev/{driver}"),
+        ("{nodes}", "/dev/x{index}-{nodeIndex}"),
+    ] {
+        let text = format!(
+            "version: v1
+resources:
+  - name: a.b/c
+    discovery: {{ nodes: [\"/dev/a*\"] }}
+    allocation: {{ devices: [{{ hostPath: \"{host}\", containerPath: \"{container}\" }}] }}
+"
+        );
+        assert!(config::parse("", &text).is_ok(), "{:?}", config::parse("", &text));
+    }
+}
+
+#[test]
+fn a_word_for_a_place_in_the_container_has_its_place_in_the_file() {
+    check(
+        r#"version: v1
+resources:
+  - name: a.b/c
+    discovery: { nodes: [/dev/a], match: [{ key: nodeIndex, operator: Exists }] }
+    id: "{nodeIndex}"
+    allocation:
+      devices: [{ hostPath: "{node}", containerPath: "/dev/{nodeIndex}{containerPath}" }]
+      mounts: [{ hostPath: "/x/{nodeIndex}", containerPath: /x }]
+      env: { PORT: "{containerPath}", PORTS: "{containerPaths}", "A{containerPath}": "{nodeIndex}" }
+"#,
+        &expect![[r#"
+            c.yaml:5:9: id: `nodeIndex` has no value in an id in `{nodeIndex}`
+            c.yaml:7:54: containerPath: `containerPath` has no value in devices in `/dev/{nodeIndex}{containerPath}`
+            c.yaml:8:28: hostPath: `nodeIndex` has no value in mounts in `/x/{nodeIndex}`
+            c.yaml:9:66: env: `containerPath` has no value in the name of a variable or annotation in `A{containerPath}`
+            c.yaml:9:86: A{containerPath}: `nodeIndex` has no value in the value of a variable or annotation in `{nodeIndex}`
         "#]],
     );
 }

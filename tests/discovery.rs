@@ -3,7 +3,10 @@
 use chandler::{
     config,
     discovery::scan,
-    operate::discovered::{self, Discovered},
+    operate::{
+        advice::Advice,
+        discovered::{self, Discovered},
+    },
     probe,
 };
 use expect_test::{Expect, expect};
@@ -17,7 +20,8 @@ fn check(fixture: &str, resources: &str, expect: &Expect) {
     let config = config::parse("c.yaml", &text).unwrap_or_else(|err| panic!("{err}"));
     let found = scan(&fixture.host, &config);
     let verdicts = probe::once(&fixture.host, &config, &found);
-    let all = Discovered { config: &config, scan: &found, verdicts: &verdicts };
+    let advice = Advice::new();
+    let all = Discovered { config: &config, scan: &found, verdicts: &verdicts, advice: &advice };
     let mut report = discovered::table(all);
     for found in &found.found {
         for device in found.findings.devices.iter().filter(|it| !it.attributes.is_empty()) {
@@ -95,6 +99,9 @@ fn an_attribute_that_one_device_lacks_makes_that_device_a_problem_with_a_near_na
             example.com/acc  none    -        -     -
             example.com/env  SN_17   Healthy  1     -
 
+            nothing found:
+              example.com/acc: 4 candidates in /sys/class/custom-accelerator, none taken: `vendor` is `0x0000`
+
             found but not offered:
               example.com/acc: /sys/class/custom-accelerator/acc0: no attribute `statsu`; did you mean `status`?
               example.com/acc: /sys/class/custom-accelerator/acc10: no attribute `statsu`
@@ -134,6 +141,9 @@ DEVNAME=tty0
             RESOURCE         DEVICE  HEALTH   NUMA  NODES
             example.com/tty  tty0    Healthy  -     /dev/tty0
             example.com/x    none    -        -     -
+
+            nothing found:
+              example.com/x: 3 candidates in /sys/class/x, none without a problem
 
             found but not offered:
               example.com/tty: /dev/tty1: a regular file, not a device node
@@ -355,11 +365,10 @@ fn a_name_with_a_template_makes_one_resource_for_each_value() {
     discovery: { usb: {} }
 "#,
         &expect![[r#"
-            RESOURCE                       DEVICE  HEALTH   NUMA  NODES
-            example.com/usb-0403           1-4     Healthy  -     /dev/bus/usb/001/004
-            example.com/usb-10C4           1-5     Healthy  -     /dev/bus/usb/001/005
-            example.com/FT1                FT1     Healthy  -     /dev/bus/usb/001/004
-            example.com/{usb.serial|name}  none    -        -     -
+            RESOURCE              DEVICE  HEALTH   NUMA  NODES
+            example.com/usb-0403  1-4     Healthy  -     /dev/bus/usb/001/004
+            example.com/usb-10C4  1-5     Healthy  -     /dev/bus/usb/001/005
+            example.com/FT1       FT1     Healthy  -     /dev/bus/usb/001/004
 
             found but not offered:
               example.com/{usb.serial|name}: /sys/bus/usb/devices/1-5: no value for `usb.serial`
@@ -433,6 +442,9 @@ fn links_do_not_lead_out_of_another_root() {
             RESOURCE         DEVICE  HEALTH  NUMA  NODES
             example.com/x    none    -       -     -
             example.com/dev  none    -       -     -
+
+            nothing found:
+              example.com/x: 1 candidate in /sys/class/x, none taken: `secret` is `passwd`, which does not match `root`
 
             found but not offered:
               example.com/dev: /dev/escape: a link to nothing, not a device node

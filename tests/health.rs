@@ -131,7 +131,7 @@ fn a_command_may_judge_a_device() {
     fs::write(&list, "acc1\n").unwrap();
     kubelet.expect_devices("example.com/acc", "acc0 Healthy\nacc1 Unhealthy");
     let refusal = kubelet.allocate_ids("example.com/acc", &["acc1"]).unwrap_err();
-    assert!(refusal.contains("/bin/sh says no: exit status: 4: on the list"), "{refusal}");
+    assert!(refusal.contains("/bin/sh ended with exit status: 4: on the list"), "{refusal}");
 }
 
 #[test]
@@ -367,6 +367,8 @@ fn a_cordoned_device_is_unhealthy_at_once_and_after_a_restart_until_it_is_uncord
     node.start();
     kubelet.expect_devices("example.com/tty", "ttyUSB0 Healthy\nttyUSB1 Healthy");
 
+    let written = || fs::read_to_string(state.join("offered.json")).unwrap_or_default();
+    until(|| written().contains("ttyUSB1"), written);
     assert_eq!(say(&["cordon", "ttyUSB1", "--reason", "loose plug"]), Some(0));
     kubelet.expect_devices("example.com/tty", "ttyUSB0 Healthy\nttyUSB1 Unhealthy");
     let refusal = kubelet.allocate_ids("example.com/tty", &["ttyUSB1"]).unwrap_err();
@@ -382,6 +384,7 @@ fn a_cordoned_device_is_unhealthy_at_once_and_after_a_restart_until_it_is_uncord
 
     assert_eq!(say(&["uncordon", "ttyUSB1"]), Some(0));
     kubelet.expect_devices("example.com/tty", "ttyUSB0 Healthy\nttyUSB1 Healthy");
+    until(|| !written().contains("cordoned"), written);
     assert_eq!(say(&["uncordon", "ttyUSB1"]), Some(1), "it is not cordoned any more");
     assert_eq!(say(&["cordon", "two words"]), Some(2));
 }

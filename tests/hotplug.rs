@@ -110,13 +110,13 @@ fn a_changed_configuration_file_is_read_and_sighup_asks_for_it() {
     kubelet.expect_devices("example.com/serial", "ttyUSB0 Healthy");
 
     node.signal(Signal::SIGHUP);
-    until(|| node.log().contains("the configuration file has not changed"), || node.log());
+    until(|| node.log().contains("the configuration has not changed"), || node.log());
 
     let file = node.dir.path().join("config.yaml");
     fs::write(&file, "version: v1\nresources: none\n").unwrap();
     until(|| node.log().contains("the configuration stays as it was"), || node.log());
     fs::write(&file, CONFIG.replace("example.com/other", "example.com/another")).unwrap();
-    until(|| node.log().contains("the configuration file has changed"), || node.log());
+    until(|| node.log().contains("the configuration has changed"), || node.log());
     kubelet.expect_devices("example.com/serial", "ttyUSB0 Healthy");
 }
 

@@ -351,3 +351,101 @@ fn two_processes_that_serve_one_resource_wait_differently_after_a_drop() {
     assert_eq!(waits(1), waits(1));
     assert_ne!(waits(1), waits(2));
 }
+
+/// A modem whose serial ports come one after the other, as one device.
+fn modem(ports: &[&str]) -> Scan {
+    let nodes: String = ports.iter().map(|it| format!("//- /dev/{it} char\n")).collect();
+    let config = config::parse("c.yaml", MODEM).unwrap();
+    scan(&Fixture::new(&format!("{nodes}//- /sys dir\n")).host, &config)
+}
+
+const MODEM: &str = "version: v1
+resources: [{ name: example.com/tty, discovery: { nodes: [\"/dev/tty*\"], groupBy: all } }]
+";
+
+impl Story {
+    fn of_modem(seed: u64) -> Story {
+        let resources = config::parse("c.yaml", MODEM).unwrap().resources;
+        Story { inventory: Inventory::new(resources, SCAN_INTERVAL, seed), now: Instant::now() }
+    }
+
+    /// A scan that finds these ports, and a good probe of what they make; gives the last list.
+    fn modem(&mut self, ports: &[&str]) -> Option<String> {
+        let mut effects = self.apply(Event::Scanned(modem(ports)));
+        effects.extend(self.probe(&["tty0"], &Outcome::Good(Vec::new())));
+        last_list(effects)
+    }
+
+    fn later(&mut self, ms: u64) -> Option<String> {
+        self.now += Duration::from_millis(ms);
+        let effects = self.apply(Event::Tick);
+        last_list(effects)
+    }
+}
+
+#[test]
+fn what_comes_in_parts_is_offered_when_it_has_been_still_for_a_moment() {
+    let mut story = Story::of_modem(0);
+    assert_eq!(story.modem(&["tty0"]).as_deref(), Some(""), "served, without it");
+    for n in 2..=4 {
+        assert_eq!(story.later(900), None);
+        let ports = ["tty0", "tty1", "tty2", "tty3"];
+        assert_eq!(story.modem(&ports[..n]), None, "{n} ports");
+    }
+    assert_eq!(story.later(999), None);
+    assert_eq!(story.inventory.deadline().map(|it| it - story.now), Some(Duration::from_millis(1)));
+    assert_eq!(story.later(1).as_deref(), Some("tty0 Healthy"));
+
+    // A part goes and comes again: nobody is given what is left meanwhile.
+    let some = ["tty0", "tty1"];
+    assert_eq!(story.modem(&some).as_deref(), Some("tty0 Unhealthy"));
+    assert_eq!(story.later(500), None);
+    let all = story.modem(&["tty0", "tty1", "tty2", "tty3"]);
+    assert_eq!(all.as_deref(), Some("tty0 Unhealthy"));
+    assert_eq!(story.later(999), None);
+    assert_eq!(story.later(1).as_deref(), Some("tty0 Healthy"));
+}
+
+#[test]
+fn what_was_offered_before_and_is_complete_does_not_wait_after_a_restart() {
+    let all = ["tty0", "tty1", "tty2", "tty3"];
+    let mut before = Story::of_modem(0);
+    before.modem(&all);
+    before.now += Duration::from_secs(1);
+    let effects = before.apply(Event::Tick);
+    let is_written = |it: &&Effect| matches!(it, Effect::Remember(_));
+    let Some(Effect::Remember(written)) = effects.iter().find(is_written) else {
+        panic!("{effects:?}")
+    };
+
+    let mut after = Story::of_modem(1);
+    after.apply(Event::Remembered(Remembered::clone(written)));
+    assert_eq!(after.modem(&all).as_deref(), Some("tty0 Healthy"));
+
+    // After a reboot, on which its ports come late again, it does.
+    let mut rebooted = Story::of_modem(2);
+    rebooted.apply(Event::Remembered(Remembered::clone(written)));
+    assert_eq!(rebooted.modem(&all[..1]).as_deref(), Some("tty0 Unhealthy"));
+    assert_eq!(rebooted.modem(&all).as_deref(), Some("tty0 Unhealthy"));
+    assert_eq!(rebooted.later(1000).as_deref(), Some("tty0 Healthy"));
+}
+
+#[test]
+fn what_an_operator_clears_is_offered_when_its_probes_are_good() {
+    let text = CONFIG.replace("health: {", "health: { recovery: manual, ");
+    let resources = config::parse("c.yaml", &text).unwrap().resources;
+    let mut story =
+        Story { inventory: Inventory::new(resources, SCAN_INTERVAL, 0), now: Instant::now() };
+    story.listed(&["tty1"]);
+    story.probe(&["tty1"], &bad("hot"));
+    assert_eq!(last_list(story.probe(&["tty1"], &Outcome::Good(Vec::new()))), None);
+    let cleared = || Event::Cleared { device: DeviceId::new("tty1").unwrap(), resource: None };
+    let effects = story.apply(cleared());
+    assert_eq!(last_list(effects).as_deref(), Some("tty1::0 Healthy, tty1::1 Healthy"));
+
+    // That does not end a cordon.
+    let cordon =
+        Cordon { device: DeviceId::new("tty1").unwrap(), resource: None, reason: "fan".to_owned() };
+    story.apply(Event::Cordons(vec![cordon]));
+    assert_eq!(last_list(story.apply(cleared())), None);
+}

@@ -13,20 +13,26 @@
 // What tests are written with.
 mod fixture;
 mod kubelet;
+mod usb;
 
 // What is tested: pure functions first, then sources on a fake host, then the program.
 mod allocate;
 mod config;
 mod conformance;
+mod cordon;
 mod discovery;
+mod drafts;
 mod health;
 mod histories;
 mod hotplug;
+mod identity;
 mod inventory;
 mod lifecycle;
+mod ownership;
 mod partial;
 mod probe;
 mod reload;
+mod shown;
 mod supervised;
 
 mod cli;

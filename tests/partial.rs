@@ -13,7 +13,10 @@ use chandler::{
     discovery::{ScanCache, scan},
     model::event::{Hint, Scope},
     model::health::Verdicts,
-    operate::discovered::{self, Discovered},
+    operate::{
+        advice::Advice,
+        discovered::{self, Discovered},
+    },
 };
 
 use crate::{fixture::Fixture, kubelet::dice::Dice};
@@ -130,7 +133,7 @@ fn after_any_history_a_pass_over_what_is_concerned_tells_the_same_as_one_over_ev
             let full = scan(host, &story.config);
             let [partial_table, full_table] = [&partial, &full].map(|scan| {
                 let (config, verdicts) = (&story.config, &Verdicts::default());
-                discovered::table(Discovered { config, scan, verdicts })
+                discovered::table(Discovered { config, scan, verdicts, advice: &Advice::new() })
             });
             assert_eq!(partial_table, full_table, "{seed} {step} {scope:?}");
             assert!(partial == full, "{seed} {step} {scope:?}");

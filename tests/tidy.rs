@@ -186,6 +186,27 @@ fn threads_and_channels_are_in_the_architecture_tables() {
     }
 }
 
+#[test]
+fn every_test_that_the_traps_name_exists() {
+    let traps = fs::read_to_string("docs/dev/traps.md").unwrap();
+    let (mut files, mut known) = (Vec::new(), String::new());
+    collect(Path::new("src"), "rs", &mut files);
+    collect(Path::new("tests"), "rs", &mut files);
+    for path in files {
+        known += &fs::read_to_string(path).unwrap();
+    }
+    let mut stories = Vec::new();
+    collect(Path::new("tests/lab/stories"), "py", &mut stories);
+    for path in stories {
+        known += &format!("fn {}(", path.file_stem().unwrap().to_str().unwrap());
+    }
+    // The name of a test is a sentence; the kernel's names are shorter.
+    let is_sentence = |it: &&str| it.matches('_').count() >= 4 && !it.contains(' ');
+    for name in traps.split('`').filter(is_sentence).filter(|it| !it.starts_with("aer_")) {
+        assert!(known.contains(&format!("fn {name}(")), "docs/dev/traps.md: no test `{name}`");
+    }
+}
+
 struct Source {
     path: PathBuf,
     module: String,

@@ -3,26 +3,29 @@
 use std::path::Path;
 
 use crate::{
+    config::{near, quoted},
     model::{
         cordon::Cordon,
         name::{DEVICE_ID_LEN_MAX, DeviceId, ResourceName},
+        state::{Remembered, RememberedDevice},
     },
     operate::{
         cordons::{self, FILE_NAME},
-        report,
+        remembered, report, running,
     },
 };
 
-/// Why nothing was done. The text is for the operator.
+/// Why nothing was done, or not all that was meant. The text is for the operator.
 #[derive(Debug)]
 pub(super) enum Mistake {
     /// What was asked for makes no sense.
     Usage(String),
-    /// It could not be done.
+    /// It could not be done, or will probably have no effect.
     Failed(String),
 }
 
-/// Cordons `device`; gives what to tell the operator.
+/// Cordons `device`; gives what to tell the operator. One that nobody knows is cordoned all the same,
+/// because it may come later.
 pub(super) fn cordon(
     state_dir: &Path,
     device: &str,
@@ -30,14 +33,23 @@ pub(super) fn cordon(
     reason: &str,
 ) -> Result<String, Mistake> {
     let (device, resource) = parse(device, resource)?;
-    let said = format!("cordoned {device}: {reason}\n");
-    let cordon = Cordon { device, resource, reason: reason.to_owned() };
-    cordons::cordon(&state_dir.join(FILE_NAME), cordon)
-        .map_err(|err| Mistake::Failed(report::chain(&err)))?;
-    Ok(said)
+    let file = state_dir.join(FILE_NAME);
+    let cordon =
+        Cordon { device: device.clone(), resource: resource.clone(), reason: reason.to_owned() };
+    cordons::cordon(&file, cordon).map_err(|err| Mistake::Failed(report::chain(&err)))?;
+    let file = file.display();
+    let unknown = match Memory::read(state_dir) {
+        Ok(memory) => memory.unknown(&device, resource.as_ref()),
+        Err(what) => Some(what),
+    };
+    match unknown {
+        Some(what) => Err(Mistake::Failed(format!("cordoned {device}, in {file}, but {what}"))),
+        None => Ok(format!("cordoned {device}, in {file}: {}\n", report::one_line(reason))),
+    }
 }
 
-/// Uncordons `device`; gives what to tell the operator.
+/// Uncordons `device`, or has the daemon offer it again that holds it unhealthy; gives what to tell the
+/// operator.
 pub(super) fn uncordon(
     state_dir: &Path,
     device: &str,
@@ -45,11 +57,30 @@ pub(super) fn uncordon(
 ) -> Result<String, Mistake> {
     let (device, resource) = parse(device, resource)?;
     let file = state_dir.join(FILE_NAME);
-    match cordons::uncordon(&file, &device, resource.as_ref()) {
-        Ok(0) => Err(Mistake::Failed(format!("{device} is not cordoned"))),
-        Ok(_) => Ok(format!("uncordoned {device}\n")),
-        Err(err) => Err(Mistake::Failed(report::chain(&err))),
+    let failed = |err| Mistake::Failed(report::chain(&err));
+    if cordons::uncordon(&file, &device, resource.as_ref()).map_err(failed)? > 0 {
+        return Ok(format!("uncordoned {device}, in {}\n", file.display()));
     }
+    let memory = Memory::read(state_dir).map_err(Mistake::Failed)?;
+    if let Some(unknown) = memory.unknown(&device, resource.as_ref()) {
+        return Err(Mistake::Failed(format!("{device} is not cordoned: {unknown}")));
+    }
+    let mut known = memory.entries(&device, resource.as_ref());
+    let Some(reason) = known.find_map(|it| it.unhealthy.as_ref()) else {
+        return Err(Mistake::Failed(format!("{device} is neither cordoned nor unhealthy")));
+    };
+    if !memory.is_running {
+        return Err(Mistake::Failed(format!(
+            "{device} is not cordoned, and no daemon runs with the state directory {} that could hold \
+             it unhealthy",
+            state_dir.display()
+        )));
+    }
+    cordons::clear(&file, &device, resource.as_ref()).map_err(failed)?;
+    let reason = report::one_line(reason);
+    Ok(format!(
+        "{device} is cleared: it is offered again when its probes are good; it was unhealthy: {reason}\n"
+    ))
 }
 
 fn parse(
@@ -58,11 +89,76 @@ fn parse(
 ) -> Result<(DeviceId, Option<ResourceName>), Mistake> {
     let id = DeviceId::new(device).ok_or_else(|| {
         let rule = format!("1 to {DEVICE_ID_LEN_MAX} bytes without blanks");
-        Mistake::Usage(format!("`{device}` is not a device id: {rule}"))
+        Mistake::Usage(format!("{} is not a device id: {rule}", quoted(device)))
     })?;
     let resource = resource
         .map(ResourceName::parse)
         .transpose()
         .map_err(|err| Mistake::Usage(format!("--resource: {err}")))?;
     Ok((id, resource))
+}
+
+/// What the daemon has written down.
+struct Memory<'a> {
+    state_dir: &'a Path,
+    remembered: Remembered,
+    is_running: bool,
+}
+
+impl<'a> Memory<'a> {
+    fn read(state_dir: &'a Path) -> Result<Memory<'a>, String> {
+        let file = state_dir.join(remembered::FILE_NAME);
+        // What is wrong with single devices is the daemon's to say.
+        let (remembered, _) = remembered::read(&file)
+            .map_err(|err| format!("cannot read {}: {err}", file.display()))?;
+        let is_running = running::is_daemon_running(state_dir).map_err(|err| {
+            let file = state_dir.join(running::FILE_NAME);
+            format!("cannot read {}: {err}", file.display())
+        })?;
+        Ok(Memory { state_dir, remembered, is_running })
+    }
+
+    /// What is remembered of a device, in one resource or in all.
+    fn entries(
+        &self,
+        device: &DeviceId,
+        resource: Option<&ResourceName>,
+    ) -> impl Iterator<Item = &RememberedDevice> {
+        let asked =
+            self.remembered.iter().filter(move |(name, _)| resource.is_none_or(|it| it == *name));
+        asked.filter_map(|(_, devices)| devices.get(device))
+    }
+
+    /// Says that there is no such device, if there is none, and what may have been meant.
+    fn unknown(&self, device: &DeviceId, resource: Option<&ResourceName>) -> Option<String> {
+        if self.entries(device, resource).next().is_some() {
+            return None;
+        }
+        let dir = self.state_dir.display();
+        if !self.is_running && self.remembered.is_empty() {
+            return Some(format!(
+                "no daemon has run with the state directory {dir}, so no device {device} is known; \
+                 --state-dir names another"
+            ));
+        }
+        let whose = resource.map(|it| format!(" of {it}")).unwrap_or_default();
+        let meant = self.meant(device, resource).map(|it| format!("; {it}")).unwrap_or_default();
+        Some(format!(
+            "no device {device}{whose} is offered or remembered with the state directory {dir}{meant}"
+        ))
+    }
+
+    fn meant(&self, device: &DeviceId, resource: Option<&ResourceName>) -> Option<String> {
+        if resource.is_some() {
+            let name = self.remembered.iter().find(|(_, devices)| devices.contains_key(device));
+            if let Some((name, _)) = name {
+                return Some(format!("{name} has one of this name"));
+            }
+        }
+        let all = || self.remembered.values().flat_map(|it| it.iter());
+        let replicated =
+            all().find(|(_, it)| it.offers.contains(device)).map(|(id, _)| id.as_str());
+        let meant = replicated.or_else(|| near(device.as_str(), all().map(|(id, _)| id.as_str())));
+        meant.map(|it| format!("did you mean {}?", quoted(it)))
+    }
 }

@@ -4,6 +4,7 @@ use crate::{
     config::{
         decode::{self, Fields},
         diagnostics::{Diagnostics, quoted},
+        remedy,
         template::{self, Scope},
         tree::Node,
     },
@@ -44,8 +45,14 @@ fn devices(node: &Node, diagnostics: &mut Diagnostics) -> Vec<DeviceTemplate> {
 }
 
 fn device(node: &Node, diagnostics: &mut Diagnostics) -> Option<DeviceTemplate> {
-    let mut fields = Fields::open(node, "a device", diagnostics)?;
-    let (host_path, container_path) = both_paths(&mut fields, "a device", diagnostics);
+    if let Some(text) = remedy::unquoted_template(node) {
+        let what = format!("a device needs `hostPath`, and {text} without quotes is a map");
+        diagnostics.say(node.position, what, remedy::for_host_path(node));
+        return None;
+    }
+    let mut fields = Fields::open_or(node, "a device", remedy::for_host_path, diagnostics)?;
+    let (host_path, container_path) =
+        both_paths(&mut fields, ("a device", Scope::Devices), diagnostics);
     let permissions = fields.take("permissions").and_then(|node| {
         let text = decode::text(node, "permissions", diagnostics)?;
         let mut letters: Vec<char> = text.chars().collect();
@@ -75,8 +82,9 @@ fn mounts(node: &Node, diagnostics: &mut Diagnostics) -> Vec<MountTemplate> {
 }
 
 fn mount(node: &Node, diagnostics: &mut Diagnostics) -> Option<MountTemplate> {
-    let mut fields = Fields::open(node, "a mount", diagnostics)?;
-    let (host_path, container_path) = both_paths(&mut fields, "a mount", diagnostics);
+    let mut fields = Fields::open_or(node, "a mount", remedy::for_host_path, diagnostics)?;
+    let (host_path, container_path) =
+        both_paths(&mut fields, ("a mount", Scope::Mounts), diagnostics);
     let read_only = fields.take("readOnly");
     let read_only = read_only.and_then(|node| decode::flag(node, "readOnly", diagnostics));
     fields.finish(diagnostics);
@@ -90,22 +98,18 @@ fn mount(node: &Node, diagnostics: &mut Diagnostics) -> Option<MountTemplate> {
 /// `hostPath` and `containerPath`, where it is given.
 fn both_paths(
     fields: &mut Fields<'_>,
-    what: &str,
+    (what, scope): (&str, Scope),
     diagnostics: &mut Diagnostics,
 ) -> (Option<Template>, Option<Template>) {
     let host = fields.require("hostPath", what, diagnostics);
-    let host = host.and_then(|node| path(node, "hostPath", diagnostics));
-    let container = match fields.take("containerPath") {
-        Some(node) => path(node, "containerPath", diagnostics),
-        None => None,
+    let mut path = |node: &Node, what: &str| {
+        let template = template::template(node, what, scope, diagnostics)?;
+        check_absolute(&template, what, node, diagnostics);
+        Some(template)
     };
+    let host = host.and_then(|node| path(node, "hostPath"));
+    let container = fields.take("containerPath").and_then(|node| path(node, "containerPath"));
     (host, container)
-}
-
-fn path(node: &Node, what: &str, diagnostics: &mut Diagnostics) -> Option<Template> {
-    let template = template::template(node, what, Scope::Allocation, diagnostics)?;
-    check_absolute(&template, what, node, diagnostics);
-    Some(template)
 }
 
 /// Refuses what can only become a relative path, or leads upwards.
@@ -148,9 +152,9 @@ fn pairs(
         Kind::Annotation => "annotations",
     };
     let mut pairs = Vec::new();
-    for (text, key, value) in Fields::open(node, what, diagnostics)?.rest() {
-        let name = template::template(key, what, Scope::Allocation, diagnostics);
-        let value = template::template(value, text, Scope::Allocation, diagnostics);
+    for (text, key, value) in Fields::open_or(node, what, remedy::for_pairs, diagnostics)?.rest() {
+        let name = template::template(key, what, Scope::PairName, diagnostics);
+        let value = template::template(value, text, Scope::PairValue, diagnostics);
         if let Some(name) = &name {
             check_name(name, text, kind, key, diagnostics);
         }

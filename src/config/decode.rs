@@ -1,7 +1,8 @@
 //! Reading values out of the tree: maps with known keys, lists, numbers, words.
 
 use crate::config::{
-    diagnostics::{Diagnostics, Position, quoted},
+    diagnostics::{Diagnostics, Position, near, quoted, suggestion},
+    remedy,
     tree::{Node, Value},
 };
 
@@ -19,8 +20,19 @@ impl<'t> Fields<'t> {
         what: &str,
         diagnostics: &mut Diagnostics,
     ) -> Option<Fields<'t>> {
+        Fields::open_or(node, what, |_| None, diagnostics)
+    }
+
+    /// The same, with a remedy for what is no map.
+    pub(super) fn open_or(
+        node: &'t Node,
+        what: &str,
+        remedy: impl FnOnce(&Node) -> Option<String>,
+        diagnostics: &mut Diagnostics,
+    ) -> Option<Fields<'t>> {
         let Value::Map(map) = &node.value else {
-            diagnostics.add(node.position, format!("{what} must be a map, not {}", node.kind()));
+            let what = format!("{what} must be a map, not {}", node.kind());
+            diagnostics.say(node.position, what, remedy(node));
             return None;
         };
         let mut entries: Vec<(&str, &Node, &Node)> = Vec::new();
@@ -72,10 +84,29 @@ impl<'t> Fields<'t> {
         }
     }
 
+    /// Whether none of these keys is there.
+    pub(super) fn has_none_of(&self, keys: &[&str]) -> bool {
+        !self.entries.iter().any(|(it, ..)| keys.contains(it))
+    }
+
     /// Reports what nobody took.
     pub(super) fn finish(self, diagnostics: &mut Diagnostics) {
-        for (text, key, _) in &self.entries {
-            diagnostics.unknown(key.position, "key", text, self.known.iter().copied());
+        self.finish_or(|_, _| None, |_, _| None, diagnostics);
+    }
+
+    /// The same, with remedies: `before` is asked first, and `after` when no known key is near.
+    pub(super) fn finish_or(
+        self,
+        before: impl Fn(&str, &Node) -> Option<String>,
+        after: impl Fn(&str, &Node) -> Option<String>,
+        diagnostics: &mut Diagnostics,
+    ) {
+        for (text, key, value) in &self.entries {
+            let near = near(text, self.known.iter().copied());
+            let help = before(text, value).or_else(|| remedy::home(text));
+            let help = help.or_else(|| near.map_or_else(|| after(text, value), |_| None));
+            let help = help.unwrap_or_else(|| suggestion(text, self.known.iter().copied()));
+            diagnostics.add_with_help(key.position, format!("unknown key {}", quoted(text)), help);
         }
     }
 
@@ -96,7 +127,8 @@ pub(super) fn text<'t>(
     {
         return Some(text);
     }
-    diagnostics.add(node.position, format!("{what} must be text, not {}", node.kind()));
+    let what = format!("{what} must be text, not {}", node.kind());
+    diagnostics.say(node.position, what, remedy::for_text(node));
     None
 }
 
@@ -134,7 +166,7 @@ pub(super) fn flag(node: &Node, what: &str, diagnostics: &mut Diagnostics) -> Op
         Some("false") => Some(false),
         Some(_) | None => {
             let what = format!("{what} must be true or false, not {}", node.kind());
-            diagnostics.add(node.position, what);
+            diagnostics.say(node.position, what, remedy::for_flag(node));
             None
         }
     }
@@ -152,7 +184,7 @@ pub(super) fn number(
         Some(number) => Some(number),
         None => {
             let what = format!("{what} must be a number from {min} to {max}, not {}", node.kind());
-            diagnostics.add(node.position, what);
+            diagnostics.say(node.position, what, remedy::for_number(node));
             None
         }
     }
@@ -164,10 +196,21 @@ pub(super) fn list<'t>(
     what: &str,
     diagnostics: &mut Diagnostics,
 ) -> Option<&'t [Node]> {
+    list_or(node, what, remedy::for_list, diagnostics)
+}
+
+/// The same, with a remedy for what is no list.
+pub(super) fn list_or<'t>(
+    node: &'t Node,
+    what: &str,
+    remedy: impl FnOnce(&Node) -> Option<String>,
+    diagnostics: &mut Diagnostics,
+) -> Option<&'t [Node]> {
     if let Value::List(items) = &node.value {
         return Some(items);
     }
-    diagnostics.add(node.position, format!("{what} must be a list, not {}", node.kind()));
+    let what = format!("{what} must be a list, not {}", node.kind());
+    diagnostics.say(node.position, what, remedy(node));
     None
 }
 

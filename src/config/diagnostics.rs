@@ -22,16 +22,17 @@ pub struct Diagnostic {
     pub help: Option<String>,
 }
 
-/// Every mistake in a file.
+/// Every mistake in a file, or everything that is worth a note.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostics {
     file: String,
     all: Vec<Diagnostic>,
+    notes: Vec<Diagnostic>,
 }
 
 impl Diagnostics {
     pub(super) fn new(file: &str) -> Diagnostics {
-        Diagnostics { file: file.to_owned(), all: Vec::new() }
+        Diagnostics { file: file.to_owned(), all: Vec::new(), notes: Vec::new() }
     }
 
     pub(super) fn add(&mut self, position: Position, what: impl Into<String>) {
@@ -47,6 +48,16 @@ impl Diagnostics {
         self.all.push(Diagnostic { position, what: what.into(), help: Some(help.into()) });
     }
 
+    /// Adds a mistake for which there may be help.
+    pub(super) fn say(
+        &mut self,
+        position: Position,
+        what: impl Into<String>,
+        help: Option<String>,
+    ) {
+        self.all.push(Diagnostic { position, what: what.into(), help });
+    }
+
     /// Says that `text` is not one of `known`, and which of them is near.
     pub(super) fn unknown<'a>(
         &mut self,
@@ -59,7 +70,19 @@ impl Diagnostics {
         self.add_with_help(position, format!("unknown {kind} {}", quoted(text)), help);
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    /// Adds what is no mistake, and yet may not be what was meant.
+    pub(super) fn note(&mut self, position: Position, what: &str, help: &str) {
+        let what = format!("note: {what}");
+        self.notes.push(Diagnostic { position, what, help: Some(help.to_owned()) });
+    }
+
+    /// The notes of a file without mistakes.
+    pub(super) fn into_notes(self) -> Diagnostics {
+        Diagnostics { file: self.file, all: self.notes, notes: Vec::new() }
+    }
+
+    /// Whether there is nothing to say.
+    pub fn is_empty(&self) -> bool {
         self.all.is_empty()
     }
 

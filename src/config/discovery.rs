@@ -8,7 +8,8 @@ use crate::{
         decode::{self, Fields},
         diagnostics::{Diagnostics, quoted},
         health::duration,
-        requirement::{normal, requirements},
+        remedy,
+        requirement::{compared, requirements},
         template::{self, Scope},
         tree::{Node, Value},
     },
@@ -33,6 +34,10 @@ const SETTLE: Duration = Duration::from_secs(1);
 /// The bounds of `settle`.
 const SETTLES: (Duration, Duration) = (Duration::ZERO, Duration::from_secs(60));
 
+/// What may not have been meant by `usb` without `nodes`.
+const RAW_USB: &str = "without `nodes` a container gets the raw USB node, /dev/bus/usb/…";
+const RAW_USB_HELP: &str = r#"for a serial port write nodes: ["{usb.tty}"]; if the raw node is meant, nodes: ["{usb.node}"]"#;
+
 /// Parses `discovery`: one source or a list of them. `allocation` is for those without their own.
 pub(super) fn alternatives(
     node: &Node,
@@ -56,9 +61,10 @@ fn alternative(
     allocation: &Arc<Allocation>,
     diagnostics: &mut Diagnostics,
 ) -> Option<Alternative> {
-    let mut fields = Fields::open(node, "discovery", diagnostics)?;
+    let mut fields = Fields::open_or(node, "discovery", remedy::for_source, diagnostics)?;
     let sysfs = fields.take("sysfs");
-    let usb = fields.take("usb");
+    let usb_key = fields.take_with_position("usb");
+    let usb = usb_key.map(|(_, node)| node);
     let nodes = fields.take("nodes");
     let paths = fields.take("paths");
     let mut matches = Vec::new();
@@ -96,7 +102,15 @@ fn alternative(
     let limit = limit.and_then(|it| decode::number(it, "limit", (1, LIMIT_MAX), diagnostics));
     let own = fields.take("allocation");
     let own = own.and_then(|it| allocation::allocation(it, diagnostics)).map(Arc::new);
-    fields.finish(diagnostics);
+    let allocation = own.unwrap_or_else(|| Arc::clone(allocation));
+    if let (Some((position, _)), None, None) = (usb_key, nodes, &allocation.devices) {
+        diagnostics.note(position, RAW_USB, RAW_USB_HELP);
+    }
+    fields.finish_or(
+        |key, value| remedy::beside_source(key, value, source.as_ref()),
+        remedy::attribute_beside_source,
+        diagnostics,
+    );
     Some(Alternative {
         source: source?,
         nodes: templates,
@@ -106,11 +120,16 @@ fn alternative(
         settle: grouping.settle,
         members: grouping.members,
         limit: limit.and_then(|it| usize::try_from(it).ok()),
-        allocation: own.unwrap_or_else(|| Arc::clone(allocation)),
+        allocation,
     })
 }
 
 fn sysfs_source(node: &Node, diagnostics: &mut Diagnostics) -> Option<Source> {
+    if let Value::List(_) = &node.value {
+        let help = "make `discovery` a list of alternatives, each with one `sysfs`";
+        diagnostics.add_with_help(node.position, "sysfs must be text, not a list", help);
+        return None;
+    }
     let text = decode::text(node, "sysfs", diagnostics)?;
     let source = match text.split_once('/') {
         Some(("class", name)) if is_file_name(name) => Some(Source::Class(name.to_owned())),
@@ -119,11 +138,7 @@ fn sysfs_source(node: &Node, diagnostics: &mut Diagnostics) -> Option<Source> {
     };
     if source.is_none() {
         let what = format!("sysfs must be class/<name> or bus/<name>, not {}", quoted(text));
-        diagnostics.add_with_help(
-            node.position,
-            what,
-            "`ls /sys/class /sys/bus` shows what this machine has",
-        );
+        diagnostics.add_with_help(node.position, what, remedy::for_sysfs(text));
     }
     source
 }
@@ -140,21 +155,27 @@ fn usb_source(
     matches: &mut Vec<Requirement>,
     diagnostics: &mut Diagnostics,
 ) -> Option<Source> {
-    let mut fields = Fields::open(node, "usb", diagnostics)?;
+    let mut fields = Fields::open_or(node, "usb", remedy::for_usb, diagnostics)?;
     for (name, word) in
         [("vendor", "usb.vendor"), ("product", "usb.product"), ("serial", "usb.serial")]
     {
         let Some(node) = fields.take(name) else {
             continue;
         };
-        if let Some(fact) = Fact::find(word)
-            && let Some(text) = decode::identifier(node, name, diagnostics)
-            && let Some(value) = normal(fact, text, node, diagnostics)
+        let Some(fact) = Fact::find(word) else {
+            continue;
+        };
+        let key = Key::Fact(fact);
+        if let Some(help) = remedy::for_several(&key, node) {
+            let what = format!("{name} must be text, not a list");
+            diagnostics.add_with_help(node.position, what, help);
+        } else if let Some(text) = decode::identifier(node, name, diagnostics)
+            && let Some(value) = compared(&key, text, node, diagnostics)
         {
-            matches.push(Requirement { key: Key::Fact(fact), test: Test::In(vec![value]) });
+            matches.push(Requirement { key, test: Test::In(vec![value]) });
         }
     }
-    fields.finish(diagnostics);
+    fields.finish_or(|key, _| remedy::in_usb(key), |_, _| None, diagnostics);
     Some(Source::Usb)
 }
 
@@ -165,7 +186,7 @@ fn node_templates(node: &Node, diagnostics: &mut Diagnostics) -> Vec<NodeTemplat
     let mut templates = Vec::new();
     for item in items {
         let (path, optional) = match &item.value {
-            Value::Map(_) => {
+            Value::Map(_) if remedy::unquoted_template(item).is_none() => {
                 let Some(mut fields) = Fields::open(item, "a node", diagnostics) else {
                     continue;
                 };
@@ -175,7 +196,7 @@ fn node_templates(node: &Node, diagnostics: &mut Diagnostics) -> Vec<NodeTemplat
                 fields.finish(diagnostics);
                 (path, optional.unwrap_or(false))
             }
-            Value::Scalar { .. } | Value::List(_) => (Some(item), false),
+            Value::Scalar { .. } | Value::List(_) | Value::Map(_) => (Some(item), false),
         };
         let path = path.and_then(|it| {
             let template = template::template(it, "a node's path", Scope::Nodes, diagnostics)?;
@@ -199,12 +220,19 @@ fn globs(node: &Node, what: &str, diagnostics: &mut Diagnostics) -> Option<Vec<G
 fn glob(node: &Node, what: &str, diagnostics: &mut Diagnostics) -> Option<Glob> {
     let text = match &node.value {
         Value::Map(_) => {
+            let help = remedy::for_glob(node, what);
             let what = format!("{what} without `sysfs` or `usb` are globs, not maps");
-            diagnostics.add(node.position, what);
+            diagnostics.say(node.position, what, help);
             return None;
         }
         Value::Scalar { .. } | Value::List(_) => decode::text(node, what, diagnostics)?,
     };
+    if text.contains(['{', '}']) {
+        let help = remedy::no_template(what);
+        let what = format!("{what}: {} holds a brace", quoted(text));
+        diagnostics.add_with_help(node.position, what, help);
+        return None;
+    }
     let Some(path) = text.strip_prefix('/') else {
         let what = format!("{what}: {} must be an absolute path", quoted(text));
         diagnostics.add(node.position, what);
@@ -218,12 +246,6 @@ fn glob(node: &Node, what: &str, diagnostics: &mut Diagnostics) -> Option<Glob> 
                 quoted(text)
             );
             diagnostics.add(node.position, what);
-            return None;
-        }
-        if part.contains('{') {
-            let what = format!("{what}: {} holds a brace", quoted(text));
-            let help = "templates in `nodes` need `sysfs` or `usb` beside them";
-            diagnostics.add_with_help(node.position, what, help);
             return None;
         }
         match glob::Pattern::new(part) {

@@ -34,6 +34,7 @@ pub(super) fn config(root: &Node, diagnostics: &mut Diagnostics) -> Option<Confi
         plugin_dir: kubelet.plugin_dir.unwrap_or_else(|| PathBuf::from(PLUGIN_DIR)),
         pod_resources: kubelet.pod_resources,
         resources: resources?,
+        notes: Diagnostics::new(""),
     })
 }
 

@@ -7,6 +7,7 @@ use crate::{
         allocation,
         decode::{self, Fields},
         diagnostics::{Diagnostics, quoted},
+        remedy,
         requirement::{self, Operator, RULE_OPERATORS},
         template::{self, Scope},
         tree::{Node, Value},
@@ -182,7 +183,9 @@ fn log_rules(node: &Node, diagnostics: &mut Diagnostics) -> Option<Vec<LogRule>>
 
 fn log_rule(node: &Node, diagnostics: &mut Diagnostics) -> Option<LogRule> {
     const ENTRY: &str = "an entry of kernelLog";
-    let mut fields = Fields::open(node, ENTRY, diagnostics)?;
+    let remedy =
+        |it: &Node| Some(format!("write {{ pattern: {} }}", remedy::quotes(it.as_text()?)));
+    let mut fields = Fields::open_or(node, ENTRY, remedy, diagnostics)?;
     let pattern = fields.require("pattern", ENTRY, diagnostics);
     let pattern = pattern.and_then(|it| requirement::regexp(it, diagnostics));
     let has_group = |name: &str| {
@@ -225,7 +228,8 @@ fn command(
     (timeout, longest): (Duration, (Duration, Duration)),
     diagnostics: &mut Diagnostics,
 ) -> Option<ProbeCommand> {
-    let mut fields = Fields::open(node, "command", diagnostics)?;
+    let remedy = |it: &Node| Some(format!("write {{ run: [{}] }}", remedy::quotes(it.as_text()?)));
+    let mut fields = Fields::open_or(node, "command", remedy, diagnostics)?;
     let run = fields.require("run", "command", diagnostics);
     let run = run.and_then(|node| program(node, diagnostics));
     let timeout = match fields.take("timeout") {

@@ -4,6 +4,7 @@ use crate::{
     config::{
         decode::{self, Fields},
         diagnostics::{Diagnostics, Position, quoted},
+        remedy,
         template::{self, Scope},
         tree::Node,
     },
@@ -69,7 +70,8 @@ pub(super) fn requirements(
     what: &str,
     diagnostics: &mut Diagnostics,
 ) -> Option<Vec<Requirement>> {
-    let items = decode::list(node, what, diagnostics)?;
+    let remedy = |node: &Node| remedy::for_conditions(node, what);
+    let items = decode::list_or(node, what, remedy, diagnostics)?;
     let all: Vec<Option<Requirement>> = items
         .iter()
         .map(|item| requirement(condition(item, what, OPERATORS, diagnostics)?, diagnostics))
@@ -83,7 +85,14 @@ pub(super) fn condition<'t>(
     operators: &[(&'static str, Operator)],
     diagnostics: &mut Diagnostics,
 ) -> Option<Condition<'t>> {
-    let mut fields = Fields::open(node, &format!("an entry of {what}"), diagnostics)?;
+    let entry = format!("an entry of {what}");
+    let mut fields = Fields::open_or(node, &entry, remedy::for_condition, diagnostics)?;
+    if fields.has_none_of(&["key", "operator"])
+        && let Some(help) = remedy::for_condition(node)
+    {
+        diagnostics.add_with_help(node.position, format!("{entry} needs `key`"), help);
+        return None;
+    }
     let key = fields.require("key", "a condition", diagnostics);
     let key = key.and_then(|it| template::key(it, "key", Scope::Match, diagnostics));
     let operator = fields.require("operator", "a condition", diagnostics);
@@ -143,14 +152,44 @@ pub(super) fn requirement(
     Some(Requirement { key, test })
 }
 
-/// `0x10DE` and `10de` mean the same vendor. A number with too few or too many digits is never equal
-/// to what the hardware says, and nobody would be told.
-pub(super) fn normal(
-    fact: Fact,
+/// A text that values of `key` are compared with. What can never be equal to one is refused.
+pub(super) fn compared(
+    key: &Key,
     text: &str,
     node: &Node,
     diagnostics: &mut Diagnostics,
 ) -> Option<String> {
+    let mut refuse = |why: &str, help: String| {
+        let what = format!("{} {why}", quoted(text));
+        diagnostics.add_with_help(node.position, what, help);
+        None
+    };
+    if text.trim() != text {
+        let help = format!("write {}", remedy::quotes(text.trim()));
+        return refuse("begins or ends with a blank, which no value does", help);
+    }
+    if text.contains(['{', '}']) {
+        let help = "a value is compared as it is; what holds a brace takes InRegexp";
+        return refuse("holds a brace", help.to_owned());
+    }
+    if is_pattern(text) {
+        return refuse("is compared as it is, not as a pattern", remedy::for_wildcard(text));
+    }
+    match key {
+        Key::Fact(fact) => normal(*fact, text, node, diagnostics),
+        Key::Core(_) | Key::Attribute(_) | Key::Ancestor(_) => Some(text.to_owned()),
+    }
+}
+
+/// Whether somebody must have meant a pattern: a question mark may be the end of a question.
+fn is_pattern(text: &str) -> bool {
+    let is_word = !text.contains(char::is_whitespace) && text.contains(char::is_alphanumeric);
+    text.contains('*') || (text.contains('?') && is_word)
+}
+
+/// `0x10DE` and `10de` mean the same vendor. A number with too few or too many digits is never equal
+/// to what the hardware says, and nobody would be told.
+fn normal(fact: Fact, text: &str, node: &Node, diagnostics: &mut Diagnostics) -> Option<String> {
     let Some(n_digits) = fact.n_hex_digits() else {
         return Some(text.to_owned());
     };
@@ -175,10 +214,11 @@ fn texts(key: &Key, values: &[Node], diagnostics: &mut Diagnostics) -> Option<Ve
         .map(|node| match key {
             Key::Fact(fact) if fact.n_hex_digits().is_some() => {
                 let text = decode::identifier(node, fact.word, diagnostics)?;
-                normal(*fact, text, node, diagnostics)
+                compared(key, text, node, diagnostics)
             }
             Key::Fact(_) | Key::Core(_) | Key::Attribute(_) | Key::Ancestor(_) => {
-                plain_text(node, diagnostics)
+                let text = plain_text(node, diagnostics)?;
+                compared(key, text, node, diagnostics)
             }
         })
         .collect();
@@ -186,12 +226,12 @@ fn texts(key: &Key, values: &[Node], diagnostics: &mut Diagnostics) -> Option<Ve
 }
 
 /// A bare number is text here if every reader of YAML would write it the same way again.
-fn plain_text(node: &Node, diagnostics: &mut Diagnostics) -> Option<String> {
+fn plain_text<'t>(node: &'t Node, diagnostics: &mut Diagnostics) -> Option<&'t str> {
     let text = decode::text(node, "a value", diagnostics)?;
     let canonical = text.parse::<i64>().is_ok_and(|it| it.to_string() == text);
     match canonical {
-        true => Some(text.to_owned()),
-        false => decode::identifier(node, "a value", diagnostics).map(str::to_owned),
+        true => Some(text),
+        false => decode::identifier(node, "a value", diagnostics),
     }
 }
 

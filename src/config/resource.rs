@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     config::{
-        allocation,
+        allocation, collision,
         decode::{self, Fields},
         diagnostics::{Diagnostics, Position, quoted},
         discovery, health,
@@ -63,6 +63,7 @@ pub(super) fn resource(node: &Node, diagnostics: &mut Diagnostics) -> Option<(Po
         topology: topology.unwrap_or_default(),
         health: Arc::new(health?),
     };
+    collision::check(&resource, node, diagnostics);
     Some((name_node.map(|it| it.position).unwrap_or_default(), resource))
 }
 
@@ -81,10 +82,12 @@ fn name(node: &Node, diagnostics: &mut Diagnostics) -> Option<NamePattern> {
 }
 
 fn sharing(node: &Node, diagnostics: &mut Diagnostics) -> Option<Sharing> {
-    let mut fields = Fields::open(node, "sharing", diagnostics)?;
-    let replicas = fields.require("replicas", "sharing", diagnostics);
-    let replicas =
-        replicas.and_then(|node| decode::number(node, "replicas", (1, REPLICAS_MAX), diagnostics));
+    let remedy = |node: &Node| Some(format!("write {{ replicas: {} }}", node.as_text()?));
+    let mut fields = Fields::open_or(node, "sharing", remedy, diagnostics)?;
+    let replicas = match fields.take("replicas") {
+        Some(node) => decode::number(node, "replicas", (1, REPLICAS_MAX), diagnostics),
+        None => Some(1),
+    };
     let ids = fields.take("ids");
     let ids = ids.map(|node| (node, template::template(node, "ids", Scope::Replica, diagnostics)));
     let max = fields

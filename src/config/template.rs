@@ -25,8 +25,14 @@ pub(super) enum Scope {
     Name,
     /// The id of a replica.
     Replica,
-    /// What a container gets.
-    Allocation,
+    /// The paths of device nodes that a container gets.
+    Devices,
+    /// The paths of its mounts.
+    Mounts,
+    /// The names of its environment variables and annotations.
+    PairName,
+    /// The values of its environment variables and annotations.
+    PairValue,
     /// What the kernel's log is compared with, and what a probing command is told.
     Health,
 }
@@ -41,11 +47,26 @@ impl Scope {
             Core::Name | Core::Number => true,
             Core::Driver | Core::Subsystem | Core::NumaNode => self != Scope::Replica,
             Core::Node | Core::Nodes => {
-                matches!(self, Scope::Id | Scope::Name | Scope::Allocation | Scope::Health)
+                self.is_allocation() || matches!(self, Scope::Id | Scope::Name | Scope::Health)
             }
-            Core::Id => matches!(self, Scope::Replica | Scope::Allocation | Scope::Health),
-            Core::Ids | Core::Index => self == Scope::Allocation,
+            Core::Id => self.is_allocation() || matches!(self, Scope::Replica | Scope::Health),
+            Core::Ids | Core::Index => self.is_allocation(),
             Core::Replica => self == Scope::Replica,
+            Core::NodeIndex => self == Scope::Devices,
+            Core::ContainerPath | Core::ContainerPaths => self == Scope::PairValue,
+        }
+    }
+
+    /// Whether it is part of what a container gets.
+    fn is_allocation(self) -> bool {
+        match self {
+            Scope::Devices | Scope::Mounts | Scope::PairName | Scope::PairValue => true,
+            Scope::Match
+            | Scope::Nodes
+            | Scope::Id
+            | Scope::Name
+            | Scope::Replica
+            | Scope::Health => false,
         }
     }
 
@@ -56,7 +77,10 @@ impl Scope {
             Scope::Id => "in an id",
             Scope::Name => "in a resource name",
             Scope::Replica => "in the id of a replica",
-            Scope::Allocation => "in an allocation",
+            Scope::Devices => "in devices",
+            Scope::Mounts => "in mounts",
+            Scope::PairName => "in the name of a variable or annotation",
+            Scope::PairValue => "in the value of a variable or annotation",
             Scope::Health => "in health",
         }
     }
@@ -234,6 +258,16 @@ fn attribute_path(path: &str) -> Result<String, Mistake> {
     let clean = !path.chars().any(|it| it.is_control() || it.is_whitespace());
     if let Some(Err(err)) = path.split('/').map(glob::Pattern::new).find(Result::is_err) {
         return Err(Mistake::new(format!("{} is not a glob: {}", quoted(path), err.msg)));
+    }
+    if path.contains(['{', '}']) {
+        let mut mistake = Mistake::new(format!("{} holds a brace", quoted(path)));
+        mistake.help = Some("a key names one thing; it is not a template".to_owned());
+        return Err(mistake);
+    }
+    if path.trim() != path {
+        let mut mistake = Mistake::new(format!("{} begins or ends with a blank", quoted(path)));
+        mistake.help = Some(format!("write {}", quoted(path.trim())));
+        return Err(mistake);
     }
     match clean && path.split('/').all(plain) {
         true => Ok(path.to_owned()),

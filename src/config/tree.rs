@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span};
+use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span};
 
 use crate::config::diagnostics::{Diagnostics, Position, quoted};
 
@@ -43,6 +43,25 @@ impl Node {
         }
     }
 
+    /// The value of `key`, if this is a map that has it.
+    pub(super) fn get(&self, key: &str) -> Option<&Node> {
+        match &self.value {
+            Value::Map(entries) => {
+                let entry = entries.iter().find(|(it, _)| it.as_text() == Some(key));
+                entry.map(|(_, value)| value)
+            }
+            Value::Scalar { .. } | Value::List(_) => None,
+        }
+    }
+
+    /// The text of a scalar, unless it is nothing.
+    pub(super) fn as_text(&self) -> Option<&str> {
+        match &self.value {
+            Value::Scalar { text, .. } if !self.is_null() => Some(text),
+            Value::Scalar { .. } | Value::List(_) | Value::Map(_) => None,
+        }
+    }
+
     /// The text of a scalar that is written without quotes.
     pub(super) fn as_bare(&self) -> Option<&str> {
         match &self.value {
@@ -77,9 +96,8 @@ pub(super) fn parse(text: &str, diagnostics: &mut Diagnostics) -> Option<Node> {
         let step = match event {
             Ok((event, span)) => builder.step(event, span),
             Err(err) => {
-                builder
-                    .diagnostics
-                    .add(position(err.marker()), format!("not valid YAML: {}", err.info()));
+                let what = format!("not valid YAML: {}", err.info());
+                builder.diagnostics.say(position(err.marker()), what, remedy_for(text, &err));
                 Err(Abort)
             }
         };
@@ -188,6 +206,15 @@ impl Builder<'_> {
         self.diagnostics.add(position, what);
         Err(Abort)
     }
+}
+
+/// What to write instead, where the mistake is one of the usual.
+fn remedy_for(text: &str, err: &ScanError) -> Option<String> {
+    let line = text.lines().nth(err.marker().line().saturating_sub(1)).unwrap_or_default();
+    if err.info().contains("tab") {
+        return Some("indent with blanks".to_owned());
+    }
+    line.contains('{').then(|| "quote what holds a template: \"/dev/{name}\"".to_owned())
 }
 
 fn count(node: &Node) -> usize {

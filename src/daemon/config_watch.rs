@@ -34,7 +34,7 @@ use crate::{
 /// How long the directory must be quiet before the file is read: nobody wants half of one.
 const QUIET: Duration = Duration::from_millis(100);
 
-/// How long it may be restless before the file is read all the same: it may be a busy one.
+/// How long it may go on changing before the file is read all the same: it may be a busy one.
 const QUIET_MAX: Duration = Duration::from_secs(1);
 
 /// A configuration file as it was read.
@@ -66,7 +66,11 @@ impl ConfigWatch {
             ConfigReader { file, directories, ask, broken: None, outbox: Outbox::new(events) };
         let worker = Worker::spawn_polling("config", move |stop| {
             if let Err(err) = reader.run(&stop) {
-                log::error!("the configuration file is no longer watched: {err}");
+                log::error!(
+                    "file={} is no longer watched: {err}; a change of the configuration takes \
+                     effect when chandler is started again",
+                    reader.file.path.display()
+                );
             }
         })?;
         Ok(ConfigWatch { _worker: worker })
@@ -78,7 +82,7 @@ struct ConfigReader {
     file: ConfigFile,
     directories: Directories,
     ask: Wake,
-    /// What was said last of a file that cannot be used.
+    /// What was logged last of a file that cannot be used.
     broken: Option<String>,
     outbox: Outbox,
 }
@@ -92,7 +96,7 @@ enum Cause {
     Request,
 }
 
-/// Changes that have not been looked at.
+/// Changes after which the file has not been read yet.
 #[derive(Debug, Clone, Copy)]
 struct Burst {
     cause: Cause,
@@ -105,7 +109,7 @@ impl ConfigReader {
         // It may have changed since it was read, before we watched.
         let mut burst = Some(Burst::new(Cause::Change));
         loop {
-            // What waits to be said comes first; we read again when there is room.
+            // Events that wait to be sent come first; we read again when there is room.
             let read_at = burst.filter(|_| self.outbox.is_empty()).map(Burst::at);
             let until = Deadline::earlier(read_at, self.outbox.deadline());
             let until =
@@ -148,13 +152,13 @@ impl ConfigReader {
         // A file that was broken and is as it was before has changed too.
         if text == self.file.text && self.broken.is_none() {
             if cause == Cause::Request {
-                log::info!("the configuration file has not changed");
+                log::info!("file={} the configuration has not changed", path.display());
             }
             return;
         }
         match config::parse(&path.display().to_string(), &text) {
             Ok(config) => {
-                log::info!("the configuration file has changed");
+                log::info!("file={} the configuration has changed", path.display());
                 self.broken = None;
                 self.file.text = text;
                 self.outbox.push(Event::Reconfigured(config.resources.into()));
@@ -163,7 +167,7 @@ impl ConfigReader {
         }
     }
 
-    /// The file cannot be used. Said once, and whenever somebody asks.
+    /// The file cannot be used. This is logged once, and whenever somebody asks.
     fn refuse(&mut self, what: String, cause: Cause) {
         if cause == Cause::Change && self.broken.as_ref() == Some(&what) {
             return;

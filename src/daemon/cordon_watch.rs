@@ -1,6 +1,7 @@
 //! The file of cordons: the thread `cordon`.
 
 use std::{
+    collections::BTreeSet,
     io,
     os::fd::AsFd,
     path::{Path, PathBuf},
@@ -20,7 +21,10 @@ use crate::{
         outbox::Outbox,
         worker::{StopFd, Worker},
     },
-    model::{cordon::Cordon, event::Event},
+    model::{
+        cordon::{Clearance, Cordon, Orders},
+        event::Event,
+    },
     operate::{
         cordons::{self, FILE_NAME},
         report,
@@ -38,6 +42,8 @@ struct CordonReader {
     path: PathBuf,
     directories: Directories,
     cordons: Vec<Cordon>,
+    /// The tokens of the clearances that were read.
+    heeded: BTreeSet<String>,
     /// What was said last of a file that cannot be used.
     broken: Option<String>,
     outbox: Outbox,
@@ -53,9 +59,16 @@ impl CordonWatch {
         let path = dir.join(FILE_NAME);
         let directories = Directories::new(Host::new("/"), [dir], Interest::Content)?;
         let outbox = Outbox::new(events);
-        let mut reader =
-            CordonReader { path, directories, cordons: Vec::new(), broken: None, outbox };
-        reader.read();
+        let mut reader = CordonReader {
+            path,
+            directories,
+            cordons: Vec::new(),
+            heeded: BTreeSet::new(),
+            broken: None,
+            outbox,
+        };
+        // What was cleared before we started was wrong in the eyes of another process.
+        drop(reader.read());
         let cordons = reader.cordons.clone();
         let worker = Worker::spawn_polling("cordon", move |stop| {
             if let Err(err) = reader.run(&stop) {
@@ -83,20 +96,28 @@ impl CordonReader {
             self.outbox.flush();
             // The file is renamed into place, so it is always whole; reading it costs nothing.
             self.directories.read()?;
-            if self.outbox.is_empty() && self.read() {
-                self.outbox.push(Event::Cordons(self.cordons.clone()));
+            if self.outbox.is_empty() {
+                self.read().into_iter().for_each(|it| self.outbox.push(it));
             }
         }
     }
 
-    /// Whether something else is cordoned than before.
-    fn read(&mut self) -> bool {
+    /// What has happened since it was read the last time.
+    fn read(&mut self) -> Vec<Event> {
         match cordons::read(&self.path) {
-            Ok(cordons) => {
+            Ok(Orders { cordons, clearances }) => {
                 self.broken = None;
-                let is_new = cordons != self.cordons;
-                self.cordons = cordons;
-                is_new
+                let mut events = Vec::new();
+                if cordons != self.cordons {
+                    self.cordons = cordons;
+                    events.push(Event::Cordons(self.cordons.clone()));
+                }
+                for Clearance { device, resource, token } in clearances {
+                    if self.heeded.insert(token) {
+                        events.push(Event::Cleared { device, resource });
+                    }
+                }
+                events
             }
             Err(err) => {
                 let what = report::chain(&err);
@@ -104,7 +125,7 @@ impl CordonReader {
                     log::error!("{what}; what was cordoned stays so");
                     self.broken = Some(what);
                 }
-                false
+                Vec::new()
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The threads that hear of changes, and no more: what happens is for the inventory to decide.
+//! The threads that report changes. What follows from a change is for the inventory to decide.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ use crate::{
     model::{event::Event, resource::Resource},
 };
 
-/// Everybody who hears of changes on the host and of its operator. Dropping it stops them.
+/// The threads that report changes of the host and orders of its operator. Dropping it stops them.
 #[derive(Debug)]
 pub(super) struct Producers {
     uevents: Uevents,
@@ -57,8 +57,8 @@ impl Producers {
         })
     }
 
-    /// Heeds what another configuration names. What cannot be had stays as it was, and the log says
-    /// so.
+    /// Watches what another configuration names. Where that fails, what was watched before stays so, and
+    /// the log says it.
     pub(super) fn reconfigure(
         &mut self,
         host: &Host,
@@ -68,15 +68,21 @@ impl Producers {
         let directories = hints::directories(resources);
         match DevDir::start(host.clone(), &directories, events.clone()) {
             Ok(devdir) => self.devdir = devdir,
-            Err(err) => log::error!("cannot watch other directories: {err}"),
+            Err(err) => log::error!(
+                "cannot watch the directories that the new configuration names: {err}; those of the \
+                 old one are still watched"
+            ),
         }
         match KernelLog::start(host, regexes(resources), Records::New, events.clone()) {
             Ok(kernel_log) => self.kernel_log = kernel_log,
-            Err(err) => log::error!("cannot heed other rules about the kernel's log: {err}"),
+            Err(err) => log::error!(
+                "cannot follow the kernel's log for the new configuration: {err}; the rules of the \
+                 old one still apply"
+            ),
         }
     }
 
-    /// How often everything must be looked at.
+    /// How often everything must be scanned.
     pub(super) fn scan_interval(&self) -> Duration {
         match self.uevents.is_degraded() {
             true => SCAN_INTERVAL_WITHOUT_HINTS,
@@ -85,7 +91,7 @@ impl Producers {
     }
 }
 
-/// What the resources want to hear of in the kernel's log.
+/// Which lines of the kernel's log the resources ask for.
 fn regexes(resources: &[Resource]) -> Vec<Regex> {
     resources.iter().flat_map(|it| &it.health.kernel_log).map(|it| it.pattern.clone()).collect()
 }

@@ -7,17 +7,22 @@ use std::{
 };
 
 use crate::{
-    host::{files, latest::Latest, worker::Worker},
+    host::{files, hold::Hold, latest::Latest, worker::Worker},
     model::state::Remembered,
-    operate::remembered::{self, FILE_NAME},
+    operate::{
+        remembered::{self, FILE_NAME},
+        running,
+    },
 };
 
-/// Writes down what must outlive us. Dropping it waits until the last of it is written.
+/// Writes down what must outlive us, and says that we run for as long as it lives. Dropping it waits until
+/// the last of it is written.
 #[derive(Debug)]
 pub(super) struct StateWriter {
     // Before the worker, so that it is dropped first: the thread waits on it.
     latest: Latest<Arc<Remembered>>,
     _worker: Worker,
+    _hold: Option<Hold>,
 }
 
 impl StateWriter {
@@ -43,7 +48,13 @@ impl StateWriter {
                 }
             }
         })?;
-        Ok((StateWriter { latest, _worker: worker }, before))
+        let hold = running::announce(state_dir).inspect_err(|err| {
+            log::warn!(
+                "cannot hold {}: {err}; other commands do not know that this daemon runs",
+                state_dir.join(running::FILE_NAME).display()
+            );
+        });
+        Ok((StateWriter { latest, _worker: worker, _hold: hold.ok() }, before))
     }
 
     /// Never waits.

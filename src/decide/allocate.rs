@@ -105,9 +105,12 @@ pub fn edits(devices: &[&Device]) -> Result<ContainerEdits, EditsError> {
     let mut env = Pairs::default();
     let mut annotations = Pairs::default();
     for (index, device) in devices.iter().enumerate() {
-        let container = Some(InContainer { index, ids: &ids });
+        let container = Some(InContainer { index, ids: &ids, paths: &[] });
         let view = View(Known { container, ..Known::of(device) });
         add_devices(&mut edits.devices, &view)?;
+        let paths = container_paths(&edits.devices, device);
+        let container = Some(InContainer { index, ids: &ids, paths: &paths });
+        let view = View(Known { container, ..Known::of(device) });
         add_mounts(&mut edits.mounts, &view)?;
         env.add(&device.allocation.env, &view)?;
         annotations.add(&device.allocation.annotations, &view)?;
@@ -115,6 +118,16 @@ pub fn edits(devices: &[&Device]) -> Result<ContainerEdits, EditsError> {
     edits.env = env.finish();
     edits.annotations = annotations.finish();
     Ok(edits)
+}
+
+/// Where the nodes of a device are in the container.
+fn container_paths(nodes: &[DeviceNode], device: &Device) -> Vec<String> {
+    let path_of = |host_path: &str| {
+        // A node that several devices share may be there more than once; the last is this one's.
+        let node = nodes.iter().rfind(|it| it.host_path == host_path)?;
+        Some(node.container_path.clone())
+    };
+    device.node_paths().filter_map(path_of).collect()
 }
 
 /// The hardware behind `ids`, each once, in the natural order of the kernel's names.

@@ -27,6 +27,8 @@ pub struct InContainer<'a> {
     pub index: usize,
     /// The ids of all devices in the container.
     pub ids: &'a [String],
+    /// Where the device's nodes are in the container, in their order.
+    pub paths: &'a [String],
 }
 
 /// Which end of a link a node is named by.
@@ -68,6 +70,11 @@ impl<'a> Known<'a> {
             Key::Core(Core::Index) => {
                 self.container.iter().map(|it| it.index.to_string()).collect()
             }
+            // It belongs to a node, and so to `values_by_node`.
+            Key::Core(Core::NodeIndex) => Vec::new(),
+            // These are known when the container's nodes are.
+            Key::Core(Core::ContainerPath) => self.container_paths().take(1).collect(),
+            Key::Core(Core::ContainerPaths) => self.container_paths().collect(),
             Key::Core(Core::Ids) => self.container.map(|it| it.ids.to_vec()).unwrap_or_default(),
             Key::Core(Core::Driver | Core::Subsystem)
             | Key::Fact(_)
@@ -82,10 +89,17 @@ impl<'a> Known<'a> {
     pub fn values_by_node(&self, key: &Key, side: Side) -> Vec<String> {
         match key {
             Key::Core(Core::Node | Core::Nodes) => self.nodes(side),
+            Key::Core(Core::NodeIndex) => {
+                (0..self.device.nodes.len()).map(|it| it.to_string()).collect()
+            }
             // All ids belong together: they never make a text each.
             Key::Core(Core::Ids) => vec![self.values(key).join(",")],
             Key::Core(_) | Key::Fact(_) | Key::Attribute(_) | Key::Ancestor(_) => self.values(key),
         }
+    }
+
+    fn container_paths(&self) -> impl Iterator<Item = String> {
+        self.container.into_iter().flat_map(|it| it.paths.iter().cloned())
     }
 
     fn nodes(&self, side: Side) -> Vec<String> {

@@ -53,7 +53,15 @@ impl Candidate {
             Key::Core(Core::Driver) => self.link(host, &["driver", "device/driver"]),
             Key::Core(Core::Subsystem) => self.link(host, &["subsystem"]),
             Key::Core(
-                Core::Id | Core::Ids | Core::Index | Core::Replica | Core::Node | Core::Nodes,
+                Core::Id
+                | Core::Ids
+                | Core::Index
+                | Core::Replica
+                | Core::Node
+                | Core::Nodes
+                | Core::NodeIndex
+                | Core::ContainerPath
+                | Core::ContainerPaths,
             ) => Ok(Lookup::Absent),
             Key::Fact(fact) => match &self.dir {
                 Some(dir) => facts::lookup(host, dir, *fact).map(present),

@@ -119,20 +119,19 @@ fn texts(
         Some(_) | None => (text, from),
     });
     texts.extend(with_serial);
-    let place = if position.place.is_empty() { name.0 } else { position.place };
+    let place = if position.base.is_empty() { name.0 } else { position.base };
     let part = Some(position.part).filter(|it| !it.is_empty());
     Ok((texts, Hardware { serial: serial.map(|(serial, _)| serial), place, part }))
 }
 
 /// Where it is, from the shortest way of saying so on.
 fn places(position: &Position) -> Vec<Text> {
-    let Position { base, part, place, from, .. } = position;
+    let Position { base, part, from, .. } = position;
     if base.is_empty() {
         return Vec::new();
     }
     let text = |text: String| (text, (*from).to_owned());
-    // Hubs of USB 3 are two devices in one place.
-    vec![text(base.clone()), text(format!("{base}{part}")), text(format!("{place}{part}"))]
+    vec![text(base.clone()), text(format!("{base}{part}"))]
 }
 
 /// What tells one device from others of its kind, the serial number first.

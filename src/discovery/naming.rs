@@ -10,13 +10,14 @@ use crate::{
         identity::{self, Known, Ladder},
         known, natural,
         offer::too_many,
+        template::fit_name,
     },
     discovery::scanner::{Found, Unnamed},
     model::{
         device::{Device, Findings, Problem},
         name::ResourceName,
         resource::Resource,
-        template::Template,
+        template::{Filter, Piece, Template},
     },
 };
 
@@ -92,8 +93,16 @@ pub(super) fn by_name(
     named.collect()
 }
 
-fn name_for(_template: &Template, name: &str) -> String {
-    name.to_owned()
+/// The filter `name` promises a name that the kubelet takes, whatever is written around it.
+fn name_for(template: &Template, name: &str) -> String {
+    let filters = template.pieces.iter().flat_map(|it| match it {
+        Piece::Value(_, filters) => filters.as_slice(),
+        Piece::Text(_) => &[],
+    });
+    match filters.copied().any(|it| it == Filter::Name) {
+        true => fit_name(name),
+        false => name.to_owned(),
+    }
 }
 
 /// A list that the kubelet could not take is not begun: half a resource would only hide the mistake.

@@ -13,8 +13,6 @@ pub(super) struct Position {
     pub(super) base: String,
     /// Which part of it, if that can be told: `:1.0`, `-ata-2`.
     pub(super) part: String,
-    /// Like `base`, and unique.
-    pub(super) place: String,
     /// The fact that `base` is.
     pub(super) from: &'static str,
     /// The kernel numbers disks in the order in which they answer.
@@ -27,8 +25,7 @@ pub(super) fn of(host: &Host, dir: &str) -> io::Result<Position> {
     if let Some(device) = facts::usb_device(host, dir)? {
         let base = facts::usb_path(host, dir)?.unwrap_or_default();
         let part = interface(dir, device).unwrap_or_default() + &below_interface(host, dir)?;
-        let place = base.clone() + &usb_version(host, device)?;
-        return Ok(Position { base, part, place, from: "usb.path", is_disk });
+        return Ok(Position { base, part, from: "usb.path", is_disk });
     }
     let scsi = Scsi::of(dir);
     let (base, from) = match facts::pci_function(host, dir)? {
@@ -45,7 +42,7 @@ pub(super) fn of(host: &Host, dir: &str) -> io::Result<Position> {
             Some(_) | None => String::new(),
         },
     };
-    Ok(Position { place: base.clone(), base, part, from, is_disk })
+    Ok(Position { base, part, from, is_disk })
 }
 
 /// The name of the USB interface of `device` that `dir` lies in, without the device: `:1.0`.
@@ -67,23 +64,6 @@ fn below_interface(host: &Host, dir: &str) -> io::Result<String> {
     }
     let unit = Scsi::of(dir).and_then(|it| it.address.rsplit(':').next().filter(|it| *it != "0"));
     Ok(unit.map(|it| format!("-lun{it}")).unwrap_or_default())
-}
-
-/// The version of USB that the root hub of `device` speaks: a controller has one hub for each, and a
-/// hub of USB 3 is on both, in the same place.
-fn usb_version(host: &Host, device: &str) -> io::Result<String> {
-    let mut parts = device.split_inclusive('/');
-    let mut root = String::new();
-    for part in parts.by_ref() {
-        root += part;
-        if is_numbered(part.trim_end_matches('/'), "usb") {
-            break;
-        }
-    }
-    let version = host.attribute(&format!("{}/version", root.trim_end_matches('/')))?;
-    let version = version.unwrap_or_default();
-    let major = version.split('.').next().unwrap_or_default();
-    Ok(if major.is_empty() { String::new() } else { format!("-v{major}") })
 }
 
 /// A disk behind a SCSI host, as SATA disks are too.

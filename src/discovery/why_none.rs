@@ -46,7 +46,7 @@ impl Tally {
         resources: &[Resource],
     ) -> Option<String> {
         if self.n_candidates == 0 {
-            return Some(nothing_there(host, source, &self.unmatched));
+            return nothing_there(host, source, &self.unmatched);
         }
         let mut parts = Vec::new();
         for (owner, n) in &self.n_claimed {
@@ -80,12 +80,15 @@ fn place(source: &Source) -> String {
     }
 }
 
-fn nothing_there(host: &Host, source: &Source, unmatched: &[String]) -> String {
+/// `None` if something is there after all that is no candidate: a problem says so.
+fn nothing_there(host: &Host, source: &Source, unmatched: &[String]) -> Option<String> {
     match source {
-        Source::Class(name) => in_sysfs(host, ("class", name), "bus"),
-        Source::Bus(name) => in_sysfs(host, ("bus", name), "class"),
-        Source::Usb => "there are no USB devices".to_owned(),
-        Source::Nodes(_) | Source::Paths(_) => format!("nothing at {}", unmatched.join(", ")),
+        Source::Class(name) => Some(in_sysfs(host, ("class", name), "bus")),
+        Source::Bus(name) => Some(in_sysfs(host, ("bus", name), "class")),
+        Source::Usb => Some("there are no USB devices".to_owned()),
+        Source::Nodes(_) | Source::Paths(_) => {
+            (!unmatched.is_empty()).then(|| format!("nothing at {}", unmatched.join(", ")))
+        }
     }
 }
 

@@ -21,9 +21,9 @@ const OUTPUT_LEN_MAX: usize = 512;
 /// Where the program finds others.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// How often we look whether it has ended, in milliseconds, while it prints nothing, and when it
+/// How often we check whether it has ended, in milliseconds: while it prints nothing, and when it
 /// cannot print any more.
-const LOOKS_MS: (u16, u16) = (50, 2);
+const CHECKS_MS: (u16, u16) = (50, 2);
 
 /// How a program ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,7 +55,7 @@ pub fn run(program: &[String], timeout: Duration) -> io::Result<Ended> {
         if open {
             open = listen(&mut reader, &mut output)?;
         } else {
-            pause(None, LOOKS_MS.1)?;
+            pause(None, CHECKS_MS.1)?;
         }
         if let Some(status) = child.try_wait()? {
             // What is still in the pipe.
@@ -73,7 +73,7 @@ pub fn run(program: &[String], timeout: Duration) -> io::Result<Ended> {
 
 /// Whether there may be more.
 fn listen(reader: &mut PipeReader, output: &mut Vec<u8>) -> io::Result<bool> {
-    if !pause(Some(reader), LOOKS_MS.0)? {
+    if !pause(Some(reader), CHECKS_MS.0)? {
         return Ok(true);
     }
     let mut bytes = [0; OUTPUT_LEN_MAX];
@@ -96,7 +96,7 @@ fn pause(reader: Option<&PipeReader>, ms: u16) -> io::Result<bool> {
 
 fn kill(child: &mut Child) -> io::Result<()> {
     if let Ok(pid) = i32::try_from(child.id()) {
-        // Not there any more: then all is well.
+        // Fails when it has ended already, as it should.
         _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
     }
     child.wait().map(drop)

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// How many directories are watched. A user may have 128 inotify instances but tens of thousands of
-/// watches; more directories than this is a slip.
+/// watches. A configuration that names more directories than this is most likely a mistake.
 const DIRECTORIES_MAX: usize = 256;
 
 /// Watches directories of device nodes. Dropping it stops the thread.
@@ -46,20 +46,29 @@ impl DevDir {
             return Ok(DevDir { _worker: None });
         }
         if directories.len() > DIRECTORIES_MAX {
-            log::warn!("more than {DIRECTORIES_MAX} directories: not all are watched");
+            log::warn!(
+                "the configuration names more than {DIRECTORIES_MAX} directories of device nodes: \
+                 the others are not watched, and new device nodes in them are found late"
+            );
         }
         let wanted = directories.iter().take(DIRECTORIES_MAX).map(PathBuf::from);
         let mut directories = match Directories::new(host, wanted, Interest::Names) {
             Ok(directories) => directories,
             Err(err) => {
-                log::warn!("directories are not watched: {err}; new nodes may be found late");
+                log::warn!(
+                    "cannot watch directories of device nodes: {err}; new device nodes may be \
+                     found late"
+                );
                 return Ok(DevDir { _worker: None });
             }
         };
         let mut hints = Hints::new(events);
         let worker = Worker::spawn_polling("devdir", move |stop| {
             if let Err(err) = run(&stop, &mut directories, &mut hints) {
-                log::error!("directories are no longer watched: {err}");
+                log::error!(
+                    "directories of device nodes are no longer watched: {err}; new device nodes \
+                     may be found late"
+                );
             }
         })?;
         Ok(DevDir { _worker: Some(worker) })

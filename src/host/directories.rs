@@ -21,20 +21,20 @@ use crate::host::{
     socket::{self, FileIdentity},
 };
 
-/// How often to look without an event, where all directories are watched: that a parent of one was
-/// moved is not heard of.
-const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// How often the directories are checked without an event, where all of them are watched: inotify does
+/// not report that a parent of one was moved.
+const CHECK_EVERY: Duration = Duration::from_secs(60);
 
 /// The same where one does not exist or cannot be watched.
-const LOOK_FOR_EVERY: Duration = Duration::from_secs(10);
+const CHECK_MISSING_EVERY: Duration = Duration::from_secs(10);
 
 /// How often we try to find a directory before we wait for the next event.
 const FIND_TRIES: u32 = 16;
 
-/// What is to be heard of beside names that come and go.
+/// What is reported beside names that come and go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Interest {
-    /// Nothing: of device nodes, every use would be heard of.
+    /// Nothing. For device nodes, which would otherwise be reported each time that somebody uses one.
     Names,
     /// Files that were written to and closed.
     Content,
@@ -59,7 +59,7 @@ pub struct Directories {
     // How many of `wanted` use a watch: two may wait in the same ancestor.
     users: BTreeMap<WatchDescriptor, usize>,
     // What cannot be watched, and has been logged.
-    complained: BTreeSet<PathBuf>,
+    warned: BTreeSet<PathBuf>,
 }
 
 /// Where a directory is watched.
@@ -90,8 +90,8 @@ impl Directories {
             events |= AddWatchFlags::IN_CLOSE_WRITE;
         }
         let wanted = wanted.into_iter().map(|it| (it, None)).collect();
-        let (users, complained) = (BTreeMap::new(), BTreeSet::new());
-        let mut directories = Directories { host, inotify, events, wanted, users, complained };
+        let (users, warned) = (BTreeMap::new(), BTreeSet::new());
+        let mut directories = Directories { host, inotify, events, wanted, users, warned };
         directories.find(&mut Changes::default());
         Ok(directories)
     }
@@ -102,8 +102,8 @@ impl Directories {
             watched.as_ref().is_some_and(|it| it.path == *path)
         };
         match self.wanted.iter().all(is_watched) {
-            true => LOOK_EVERY,
-            false => LOOK_FOR_EVERY,
+            true => CHECK_EVERY,
+            false => CHECK_MISSING_EVERY,
         }
     }
 
@@ -134,7 +134,7 @@ impl Directories {
         let is_end = event.mask.intersects(end_events());
         for (path, watched) in &mut self.wanted {
             let Some(at) = watched.as_ref().filter(|it| it.watch == event.wd) else { continue };
-            // In an ancestor, only the next step on the way down matters, and that is looked for in
+            // In an ancestor, only the next step on the way down matters, and `find` checks that in
             // any case.
             if at.path == *path {
                 changes.directories.insert(path.clone());
@@ -164,7 +164,7 @@ impl Directories {
         }
     }
 
-    /// Whether something was done, so that it must be looked at again.
+    /// Whether something was done, so that this must be called once more.
     fn find_one(&mut self, path: &Path, changes: &mut Changes) -> bool {
         let nearest = path.ancestors().find_map(|at| {
             let real = self.host.locate(at).ok()?;
@@ -192,15 +192,18 @@ impl Directories {
             // Gone again.
             Err(Errno::ENOENT | Errno::ENOTDIR) => true,
             Err(err) => {
-                if self.complained.insert(path.to_owned()) {
-                    log::warn!("{} is not watched: {err}", path.display());
+                if self.warned.insert(path.to_owned()) {
+                    log::warn!(
+                        "directory={} cannot be watched: {err}; changes in it are found late",
+                        path.display()
+                    );
                 }
                 false
             }
         }
     }
 
-    /// Stops watching where `path` is looked for, unless another needs the same watch.
+    /// Stops watching for `path`, unless another path needs the same watch.
     fn leave(&mut self, path: &Path) {
         let Some(old) = self.wanted.get_mut(path).and_then(Option::take) else { return };
         let Some(n_users) = self.users.get_mut(&old.watch) else { return };
@@ -218,7 +221,7 @@ impl AsFd for Directories {
     }
 }
 
-/// The directory is not where it was. The last two come unasked.
+/// The directory is not where it was. The kernel reports the last two without being asked.
 pub(crate) fn end_events() -> AddWatchFlags {
     AddWatchFlags::IN_DELETE_SELF
         | AddWatchFlags::IN_MOVE_SELF

@@ -86,8 +86,8 @@ impl Host {
         Host { root: root.into(), inside: Arc::default(), notes: None }
     }
 
-    /// The same view for one scan, which takes no notice of what changes meanwhile: what it has seen
-    /// once, it does not look at again.
+    /// The same view for one scan: what it has read once, it does not read again, so that changes during
+    /// the scan do not count.
     pub fn for_one_scan(&self) -> Host {
         Host { notes: Some(Arc::default()), ..self.clone() }
     }

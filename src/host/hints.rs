@@ -1,6 +1,6 @@
 //! Hints on their way to the main thread.
 //!
-//! Equal hints are sent once as long as the first of them waits here: whoever receives it looks after
+//! Equal hints are sent once as long as the first of them waits here: the scan that it causes begins after
 //! both have happened. What waits is bounded; where it does not fit, one hint says that it may be
 //! anything.
 
@@ -55,7 +55,7 @@ impl Hints {
                     self.waiting.push_front(hint);
                     return;
                 }
-                // The daemon is going down, and will stop this thread presently.
+                // The daemon is going down, and will soon stop this thread.
                 Err(TrySendError::Disconnected(_)) => {
                     self.waiting.clear();
                     self.known.clear();

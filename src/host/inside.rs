@@ -1,6 +1,6 @@
 //! Paths below a root, resolved by the kernel (openat2(2)).
 //!
-//! The kernel does in one call what takes us, and the C library, one for each component: a pass over a
+//! The kernel does in one call what takes us, and the C library, one call for each component: a scan of a
 //! thousand devices in a container is several times as fast. Kernels before 5.6 and some seccomp profiles have no openat2;
 //! whoever asks must know another way.
 

@@ -79,7 +79,10 @@ impl KernelLog {
         let file = match open(host, records) {
             Ok(file) => file,
             Err(err) => {
-                log::warn!("the kernel's log is not read: cannot open {KMSG}: {err}");
+                log::warn!(
+                    "the kernel's log is not read, so that rules about it have no effect: cannot \
+                     open {KMSG}: {err}"
+                );
                 status.is_closed.store(true, Ordering::Relaxed);
                 return Ok(KernelLog { status, _worker: None });
             }
@@ -88,7 +91,10 @@ impl KernelLog {
         let mut reader = LogReader { file, regexes, outbox, status: Arc::clone(&status) };
         let worker = Worker::spawn_polling("kmsg", move |stop| {
             if let Err(err) = reader.run(&stop) {
-                log::error!("the kernel's log is no longer read: {err}");
+                log::error!(
+                    "the kernel's log is no longer read, so that rules about it have no effect: \
+                     {err}"
+                );
                 reader.status.is_closed.store(true, Ordering::Relaxed);
             }
         })?;
@@ -157,7 +163,10 @@ impl LogReader {
                 // Overwritten; the next read gives the oldest that is left.
                 Err(err) if err.kind() == io::ErrorKind::BrokenPipe => {
                     if self.status.n_gaps.fetch_add(1, Ordering::Relaxed) == 0 {
-                        log::warn!("the kernel's log has gaps: it is written faster than read");
+                        log::warn!(
+                            "the kernel has dropped lines of its log before they were read: rules \
+                             about it may have missed some"
+                        );
                     }
                 }
                 Err(err) => return Err(err),

@@ -1,6 +1,6 @@
-//! What has been seen of the host during one look.
+//! What one scan has read of the host already.
 //!
-//! Many devices have the same parents, and each is looked at for several reasons.
+//! Many devices have the same parents, and a scan needs each of them for several reasons.
 
 use std::{
     collections::HashMap,
@@ -10,7 +10,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-/// How many paths are noted of each kind: a thousand devices. More are looked at again, rather than
+/// How many paths are noted of each kind: a thousand devices. Further ones are read again, rather than
 /// remembered at the cost of megabytes.
 const NOTES_MAX: usize = 4096;
 
@@ -44,7 +44,7 @@ impl Notes {
 fn noted<Q, V>(
     notes: &Mutex<HashMap<Q::Owned, V>>,
     key: &Q,
-    look: impl FnOnce() -> io::Result<V>,
+    read: impl FnOnce() -> io::Result<V>,
 ) -> io::Result<V>
 where
     Q: ToOwned + Hash + Eq + ?Sized,
@@ -55,7 +55,7 @@ where
         return Ok(seen.clone());
     }
     // Not under the lock: a file may hang.
-    let seen = look()?;
+    let seen = read()?;
     let mut notes = notes.lock().unwrap_or_else(PoisonError::into_inner);
     if notes.len() < NOTES_MAX {
         notes.insert(key.to_owned(), seen.clone());
@@ -75,16 +75,16 @@ mod tests {
         fs::create_dir_all(root.path().join("sys/a")).unwrap();
         fs::write(root.path().join("sys/a/x"), "1\n").unwrap();
         let host = Host::new(root.path());
-        let look = host.for_one_scan();
+        let scan_host = host.for_one_scan();
         let read = |host: &Host, path: &str| host.attribute(path).unwrap();
-        assert_eq!(read(&look, "/sys/a/x").as_deref(), Some("1"));
-        assert_eq!(read(&look, "/sys/a/y"), None);
+        assert_eq!(read(&scan_host, "/sys/a/x").as_deref(), Some("1"));
+        assert_eq!(read(&scan_host, "/sys/a/y"), None);
 
         fs::write(root.path().join("sys/a/x"), "2\n").unwrap();
         fs::write(root.path().join("sys/a/y"), "3\n").unwrap();
 
-        assert_eq!(read(&look, "/sys/a/x").as_deref(), Some("1"));
-        assert_eq!(read(&look, "/sys/a/y"), None);
+        assert_eq!(read(&scan_host, "/sys/a/x").as_deref(), Some("1"));
+        assert_eq!(read(&scan_host, "/sys/a/y"), None);
         assert_eq!(read(&host.for_one_scan(), "/sys/a/x").as_deref(), Some("2"));
         assert_eq!(read(&host, "/sys/a/y").as_deref(), Some("3"));
     }

@@ -10,7 +10,7 @@ use crossbeam_channel::{Sender, TrySendError};
 use crate::{host::deadline::Deadline, model::event::Event};
 
 /// When to try again. The inbox holds many events, so it is full only when the main thread is far
-/// behind; a hundred looks a second do not make that worse.
+/// behind; a hundred attempts a second do not make that worse.
 pub(crate) const RETRY: Duration = Duration::from_millis(10);
 
 /// Events that are sent as soon as there is room, in order.
@@ -42,7 +42,7 @@ impl Outbox {
                     self.waiting.push_front(event);
                     return;
                 }
-                // The daemon is going down, and will stop this thread presently.
+                // The daemon is going down, and will soon stop this thread.
                 Err(TrySendError::Disconnected(_)) => self.waiting.clear(),
             }
         }

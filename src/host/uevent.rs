@@ -54,7 +54,7 @@ const FIRST_USER_NAMESPACE: u64 = 0xEFFF_FFFD;
 /// Listens to the kernel. Dropping it stops the thread.
 #[derive(Debug)]
 pub struct Uevents {
-    is_deaf: Arc<AtomicBool>,
+    is_silent: Arc<AtomicBool>,
     _worker: Option<Worker>,
 }
 
@@ -62,35 +62,40 @@ impl Uevents {
     /// Starts the thread `uevent`. Where the kernel has nothing to say to us this succeeds, says so
     /// in the log, and [`Uevents::is_degraded`].
     pub fn start(events: Sender<Event>) -> io::Result<Uevents> {
-        let is_deaf = Arc::new(AtomicBool::new(false));
+        let is_silent = Arc::new(AtomicBool::new(false));
         let socket = match open() {
             Ok(socket) => socket,
             Err(err) => {
-                log::warn!("no uevents: {err}; new devices are found late");
-                is_deaf.store(true, Ordering::Relaxed);
-                return Ok(Uevents { is_deaf, _worker: None });
+                log::warn!(
+                    "cannot receive the kernel's uevents: {err}; new devices are found late"
+                );
+                is_silent.store(true, Ordering::Relaxed);
+                return Ok(Uevents { is_silent, _worker: None });
             }
         };
         if is_in_user_namespace() {
             log::warn!(
-                "no uevents: the kernel sends none to a user namespace; new devices are found late"
+                "the kernel sends no uevents to a user namespace; new devices are found late"
             );
-            is_deaf.store(true, Ordering::Relaxed);
+            is_silent.store(true, Ordering::Relaxed);
         }
         let mut listener =
-            Listener { socket, hints: Hints::new(events), is_deaf: Arc::clone(&is_deaf) };
+            UeventListener { socket, hints: Hints::new(events), is_silent: Arc::clone(&is_silent) };
         let worker = Worker::spawn_polling("uevent", move |stop| {
             if let Err(err) = listener.run(&stop) {
-                log::error!("no more uevents: {err}; new devices are found late");
-                listener.is_deaf.store(true, Ordering::Relaxed);
+                log::error!(
+                    "the kernel's uevents are no longer received: {err}; new devices are found \
+                     late"
+                );
+                listener.is_silent.store(true, Ordering::Relaxed);
             }
         })?;
-        Ok(Uevents { is_deaf, _worker: Some(worker) })
+        Ok(Uevents { is_silent, _worker: Some(worker) })
     }
 
     /// Whether uevents do not reach us, as far as we can tell.
     pub fn is_degraded(&self) -> bool {
-        self.is_deaf.load(Ordering::Relaxed)
+        self.is_silent.load(Ordering::Relaxed)
     }
 }
 
@@ -98,7 +103,7 @@ fn open() -> io::Result<OwnedFd> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let protocol = SockProtocol::NetlinkKObjectUEvent;
     let fd = socket(AddressFamily::Netlink, SockType::Datagram, flags, protocol)?;
-    // The default holds a burst as well; when it does not, we hear of it.
+    // The default holds a burst as well; when it does not, the kernel reports the loss.
     _ = setsockopt(&fd, RcvBuf, &RECEIVE_BUFFER);
     // 0: the kernel chooses our address.
     bind(fd.as_raw_fd(), &NetlinkAddr::new(0, KERNEL_GROUP))?;
@@ -113,13 +118,13 @@ fn is_in_user_namespace() -> bool {
 }
 
 /// What the thread owns.
-struct Listener {
+struct UeventListener {
     socket: OwnedFd,
     hints: Hints,
-    is_deaf: Arc<AtomicBool>,
+    is_silent: Arc<AtomicBool>,
 }
 
-impl Listener {
+impl UeventListener {
     fn run(&mut self, stop: &StopFd) -> io::Result<()> {
         loop {
             let mut fds = [
@@ -153,8 +158,8 @@ impl Listener {
     }
 
     fn heard(&mut self, message: &[u8]) {
-        if self.is_deaf.swap(false, Ordering::Relaxed) {
-            log::info!("uevents do reach us");
+        if self.is_silent.swap(false, Ordering::Relaxed) {
+            log::info!("the kernel's uevents are received after all");
         }
         match parse(message) {
             Some(hint) => self.hints.add(hint),

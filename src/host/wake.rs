@@ -31,7 +31,7 @@ impl Wake {
         self.0.ring();
     }
 
-    /// Silences the bell. To be called before looking at what there is to do, or a ring in between
+    /// Silences the bell. To be called before checking what there is to do, or a ring in between
     /// would be lost.
     pub fn drain(&self) {
         // Fails only when nobody has rung (EAGAIN).

@@ -35,7 +35,7 @@ pub struct Worker {
 /// How a thread is told to stop.
 #[derive(Debug)]
 enum Asking {
-    /// Nothing is ever sent: the disconnection is what is heard.
+    /// Nothing is ever sent: the disconnection is the message.
     Disconnect(Option<Sender<Infallible>>),
     /// Rung once and never silenced.
     Ring(Wake),
@@ -101,10 +101,10 @@ impl Worker {
 impl Drop for Worker {
     fn drop(&mut self) {
         self.ask_to_stop();
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            log::error!("a thread panicked; its message is above");
+        let Some(thread) = self.thread.take() else { return };
+        let name = thread.thread().name().unwrap_or_default().to_owned();
+        if thread.join().is_err() {
+            log::error!("thread={name} panicked; its message is above");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The socket on which the kubelet finds a plugin.
 //!
 //! Each has a name that no socket ever had: kubelets 1.37 refuse to register a path that they think
-//! is still connected, and their failed registrations blind them. We listen ourselves rather than
+//! is still connected, and after a failed registration they no longer notice that our stream ends. We listen ourselves rather than
 //! let the gRPC core do it, because the core owns the path of a socket that it binds: it replaces
 //! what is there, and unlinks the path when it shuts down, whoever has bound it since.
 //!
@@ -160,7 +160,7 @@ impl Drop for Endpoint {
         match socket::remove(&self.path, self.file) {
             Ok(()) => {}
             Err(err) if err.kind() == io::ErrorKind::NotFound => {}
-            Err(err) => log::warn!("cannot remove {}: {err}", self.path.display()),
+            Err(err) => log::warn!("socket={} cannot be removed: {err}", self.path.display()),
         }
     }
 }

@@ -64,7 +64,7 @@ pub fn ask(env: Arc<Environment>, path: &Path, patience: Duration) -> Result<Ans
     })
 }
 
-/// The sockets in `dir` that belong to a living process of ours which is in sight.
+/// The sockets in `dir` that belong to a living process of ours in this pid namespace.
 ///
 /// In a container only that container's process is: while it is replaced, the sockets of the other
 /// lie in the same directory, and are no concern of its health. Dead sockets are nobody's.
@@ -75,7 +75,7 @@ pub fn own_sockets(dir: &Path) -> io::Result<Vec<PathBuf>> {
         .map(|name| dir.join(name))
         .filter(|path| match socket::connect(path) {
             Ok(connection) => socket::peer(&connection) != 0,
-            // Its queue is full: nobody accepts. That may well be ours.
+            // Its queue is full, because nobody accepts. It may well be one of ours.
             Err(err) => err.kind() == io::ErrorKind::WouldBlock,
         })
         .collect();

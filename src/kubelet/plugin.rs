@@ -1,7 +1,7 @@
 //! The plugin of one resource: the thread that serves it and registers it.
 //!
 //! It decides nothing: when to register is the inventory's business, and comes as an order. It knows
-//! how, though, in the one order of steps that every kubelet from 1.26 to 1.37 takes without a hitch
+//! how, though: in the one order of steps that every kubelet from 1.26 to 1.37 accepts
 //! (`Plugin::register`).
 //!
 //! The thread, `plugin-N`, waits in one `poll` and nowhere else, not even for the main thread; see
@@ -30,8 +30,8 @@ use crate::{
         endpoint::{Endpoint, LISTEN_DELAY_MS, Successor},
         mailbox::{Mailbox, Readers},
         proto::deviceplugin_grpc::create_device_plugin,
-        register::{Call, Connection},
-        server::Server,
+        register::{Call, KubeletConnection},
+        server::{Closed, Server},
         service::Service,
     },
     model::{
@@ -114,14 +114,14 @@ impl Plugin {
     ///
     /// First we connect to the kubelet: if there is none, nothing of ours is disturbed. Then our
     /// streams are ended, and the kubelet is given time to close its connections; then it is told of
-    /// a new socket with a name that it has never heard. Registering while an earlier stream lives,
-    /// or under the same name, can blind it or make it refuse.
+    /// a new socket with a name that it has never seen. If we registered while an earlier stream lives,
+    /// or under the same name, it could refuse, or miss the end of our stream later.
     pub fn register(&self) {
         _ = self.register.try_send(());
         self.wake.wake();
     }
 
-    /// Looks whether our socket is still in its directory, and says [`PluginEvent::EndpointLost`] if
+    /// Checks whether our socket is still in its directory, and sends [`PluginEvent::EndpointLost`] if
     /// it is not; and whether a process that registered after us is gone, which is
     /// [`PluginEvent::SuccessorLeft`].
     pub fn check_endpoint(&self) {
@@ -158,9 +158,9 @@ struct PluginThread {
     outbox: Outbox,
     /// What the main thread believes.
     told_streaming: bool,
-    /// What the last look found.
+    /// What the last check found.
     successor: Successor,
-    /// One that seemed dead is looked at once more.
+    /// When to check once more, because the successor seemed dead.
     check_again: Option<Deadline>,
 }
 
@@ -171,12 +171,17 @@ impl PluginThread {
     fn run(mut self) {
         while let Ok(()) = self.turn() {}
         self.readers.end_readers();
-        self.server.close(&self.wake);
+        if let Closed::LeftBehind = self.server.close(&self.wake) {
+            log::warn!(
+                "resource={} its gRPC server does not shut down in time, and is left behind",
+                self.resource
+            );
+        }
     }
 
     fn turn(&mut self) -> Result<(), Stopped> {
         self.check_again.take_if(|it| it.has_passed());
-        // What seems dead is looked at once more, in its time, whoever asks meanwhile.
+        // A successor that seems dead is checked once more at that time, whoever asks before.
         let is_asked = self.check_orders.try_recv().is_ok();
         if self.check_again.is_none() && (is_asked || self.successor == Successor::Dead) {
             self.check();
@@ -187,7 +192,7 @@ impl PluginThread {
             self.tell(PluginEvent::Attempted(attempt));
         }
         let streaming = self.is_streaming();
-        // While something waits to be said, this can wait too: it may have changed back by then.
+        // While events wait to be sent, this can wait too: it may have changed back by then.
         if streaming != self.told_streaming && self.outbox.is_empty() {
             self.told_streaming = streaming;
             self.tell(PluginEvent::Streaming(streaming));
@@ -221,7 +226,7 @@ impl PluginThread {
 
     /// Registers once. See [`Plugin::register`].
     fn attempt(&mut self) -> Result<Attempt, Stopped> {
-        let connection = match Connection::open(&self.dir.join(KUBELET_SOCKET)) {
+        let connection = match KubeletConnection::open(&self.dir.join(KUBELET_SOCKET)) {
             Ok(connection) => connection,
             Err(refusal) => {
                 let streaming = self.is_streaming();
@@ -247,14 +252,18 @@ impl PluginThread {
     }
 
     /// Ends the streams and waits until the kubelet has closed its connections, or long enough. Only
-    /// that kubelet: its predecessor no longer minds, and others may stay connected for ever.
+    /// that kubelet: its predecessor no longer matters, and others may stay connected for ever.
     fn end_streams(&mut self, kubelet: i32) -> Result<(), Stopped> {
         let connections = self.server.mark(kubelet);
         self.readers.end_readers();
         let until = Deadline::after(HANG_UP_MAX);
         while self.server.has_connections_of(connections) {
             if until.has_passed() {
-                log::debug!("resource={} a connection is still open", self.resource);
+                log::debug!(
+                    "resource={} the kubelet has not closed its connection in time; registering \
+                     all the same",
+                    self.resource
+                );
                 break;
             }
             self.wait(Some(until))?;
@@ -262,10 +271,10 @@ impl PluginThread {
         Ok(())
     }
 
-    /// Calls `Register` and waits for the answer, while the kubelet dials back and asks us things.
+    /// Calls `Register` and waits for the answer, while the kubelet connects to us and asks for our options.
     fn call(
         &mut self,
-        connection: Connection,
+        connection: KubeletConnection,
         endpoint: &str,
     ) -> Result<Result<(), Refusal>, Stopped> {
         let env = Arc::clone(&self.env);

@@ -1,7 +1,7 @@
-//! Who holds what: the thread `pods`, which asks the kubelet's pod resources API when it is told to.
+//! Which pods hold which devices: the thread `pods`, which asks the kubelet's pod resources API when it is told to.
 //!
 //! The API needs a socket that a container may not have been given, and a kubelet that is not
-//! starting. No answer is an answer too: then nothing is known.
+//! starting. If there is no answer, the event says that nothing is known.
 
 #![expect(unsafe_code, reason = "the gRPC core is given a connection as a bare descriptor")]
 
@@ -34,7 +34,7 @@ const DEADLINE: Duration = Duration::from_secs(1);
 /// The longest answer, in bytes: what Kubernetes' own client of this API takes.
 const ANSWER_LEN_MAX: i32 = 16 * 1024 * 1024;
 
-/// Asks who holds what.
+/// Asks which pods hold which devices.
 #[derive(Debug)]
 pub struct Pods {
     // Before the worker, so that it is dropped first: the thread waits on it.
@@ -62,8 +62,8 @@ impl Pods {
                     Err(err) => {
                         if !std::mem::replace(&mut said, true) {
                             log::warn!(
-                                "socket={} cannot ask who holds which device, so none that \
-                                 vanished is dropped: {err}",
+                                "socket={} cannot ask the kubelet which pods hold which devices, \
+                                 so removed devices stay listed: {err}",
                                 socket.display()
                             );
                         }

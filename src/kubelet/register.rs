@@ -1,4 +1,4 @@
-//! The one call that we make to the kubelet: `Register`.
+//! The call that registers a resource with the kubelet: `Register`.
 //!
 //! We connect ourselves, and give the connection to the gRPC core. So we learn at once whether there
 //! is a kubelet, before anything is disturbed, and the core's own reconnecting, which waits for a
@@ -40,38 +40,38 @@ const REGISTER: &str = "/v1beta1.Registration/Register";
 /// The only version that any kubelet since 1.10 speaks.
 const API_VERSION: &str = "v1beta1";
 
-/// How long the kubelet may take to answer. It dials us back before it does, for up to 10 s; giving
-/// up earlier could make it forget a registration that has succeeded.
+/// How long the kubelet may take to answer. It connects to our socket before it does, for up to 10 s;
+/// giving up earlier could make it forget a registration that has succeeded.
 const DEADLINE: Duration = Duration::from_secs(15);
 
-/// A kubelet's socket is replaced while it starts; this often we look again whose socket it is that
-/// we are connected to.
+/// A kubelet's socket is replaced while it starts; so often we try to connect until we know which
+/// socket we are connected to.
 const CONNECT_TRIES: u32 = 3;
 
 /// A connection to the kubelet, before anything has been said.
 #[derive(Debug)]
-pub(super) struct Connection {
+pub(super) struct KubeletConnection {
     fd: OwnedFd,
     /// The socket that it goes to, if that is known.
     pub(super) kubelet: Option<SocketIdentity>,
 }
 
-impl Connection {
+impl KubeletConnection {
     /// Connects to the kubelet's socket at `path`.
-    pub(super) fn open(path: &Path) -> Result<Connection, Refusal> {
+    pub(super) fn open(path: &Path) -> Result<KubeletConnection, Refusal> {
         for _ in 1..CONNECT_TRIES {
             let before = socket::identity(path).ok();
             let fd = socket::connect(path).map_err(|err| unreachable(path, &err))?;
             // The same before and after: then it was this one in between.
             if before.is_some() && before == socket::identity(path).ok() {
-                return Ok(Connection { fd, kubelet: before });
+                return Ok(KubeletConnection { fd, kubelet: before });
             }
         }
         let fd = socket::connect(path).map_err(|err| unreachable(path, &err))?;
-        Ok(Connection { fd, kubelet: None })
+        Ok(KubeletConnection { fd, kubelet: None })
     }
 
-    /// The kubelet's process; 0 if it is out of sight.
+    /// The kubelet's process; 0 if it is in another pid namespace.
     pub(super) fn peer(&self) -> i32 {
         socket::peer(&self.fd)
     }
@@ -86,7 +86,7 @@ impl Call {
     /// Registers the socket called `endpoint` for `resource`.
     pub(super) fn start(
         env: Arc<Environment>,
-        connection: Connection,
+        connection: KubeletConnection,
         resource: &ResourceName,
         endpoint: &str,
     ) -> Result<Call, Refusal> {
@@ -133,7 +133,7 @@ fn unreachable(path: &Path, err: &io::Error) -> Refusal {
     }
 }
 
-/// What the kubelet's error means. Its texts are all there is to tell by: every one comes with the
+/// What the kubelet's error means. Only its text tells, because every error comes with the
 /// status `UNKNOWN` (`pkg/kubelet/cm/devicemanager/plugin/v1beta1/server.go` in Kubernetes).
 fn refusal(err: &grpcio::Error) -> Refusal {
     let grpcio::Error::RpcFailure(status) = err else {
@@ -185,16 +185,16 @@ mod tests {
     fn no_socket_and_no_listener_are_not_the_same() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("kubelet.sock");
-        assert!(matches!(Connection::open(&path), Err(Refusal::Absent(_))));
+        assert!(matches!(KubeletConnection::open(&path), Err(Refusal::Absent(_))));
 
         let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
-        let connection = Connection::open(&path).unwrap();
+        let connection = KubeletConnection::open(&path).unwrap();
         assert_eq!(connection.kubelet, socket::identity(&path).ok());
 
         drop(listener);
-        assert!(matches!(Connection::open(&path), Err(Refusal::NotListening(_))));
+        assert!(matches!(KubeletConnection::open(&path), Err(Refusal::NotListening(_))));
 
         let long = dir.path().join("k".repeat(200));
-        assert!(matches!(Connection::open(&long), Err(Refusal::Local(_))));
+        assert!(matches!(KubeletConnection::open(&long), Err(Refusal::Local(_))));
     }
 }

@@ -44,7 +44,7 @@ const MESSAGE_LEN_MAX: i32 = 16 << 20;
 /// that, but overflows on a very long one.)
 const NEVER: Duration = Duration::from_millis(i32::MAX as u64);
 
-/// How many connections may be open at once. The kubelet has one, and somebody who looks at the
+/// How many connections may be open at once. The kubelet has one, and somebody who inspects the
 /// plugin another; a client that leaks them must not use up our descriptors.
 const CONNECTIONS_MAX: usize = 64;
 
@@ -76,21 +76,30 @@ pub fn environment() -> Environment {
 pub(super) struct Server {
     server: grpcio::Server,
     endpoint: Option<Endpoint>,
-    connections: Vec<Connection>,
+    connections: Vec<ClientConnection>,
     /// How many there have ever been.
     n_accepted: u64,
-    /// The kernel has no descriptor for another connection.
-    deaf_until: Option<Deadline>,
+    /// Until when we accept no connection, because the kernel has no descriptor for one.
+    pause_until: Option<Deadline>,
 }
 
 #[derive(Debug)]
-struct Connection {
+struct ClientConnection {
     /// Grows with each connection.
     number: u64,
-    /// The process that has connected; 0 if it is out of sight.
+    /// The process that has connected; 0 if it is in another pid namespace.
     peer: i32,
     /// Only ever polled; the core owns the other descriptor of it.
     duplicate: UnixStream,
+}
+
+/// How the end of a server went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Closed {
+    /// It is shut down.
+    Done,
+    /// It has not shut down in time, and what it holds stays until the process ends.
+    LeftBehind,
 }
 
 /// The connections of one process that exist at one moment. See [`Server::mark`].
@@ -126,7 +135,7 @@ impl Server {
             endpoint: None,
             connections: Vec::new(),
             n_accepted: 0,
-            deaf_until: None,
+            pause_until: None,
         })
     }
 
@@ -153,21 +162,21 @@ impl Server {
     }
 
     /// Waits until one of `others` can be read, somebody connects or hangs up, or the time is over.
-    /// Says which of `others` it was; connections have been seen to.
+    /// Gives which of `others` it was. Connections have been accepted or dropped by then.
     pub(super) fn wait(
         &mut self,
         others: [BorrowedFd<'_>; 2],
         until: Option<Deadline>,
     ) -> io::Result<[bool; 2]> {
-        if self.deaf_until.is_some_and(Deadline::has_passed) {
-            self.deaf_until = None;
+        if self.pause_until.is_some_and(Deadline::has_passed) {
+            self.pause_until = None;
         }
-        let until = Deadline::earlier(until, self.deaf_until);
-        let listener = self.endpoint.as_ref().filter(|_| self.deaf_until.is_none());
+        let until = Deadline::earlier(until, self.pause_until);
+        let listener = self.endpoint.as_ref().filter(|_| self.pause_until.is_none());
 
         let mut fds: Vec<PollFd<'_>> = Vec::with_capacity(3 + self.connections.len());
         fds.extend(others.map(|it| PollFd::new(it, PollFlags::POLLIN)));
-        // Nothing is asked for, so what is said is a hang-up or an error.
+        // Nothing is asked for, so only hang-ups and errors are reported.
         fds.extend(
             self.connections.iter().map(|it| PollFd::new(it.duplicate.as_fd(), PollFlags::empty())),
         );
@@ -177,40 +186,44 @@ impl Server {
             Err(Errno::EINTR) => return Ok([false; 2]),
             Err(err) => return Err(err.into()),
         }
-        let mut said = fds.iter().map(said_something);
-        let heard = [said.next() == Some(true), said.next() == Some(true)];
-        let gone: Vec<bool> = said.by_ref().take(self.connections.len()).collect();
-        let knocked = said.next() == Some(true);
+        let mut ready = fds.iter().map(is_ready);
+        let others_ready = [ready.next() == Some(true), ready.next() == Some(true)];
+        let gone: Vec<bool> = ready.by_ref().take(self.connections.len()).collect();
+        let has_client = ready.next() == Some(true);
 
         drop_marked(&mut self.connections, &gone);
-        if knocked {
+        if has_client {
             self.accept();
         }
-        Ok(heard)
+        Ok(others_ready)
     }
 
     /// Stops serving: no new connections, then a shutdown of what there is. The streams should have
     /// been ended before, because the core waits for them. Takes a second at worst.
-    pub(super) fn close(mut self, wake: &Wake) {
+    pub(super) fn close(mut self, wake: &Wake) -> Closed {
         self.endpoint = None;
         let mut shutdown = self.server.shutdown();
         if is_done_within(&mut shutdown, wake, SHUTDOWN_MAX) {
-            return;
+            return Closed::Done;
         }
         self.server.cancel_all_calls();
-        if !is_done_within(&mut shutdown, wake, SHUTDOWN_MAX) {
-            log::warn!("a gRPC server does not shut down; it is left behind");
+        match is_done_within(&mut shutdown, wake, SHUTDOWN_MAX) {
+            true => Closed::Done,
+            false => Closed::LeftBehind,
         }
     }
 
-    /// Takes in everybody who waits at the door.
+    /// Accepts all connections that wait.
     fn accept(&mut self) {
         let Some(endpoint) = &self.endpoint else { return };
         loop {
             let admitted = match endpoint.accept() {
                 Ok(None) => return,
                 Ok(Some(_)) if self.connections.len() >= CONNECTIONS_MAX => {
-                    log::warn!("{}: more than {CONNECTIONS_MAX} connections", endpoint.name());
+                    log::warn!(
+                        "socket={} has {CONNECTIONS_MAX} connections; another is closed at once",
+                        endpoint.name()
+                    );
                     continue;
                 }
                 Ok(Some(stream)) => stream.try_clone().map(|duplicate| (stream, duplicate)),
@@ -220,15 +233,15 @@ impl Server {
                 Ok((stream, duplicate)) => {
                     self.n_accepted += 1;
                     let (number, peer) = (self.n_accepted, socket::peer(&duplicate));
-                    self.connections.push(Connection { number, peer, duplicate });
+                    self.connections.push(ClientConnection { number, peer, duplicate });
                     // SAFETY: the descriptor is that of a connected stream socket, and nobody else
                     // has it. Its duplicate is only polled, neither read, written nor shut down.
                     unsafe { self.server.add_channel_from_fd(stream.into_raw_fd()) };
                 }
                 Err(err) if is_of_the_client(&err) => {}
                 Err(err) => {
-                    log::warn!("{}: cannot accept a connection: {err}", endpoint.name());
-                    self.deaf_until = Some(Deadline::after(ACCEPT_PAUSE));
+                    log::warn!("socket={} cannot accept a connection: {err}", endpoint.name());
+                    self.pause_until = Some(Deadline::after(ACCEPT_PAUSE));
                     return;
                 }
             }
@@ -236,11 +249,11 @@ impl Server {
     }
 }
 
-fn said_something(fd: &PollFd<'_>) -> bool {
+fn is_ready(fd: &PollFd<'_>) -> bool {
     fd.revents().is_some_and(|it| !it.is_empty())
 }
 
-fn drop_marked(connections: &mut Vec<Connection>, marked: &[bool]) {
+fn drop_marked(connections: &mut Vec<ClientConnection>, marked: &[bool]) {
     let mut marked = marked.iter();
     connections.retain(|_| marked.next() != Some(&true));
 }
@@ -261,7 +274,7 @@ fn is_done_within(shutdown: &mut ShutdownFuture, wake: &Wake, max: Duration) -> 
             Poll::Pending => {}
         }
         let mut fds = [PollFd::new(wake.as_fd(), PollFlags::POLLIN)];
-        // Whatever it says, the loop looks for itself.
+        // Whatever it says, the loop checks for itself.
         _ = poll(&mut fds, Deadline::timeout(Some(until)));
     }
 }

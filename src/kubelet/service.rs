@@ -53,7 +53,7 @@ pub fn options() -> DevicePluginOptions {
 
 impl DevicePlugin for Service {
     // An error here, or a late answer, would fail a registration that is under way, and a
-    // registration that fails while an earlier stream lives leaves the kubelet blind to our death.
+    // registration that fails while an earlier stream lives keeps the kubelet from noticing our end.
     fn get_device_plugin_options(
         &mut self,
         ctx: RpcContext<'_>,
@@ -140,7 +140,7 @@ impl fmt::Debug for Service {
 
 fn answer<T: Send + 'static>(ctx: &RpcContext<'_>, sink: UnarySink<T>, answer: T) {
     let sent = sink.success(answer);
-    // Fails when the caller is gone, and then nobody misses it.
+    // Fails when the caller is gone, who then needs no answer.
     ctx.spawn(async move { drop(sent.await) });
 }
 

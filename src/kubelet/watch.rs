@@ -1,11 +1,11 @@
-//! Looks for the kubelet: the thread `kubelet`.
+//! Watches for the kubelet: the thread `kubelet`.
 //!
 //! It watches the plugin directory, and says when the kubelet's socket is a new one or gone, and when a
 //! socket was removed that may have been ours, or was made by another process like us. It does not
 //! decide what follows.
 //!
-//! Events of inotify are hints: each leads to a look at what is there, and now and then we look
-//! without any, because events can be lost. The kubelet writes files into the directory with every
+//! Events of inotify are hints: after each we check what is there, and now and then without
+//! any, because events can be lost. The kubelet writes files into the directory with every
 //! message of any plugin, so all names but two are ignored. The kubelet's socket appears before
 //! anybody listens on it; whoever connects must expect a refusal.
 //!
@@ -36,20 +36,20 @@ use crate::{
         worker::{StopFd, Worker},
     },
     kubelet::{
-        births::Births,
+        arrivals::Arrivals,
         endpoint::{is_endpoint, is_own_endpoint},
         plugin::KUBELET_SOCKET,
     },
     model::event::{Event, SocketIdentity},
 };
 
-/// How often we look without a hint. Two `stat`s cost nothing; inotify loses nothing but by overflow,
-/// of which it tells, and when a parent of the directory is moved.
-const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// How often we check without a hint. Two `stat`s cost nothing; inotify loses events only by an overflow,
+/// which it reports, and when a parent of the directory is moved.
+const CHECK_EVERY: Duration = Duration::from_secs(10);
 
-/// How often we look for a directory that is not there. Its parent is watched as well, so this
+/// How often we check for a directory that is not there. Its parent is watched as well, so this
 /// matters only if several levels are missing.
-const LOOK_FOR_DIR_EVERY: Duration = Duration::from_secs(1);
+const CHECK_MISSING_EVERY: Duration = Duration::from_secs(1);
 
 /// How often we try to find the directory before we wait for the next hint.
 const FIND_TRIES: u32 = 16;
@@ -66,7 +66,7 @@ impl Watch {
         let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
         let dir = dir.to_owned();
         let worker = Worker::spawn_polling("kubelet", move |stop| {
-            let lookout = Lookout {
+            let watcher = Watcher {
                 socket: dir.join(KUBELET_SOCKET),
                 dir,
                 stop,
@@ -74,19 +74,19 @@ impl Watch {
                 watched: None,
                 known: None,
                 endpoints: BTreeSet::new(),
-                births: Births::default(),
+                arrivals: Arrivals::default(),
                 successors_gone: BTreeSet::new(),
-                complained: false,
+                has_warned: false,
                 outbox: Outbox::new(events),
             };
-            lookout.run();
+            watcher.run();
         })?;
         Ok(Watch { _worker: worker })
     }
 }
 
 /// What the thread owns.
-struct Lookout {
+struct Watcher {
     dir: PathBuf,
     /// The kubelet's, in `dir`.
     socket: PathBuf,
@@ -95,13 +95,13 @@ struct Lookout {
     watched: Option<Watched>,
     /// The kubelet's socket, as the main thread knows it.
     known: Option<SocketIdentity>,
-    /// The sockets of processes like us, at the last look without a hint.
+    /// The sockets of processes like us, at the last check without a hint.
     endpoints: BTreeSet<OsString>,
-    births: Births,
+    arrivals: Arrivals,
     /// What the main thread does not know yet.
     successors_gone: BTreeSet<u32>,
     /// What keeps us from watching the directory has been logged.
-    complained: bool,
+    has_warned: bool,
     outbox: Outbox,
 }
 
@@ -117,7 +117,7 @@ struct Watched {
 
 /// What an event is a hint of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Hint {
+enum DirectoryHint {
     /// Nothing of ours: most of them.
     None,
     /// The kubelet's socket has come or gone.
@@ -128,21 +128,21 @@ enum Hint {
     Everything,
 }
 
-impl Lookout {
+impl Watcher {
     fn run(mut self) {
-        let mut hint = Hint::Everything;
-        let mut next_look = Deadline::after(LOOK_EVERY);
+        let mut hint = DirectoryHint::Everything;
+        let mut next_check = Deadline::after(CHECK_EVERY);
         loop {
-            let is_due = next_look.has_passed();
-            if is_due || hint == Hint::Everything {
+            let is_due = next_check.has_passed();
+            if is_due || hint == DirectoryHint::Everything {
                 self.find_directory();
-                next_look = Deadline::after(self.patience());
+                next_check = Deadline::after(self.patience());
             }
             if is_due {
                 hint = hint.max(self.hint_of_dir());
             }
-            self.look(hint);
-            hint = match self.wait(next_look) {
+            self.check(hint);
+            hint = match self.wait(next_check) {
                 Ok(Some(hint)) => hint,
                 Ok(None) => return,
                 Err(err) => {
@@ -153,23 +153,23 @@ impl Lookout {
         }
     }
 
-    /// What a look at the directory tells. Another process like us may have died and left its sockets,
-    /// of which no event tells.
-    fn hint_of_dir(&mut self) -> Hint {
+    /// What the names in the directory hint at. Another process like us may have died and left its sockets,
+    /// which no event reports.
+    fn hint_of_dir(&mut self) -> DirectoryHint {
         let names = socket::names(&self.dir).unwrap_or_default().into_iter();
         let endpoints: BTreeSet<OsString> = names.filter(|it| is_endpoint(it)).collect();
         let is_new = endpoints != self.endpoints;
         self.endpoints = endpoints;
         match is_new || self.endpoints.iter().any(|it| !is_own_endpoint(it)) {
-            true => Hint::Endpoint,
-            false => Hint::Kubelet,
+            true => DirectoryHint::Endpoint,
+            false => DirectoryHint::Kubelet,
         }
     }
 
     fn patience(&self) -> Duration {
         match self.watches_dir() {
-            true => LOOK_EVERY,
-            false => LOOK_FOR_DIR_EVERY,
+            true => CHECK_EVERY,
+            false => CHECK_MISSING_EVERY,
         }
     }
 
@@ -196,17 +196,20 @@ impl Lookout {
                 // Gone again.
                 Err(Errno::ENOENT | Errno::ENOTDIR) => {}
                 Err(err) => {
-                    self.complain(&format!("cannot watch {}: {err}", path.display()));
+                    self.warn_once(&format!(
+                        "directory={} cannot be watched: {err}",
+                        path.display()
+                    ));
                     return;
                 }
             }
         }
         if self.watches_dir() {
-            if mem::take(&mut self.complained) {
-                log::info!("{} is being watched now", self.dir.display());
+            if mem::take(&mut self.has_warned) {
+                log::info!("directory={} is watched now", self.dir.display());
             }
         } else {
-            self.complain(&format!("{} does not exist", self.dir.display()));
+            self.warn_once(&format!("directory={} does not exist", self.dir.display()));
         }
     }
 
@@ -219,16 +222,16 @@ impl Lookout {
     }
 
     /// Logs what keeps us from watching, once until we can.
-    fn complain(&mut self, what: &str) {
-        if !mem::replace(&mut self.complained, true) {
-            log::warn!("{what}; looking for the kubelet every second");
+    fn warn_once(&mut self, what: &str) {
+        if !mem::replace(&mut self.has_warned, true) {
+            log::warn!("{what}; we check every second whether the kubelet is there");
         }
     }
 
-    /// Looks at what is there, and says what is new.
-    fn look(&mut self, hint: Hint) {
-        // What waits to be said comes first; we look again when there is room.
-        if hint == Hint::None || !self.outbox.is_empty() {
+    /// Checks what is there, and reports what is new.
+    fn check(&mut self, hint: DirectoryHint) {
+        // Events that wait to be sent come first; we check again when there is room.
+        if hint == DirectoryHint::None || !self.outbox.is_empty() {
             return;
         }
         let found = socket::identity(&self.socket).ok();
@@ -239,23 +242,23 @@ impl Lookout {
                 None => Event::KubeletGone,
             });
         }
-        if hint >= Hint::Endpoint {
+        if hint >= DirectoryHint::Endpoint {
             let successors_gone = mem::take(&mut self.successors_gone);
             self.outbox.push(Event::EndpointsDisturbed { successors_gone });
         }
     }
 
     /// Waits for a hint. `None` means that the thread must stop.
-    fn wait(&mut self, next_look: Deadline) -> io::Result<Option<Hint>> {
+    fn wait(&mut self, next_check: Deadline) -> io::Result<Option<DirectoryHint>> {
         let held_back = !self.outbox.is_empty();
-        let until = Deadline::earlier(Some(next_look), self.outbox.deadline());
+        let until = Deadline::earlier(Some(next_check), self.outbox.deadline());
         let mut fds = [
             PollFd::new(self.stop.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.inotify.as_fd(), PollFlags::POLLIN),
         ];
         match poll(&mut fds, Deadline::timeout(until)) {
             Ok(_) => {}
-            Err(Errno::EINTR) => return Ok(Some(Hint::None)),
+            Err(Errno::EINTR) => return Ok(Some(DirectoryHint::None)),
             Err(err) => return Err(err.into()),
         }
         let stopped = fds[0].any() == Some(true);
@@ -264,13 +267,13 @@ impl Lookout {
         }
         let hint = self.read_hints()?;
         self.outbox.flush();
-        // Hints that came while there was no room may have been passed over.
-        Ok(Some(if held_back && self.outbox.is_empty() { Hint::Everything } else { hint }))
+        // Hints that came while there was no room may have been left out.
+        Ok(Some(if held_back && self.outbox.is_empty() { DirectoryHint::Everything } else { hint }))
     }
 
     /// The strongest hint of all events that are there.
-    fn read_hints(&mut self) -> io::Result<Hint> {
-        let mut strongest = Hint::None;
+    fn read_hints(&mut self) -> io::Result<DirectoryHint> {
+        let mut strongest = DirectoryHint::None;
         loop {
             match self.inotify.read_events() {
                 Ok(events) => {
@@ -285,45 +288,45 @@ impl Lookout {
         }
     }
 
-    fn hint(&mut self, event: &InotifyEvent) -> Hint {
+    fn hint(&mut self, event: &InotifyEvent) -> DirectoryHint {
         if event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW) {
-            self.births.forget();
-            return Hint::Everything;
+            self.arrivals.forget();
+            return DirectoryHint::Everything;
         }
         // An event of a place that we have left says nothing; not even that its watch is gone.
         let Some(watched) = self.watched.as_ref().filter(|it| it.watch == event.wd) else {
-            return Hint::None;
+            return DirectoryHint::None;
         };
         if event.mask.intersects(end_events()) {
             // What is found under its name may well have the same inode, and no watch.
             self.leave();
-            return Hint::Everything;
+            return DirectoryHint::Everything;
         }
         match &event.name {
             Some(name) if watched.path == self.dir => {
                 match is_removal(event.mask) {
-                    true => self.successors_gone.extend(self.births.gone(name)),
-                    false => self.births.born(name),
+                    true => self.successors_gone.extend(self.arrivals.gone(name)),
+                    false => self.arrivals.arrived(name),
                 }
                 hint_of_name(name, event.mask)
             }
             // In an ancestor: the next step on the way down may be there now.
             Some(name) => match self.dir.strip_prefix(&watched.path) {
-                Ok(rest) if rest.iter().next() == Some(name) => Hint::Everything,
-                Ok(_) | Err(_) => Hint::None,
+                Ok(rest) if rest.iter().next() == Some(name) => DirectoryHint::Everything,
+                Ok(_) | Err(_) => DirectoryHint::None,
             },
-            None => Hint::None,
+            None => DirectoryHint::None,
         }
     }
 }
 
-fn hint_of_name(name: &OsStr, mask: AddWatchFlags) -> Hint {
+fn hint_of_name(name: &OsStr, mask: AddWatchFlags) -> DirectoryHint {
     if name == KUBELET_SOCKET {
-        Hint::Kubelet
+        DirectoryHint::Kubelet
     } else if is_endpoint(name) && (is_removal(mask) || !is_own_endpoint(name)) {
-        Hint::Endpoint
+        DirectoryHint::Endpoint
     } else {
-        Hint::None
+        DirectoryHint::None
     }
 }
 
@@ -369,7 +372,7 @@ mod tests {
             Watched { root, events, _watch: watch }
         }
 
-        /// One whose directory exists, and which has had its first look.
+        /// One whose directory exists, and which has done its first check.
         fn ready() -> Watched {
             let it = Watched::new(make_dir);
             it.expect_disturbed();
@@ -394,7 +397,7 @@ mod tests {
         }
 
         /// The next event that is not [`Event::EndpointsDisturbed`], which comes with every full
-        /// look.
+        /// check.
         #[track_caller]
         fn news(&self) -> Event {
             loop {
@@ -483,7 +486,7 @@ mod tests {
         fs::remove_file(it.path("checkpoint")).unwrap();
         let _listener = it.listen();
 
-        // The first thing said after the first look, so nothing was said of all that.
+        // The first thing said after the first check, so nothing was said of all that.
         let event = it.next();
         assert!(matches!(event, Event::KubeletAppeared(_)), "{event:?}");
 
@@ -531,7 +534,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_lost_in_a_full_inbox_is_found_by_the_next_look() {
+    fn what_is_lost_in_a_full_inbox_is_found_by_the_next_check() {
         let root = tempfile::tempdir().unwrap();
         make_dir(root.path());
         let dir = root.path().join("a/b/plugins");

@@ -43,11 +43,17 @@ pub enum Core {
     Driver,
     /// The class or bus of the device.
     Subsystem,
+    /// The number of the node within its device, from 0.
+    NodeIndex,
+    /// Where the device's first node is in the container.
+    ContainerPath,
+    /// Where all of its nodes are there.
+    ContainerPaths,
 }
 
 impl Core {
     /// All core words.
-    pub const ALL: [Core; 11] = [
+    pub const ALL: [Core; 14] = [
         Core::Id,
         Core::Ids,
         Core::Name,
@@ -59,6 +65,9 @@ impl Core {
         Core::NumaNode,
         Core::Driver,
         Core::Subsystem,
+        Core::NodeIndex,
+        Core::ContainerPath,
+        Core::ContainerPaths,
     ];
 
     /// The word as it is written.
@@ -75,6 +84,9 @@ impl Core {
             Core::NumaNode => "numaNode",
             Core::Driver => "driver",
             Core::Subsystem => "subsystem",
+            Core::NodeIndex => "nodeIndex",
+            Core::ContainerPath => "containerPath",
+            Core::ContainerPaths => "containerPaths",
         }
     }
 }

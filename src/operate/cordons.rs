@@ -1,9 +1,11 @@
-//! The file of cordons: what an operator has taken out of use, across restarts.
+//! The file of cordons: what an operator has taken out of use, across restarts, and what may be used
+//! again.
 //!
 //! `chandler cordon` and `chandler uncordon` write it, the daemon watches it. So a cordon can be set
 //! while no daemon runs, and needs no socket that somebody else might reach.
 
 use std::{
+    hash::{BuildHasher, RandomState},
     io,
     path::{Path, PathBuf},
 };
@@ -11,10 +13,11 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    config::quoted,
     decide::health::cordoned,
     host::files,
     model::{
-        cordon::Cordon,
+        cordon::{Clearance, Cordon, Orders},
         event::Scan,
         health::Verdicts,
         name::{DeviceId, ResourceName},
@@ -27,6 +30,10 @@ pub const FILE_NAME: &str = "cordons.json";
 
 /// The largest file that is read, in bytes: thousands of cordons.
 const FILE_LEN_MAX: usize = 1024 * 1024;
+
+/// How many clearances are kept: a daemon reads each within moments, and heeds none that is older than
+/// itself.
+const CLEARANCES_MAX: usize = 64;
 
 /// Why the file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -51,51 +58,73 @@ pub enum CordonsError {
 #[serde(deny_unknown_fields)]
 struct File {
     version: u32,
-    cordons: Vec<Entry>,
+    cordons: Vec<CordonEntry>,
+    // Left out as long as it is empty, since earlier versions do not know it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    cleared: Vec<ClearedEntry>,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Entry {
+struct CordonEntry {
     device: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     resource: Option<String>,
     reason: String,
 }
 
-/// What is cordoned. A file that is not there says that nothing is.
-pub fn read(path: &Path) -> Result<Vec<Cordon>, CordonsError> {
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ClearedEntry {
+    device: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    resource: Option<String>,
+    token: String,
+}
+
+/// What operators have said. A file that is not there says nothing.
+pub fn read(path: &Path) -> Result<Orders, CordonsError> {
     let text = match files::read_text(path, FILE_LEN_MAX) {
         Ok(text) => text,
-        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(Orders::default()),
         Err(err) => return Err(CordonsError::Read(path.to_owned(), err)),
     };
     parse(&text).map_err(|what| CordonsError::Malformed { path: path.to_owned(), what })
 }
 
-fn parse(text: &str) -> Result<Vec<Cordon>, String> {
+fn parse(text: &str) -> Result<Orders, String> {
     let file: File = serde_json::from_str(text).map_err(|err| err.to_string())?;
     if file.version != 1 {
         return Err(format!("unknown version {}; this is 1", file.version));
     }
-    let cordon = |entry: Entry| {
-        let device = DeviceId::new(entry.device.clone());
-        let resource = entry.resource.map(|it| ResourceName::parse(&it)).transpose();
-        Ok(Cordon {
-            device: device.ok_or_else(|| format!("`{}` is not a device id", entry.device))?,
-            resource: resource.map_err(|err| format!("resource {err}"))?,
-            reason: entry.reason,
-        })
+    let cordon = |it: CordonEntry| {
+        let (device, resource) = about(&it.device, it.resource.as_deref())?;
+        Ok(Cordon { device, resource, reason: it.reason })
     };
-    file.cordons.into_iter().map(cordon).collect()
+    let clearance = |it: ClearedEntry| {
+        let (device, resource) = about(&it.device, it.resource.as_deref())?;
+        Ok(Clearance { device, resource, token: it.token })
+    };
+    Ok(Orders {
+        cordons: file.cordons.into_iter().map(cordon).collect::<Result<_, String>>()?,
+        clearances: file.cleared.into_iter().map(clearance).collect::<Result<_, String>>()?,
+    })
+}
+
+fn about(device: &str, resource: Option<&str>) -> Result<(DeviceId, Option<ResourceName>), String> {
+    let id =
+        DeviceId::new(device).ok_or_else(|| format!("{} is not a device id", quoted(device)))?;
+    let resource = resource.map(ResourceName::parse).transpose();
+    Ok((id, resource.map_err(|err| format!("resource {err}"))?))
 }
 
 /// Adds `cordon`, or gives the device another reason.
 pub fn cordon(path: &Path, cordon: Cordon) -> Result<(), CordonsError> {
-    let mut cordons = read(path)?;
-    cordons.retain(|it| (&it.device, &it.resource) != (&cordon.device, &cordon.resource));
-    cordons.push(cordon);
-    write(path, &cordons)
+    let mut orders = read(path)?;
+    let is_same = |it: &Cordon| (&it.device, &it.resource) == (&cordon.device, &cordon.resource);
+    orders.cordons.retain(|it| !is_same(it));
+    orders.cordons.push(cordon);
+    write(path, &orders)
 }
 
 /// Removes the cordons of a device, in one resource or in all. Gives how many there were.
@@ -104,16 +133,31 @@ pub fn uncordon(
     device: &DeviceId,
     resource: Option<&ResourceName>,
 ) -> Result<usize, CordonsError> {
-    let mut cordons = read(path)?;
-    let before = cordons.len();
-    cordons.retain(|it| {
+    let mut orders = read(path)?;
+    let before = orders.cordons.len();
+    orders.cordons.retain(|it| {
         it.device != *device || resource.is_some_and(|wanted| it.resource.as_ref() != Some(wanted))
     });
-    let n_removed = before - cordons.len();
+    let n_removed = before - orders.cordons.len();
     if n_removed > 0 {
-        write(path, &cordons)?;
+        write(path, &orders)?;
     }
     Ok(n_removed)
+}
+
+/// Says to the daemon that runs that a device may be used again, in one resource or in all.
+pub fn clear(
+    path: &Path,
+    device: &DeviceId,
+    resource: Option<&ResourceName>,
+) -> Result<(), CordonsError> {
+    let mut orders = read(path)?;
+    let token = format!("{:016x}", RandomState::new().hash_one(device));
+    let clearance = Clearance { device: device.clone(), resource: resource.cloned(), token };
+    orders.clearances.push(clearance);
+    let n_old = orders.clearances.len().saturating_sub(CLEARANCES_MAX);
+    orders.clearances.drain(..n_old);
+    write(path, &orders)
 }
 
 /// Has `verdicts` say what is cordoned of all that was found.
@@ -129,13 +173,22 @@ pub fn heed(cordons: &[Cordon], scan: &Scan, verdicts: &mut Verdicts) {
     }
 }
 
-fn write(path: &Path, cordons: &[Cordon]) -> Result<(), CordonsError> {
-    let entry = |it: &Cordon| Entry {
+fn write(path: &Path, orders: &Orders) -> Result<(), CordonsError> {
+    let cordon = |it: &Cordon| CordonEntry {
         device: it.device.to_string(),
         resource: it.resource.as_ref().map(ToString::to_string),
         reason: it.reason.clone(),
     };
-    let file = File { version: 1, cordons: cordons.iter().map(entry).collect() };
+    let clearance = |it: &Clearance| ClearedEntry {
+        device: it.device.to_string(),
+        resource: it.resource.as_ref().map(ToString::to_string),
+        token: it.token.clone(),
+    };
+    let file = File {
+        version: 1,
+        cordons: orders.cordons.iter().map(cordon).collect(),
+        cleared: orders.clearances.iter().map(clearance).collect(),
+    };
     // These types have no way to fail.
     let text = serde_json::to_string_pretty(&file).unwrap_or_default() + "\n";
     files::write_text(path, &text).map_err(|err| CordonsError::Write(path.to_owned(), err))
@@ -143,6 +196,8 @@ fn write(path: &Path, cordons: &[Cordon]) -> Result<(), CordonsError> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     fn of(device: &str, reason: &str) -> Cordon {
@@ -154,15 +209,38 @@ mod tests {
     fn what_is_written_is_read_again_and_a_device_is_cordoned_once() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("state").join(FILE_NAME);
-        assert_eq!(read(&path).unwrap(), []);
+        assert_eq!(read(&path).unwrap(), Orders::default());
         cordon(&path, of("a", "fan")).unwrap();
         cordon(&path, of("b", "\"smoke\"\n")).unwrap();
         cordon(&path, of("a", "no fan")).unwrap();
-        assert_eq!(read(&path).unwrap(), [of("b", "\"smoke\"\n"), of("a", "no fan")]);
+        assert_eq!(read(&path).unwrap().cordons, [of("b", "\"smoke\"\n"), of("a", "no fan")]);
 
         assert_eq!(uncordon(&path, &of("a", "").device, None).unwrap(), 1);
         assert_eq!(uncordon(&path, &of("a", "").device, None).unwrap(), 0);
-        assert_eq!(read(&path).unwrap(), [of("b", "\"smoke\"\n")]);
+        assert_eq!(read(&path).unwrap().cordons, [of("b", "\"smoke\"\n")]);
+    }
+
+    #[test]
+    fn each_clearance_has_a_token_of_its_own_and_the_latest_are_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(FILE_NAME);
+        cordon(&path, of("b", "fan")).unwrap();
+        let text = files::read_text(&path, 1000).unwrap();
+        assert!(!text.contains("cleared"), "an earlier version can read it: {text}");
+
+        let resource = ResourceName::parse("example.com/x").unwrap();
+        clear(&path, &of("a", "").device, Some(&resource)).unwrap();
+        let first = read(&path).unwrap().clearances;
+        assert_eq!(first[0].resource, Some(resource));
+        for _ in 0..CLEARANCES_MAX {
+            clear(&path, &of("a", "").device, None).unwrap();
+        }
+        let Orders { cordons, clearances } = read(&path).unwrap();
+        assert_eq!(cordons, [of("b", "fan")]);
+        assert_eq!(clearances.len(), CLEARANCES_MAX);
+        let tokens: BTreeSet<&str> =
+            clearances.iter().chain(&first).map(|it| it.token.as_str()).collect();
+        assert_eq!(tokens.len(), CLEARANCES_MAX + 1, "the first is gone");
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! What `chandler discover` shows.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::{
-    config::Config,
+    config::{Config, name_text},
     model::{
         device::{Device, Problem},
         event::Scan,
@@ -12,6 +14,7 @@ use crate::{
         resource::Topology,
         snapshot::Health,
     },
+    operate::{advice::Advice, report::one_line},
 };
 
 /// What is shown.
@@ -23,14 +26,17 @@ pub struct Discovered<'a> {
     pub scan: &'a Scan,
     /// Whether it works; what is missing was not probed.
     pub verdicts: &'a Verdicts,
+    /// What is to be said of it beside.
+    pub advice: &'a Advice,
 }
 
 /// For programs.
 pub fn json(discovered: Discovered<'_>) -> String {
-    let resources = each(discovered.scan).map(|it| ShownResource {
+    let resources = each(discovered).map(|it| ShownResource {
         name: it.name,
         devices: it.devices.iter().map(|device| shown_device(discovered, &it, device)).collect(),
         problems: it.problems.iter().map(shown_problem).collect(),
+        none_because: it.none_because,
     });
     let shown = Shown { resources: resources.collect() };
     // These types have no way to fail.
@@ -43,22 +49,32 @@ struct Shown<'a> {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct ShownResource<'a> {
     name: &'a str,
     devices: Vec<ShownDevice<'a>>,
     problems: Vec<ShownProblem<'a>>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    none_because: &'a [String],
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct ShownDevice<'a> {
     id: &'a str,
+    /// What the id is made of: keys, joined by `@`.
+    id_from: &'a str,
     health: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
     numa_node: Option<u32>,
     nodes: Vec<&'a str>,
+    /// Where the configuration names a link: to which of the nodes it leads.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    links: BTreeMap<&'a str, &'a str>,
     replicas: u32,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    notes: Vec<&'a str>,
     attributes: serde_json::Map<String, serde_json::Value>,
 }
 
@@ -69,12 +85,13 @@ struct ShownProblem<'a> {
 }
 
 fn shown_device<'a>(
-    Discovered { config, verdicts, .. }: Discovered<'a>,
+    Discovered { config, verdicts, advice, .. }: Discovered<'a>,
     entry: &Entry<'_>,
     it: &'a Device,
 ) -> ShownDevice<'a> {
     let key = entry.resource.map(|name| (name.clone(), it.id.clone()));
-    let health = key.and_then(|key| verdicts.get(&key)).unwrap_or(&Health::Healthy);
+    let health = key.as_ref().and_then(|key| verdicts.get(key)).unwrap_or(&Health::Healthy);
+    let note = key.as_ref().and_then(|key| advice.get(key));
     let resource = entry.config_idx.and_then(|idx| config.resources.get(idx));
     let numa = resource.is_none_or(|it| it.topology == Topology::Numa);
     let attributes = it.attributes.iter().map(|(key, values)| {
@@ -84,16 +101,21 @@ fn shown_device<'a>(
         };
         (key.clone(), value)
     });
+    let paths = || it.nodes.iter().map(|it| &it.host).chain(&it.paths);
+    let links = paths().filter(|it| it.asked != it.path);
     ShownDevice {
         id: it.id.as_str(),
+        id_from: &it.id_from,
         health: health.word(),
         reason: match health {
             Health::Healthy => None,
             Health::Unhealthy { reason } => Some(reason),
         },
         numa_node: it.numa_node.filter(|_| numa),
-        nodes: it.node_paths().chain(it.paths.iter().map(|it| it.path.as_str())).collect(),
+        nodes: paths().map(|it| it.path.as_str()).collect(),
+        links: links.map(|it| (it.asked.as_str(), it.path.as_str())).collect(),
         replicas: resource.map_or(1, |it| it.sharing.replicas),
+        notes: note.map(String::as_str).into_iter().collect(),
         attributes: attributes.collect(),
     }
 }
@@ -104,45 +126,55 @@ fn shown_problem(it: &Problem) -> ShownProblem<'_> {
 
 /// For people.
 pub fn table(discovered: Discovered<'_>) -> String {
-    let scan = discovered.scan;
     let mut rows = vec![["RESOURCE", "DEVICE", "HEALTH", "NUMA", "NODES"].map(str::to_owned)];
-    let mut ill = String::new();
-    for entry in each(scan) {
-        if entry.devices.is_empty() {
+    let [mut unhealthy, mut notes, mut nothing, mut problems] = [const { Vec::new() }; 4];
+    for entry in each(discovered) {
+        let name = entry.name;
+        if entry.devices.is_empty() && !entry.has_named {
             let dash = || "-".to_owned();
-            rows.push([entry.name.to_owned(), "none".to_owned(), dash(), dash(), dash()]);
+            rows.push([one_line(name), "none".to_owned(), dash(), dash(), dash()]);
+            nothing.extend(entry.none_because.iter().map(|it| format!("{name}: {it}")));
         }
         for device in entry.devices {
             let shown = shown_device(discovered, &entry, device);
             if let Some(reason) = shown.reason {
-                ill += &format!("  {}: {}: {reason}\n", entry.name, shown.id);
+                unhealthy.push(format!("{name}: {}: {reason}", shown.id));
             }
-            let id = match shown.replicas {
-                1 => shown.id.to_owned(),
-                n => format!("{} ×{n}", shown.id),
-            };
-            let numa = shown.numa_node.map_or("-".to_owned(), |it| it.to_string());
-            let nodes = match shown.nodes.is_empty() {
-                true => "-".to_owned(),
-                false => shown.nodes.join(" "),
-            };
-            rows.push([entry.name.to_owned(), id, shown.health.to_owned(), numa, nodes]);
+            let note = |it: &&str| format!("{name}: {}: {it}", shown.id);
+            notes.extend(shown.notes.iter().map(note));
+            rows.push(row(name, &shown));
         }
+        let problem = |Problem { at, what }: &Problem| format!("{name}: {at}: {what}");
+        problems.extend(entry.problems.iter().map(problem));
     }
-    let mut text = columns(&rows);
-    if !ill.is_empty() {
-        text += &format!("\nunhealthy:\n{ill}");
+    columns(&rows)
+        + &section("unhealthy", &unhealthy)
+        + &section("notes", &notes)
+        + &section("nothing found", &nothing)
+        + &section("found but not offered", &problems)
+}
+
+/// Cells of the table. What devices say is escaped before anybody counts how wide it is.
+fn row(name: &str, shown: &ShownDevice<'_>) -> [String; 5] {
+    let id = match shown.replicas {
+        1 => shown.id.to_owned(),
+        n => format!("{} ×{n}", shown.id),
+    };
+    let numa = shown.numa_node.map_or("-".to_owned(), |it| it.to_string());
+    let nodes = match shown.nodes.is_empty() {
+        true => "-".to_owned(),
+        false => shown.nodes.join(" "),
+    };
+    [name, &id, shown.health, &numa, &nodes].map(one_line)
+}
+
+/// Lines below a heading; nothing if there are none.
+fn section(heading: &str, lines: &[String]) -> String {
+    if lines.is_empty() {
+        return String::new();
     }
-    let problems: Vec<(&str, &Problem)> = each(scan)
-        .flat_map(|entry| entry.problems.iter().map(move |it| (entry.name, it)))
-        .collect();
-    if !problems.is_empty() {
-        text += "\nfound but not offered:\n";
-        for (name, Problem { at, what }) in problems {
-            text += &format!("  {name}: {at}: {what}\n");
-        }
-    }
-    text
+    let lines: Vec<String> = lines.iter().map(|it| format!("  {}\n", one_line(it))).collect();
+    format!("\n{heading}:\n{}", lines.concat())
 }
 
 /// Rows as aligned text; the last column is not padded.
@@ -170,23 +202,35 @@ struct Entry<'s> {
     config_idx: Option<usize>,
     devices: &'s [Device],
     problems: &'s [Problem],
+    none_because: &'s [String],
+    /// It is a template after which resources are called that have entries of their own.
+    has_named: bool,
 }
 
-fn each(scan: &Scan) -> impl Iterator<Item = Entry<'_>> {
+fn each<'a>(Discovered { config, scan, .. }: Discovered<'a>) -> impl Iterator<Item = Entry<'a>> {
     let found = scan.found.iter().map(|it| Entry {
         name: it.resource.as_str(),
         resource: Some(&it.resource),
         config_idx: Some(it.config_idx),
         devices: &it.findings.devices,
         problems: &it.findings.problems,
+        none_because: &it.findings.none_because,
+        has_named: false,
     });
-    let unnamed = scan.unnamed.iter().filter(|it| !it.problems.is_empty());
-    let unnamed = unnamed.map(|it| Entry {
-        name: &it.template,
-        resource: None,
-        config_idx: None,
-        devices: &[],
-        problems: &it.problems,
+    let unnamed = scan.unnamed.iter().map(|it| {
+        let is_its = |idx: usize| {
+            config.resources.get(idx).is_some_and(|of| name_text(&of.name) == it.template)
+        };
+        Entry {
+            name: &it.template,
+            resource: None,
+            config_idx: None,
+            devices: &[],
+            problems: &it.problems,
+            none_because: &it.none_because,
+            has_named: scan.found.iter().any(|it| is_its(it.config_idx)),
+        }
     });
-    found.chain(unnamed)
+    // A template says something only where it lacks something.
+    found.chain(unnamed.filter(|it| !it.has_named || !it.problems.is_empty()))
 }

@@ -6,7 +6,7 @@
 
 use std::{
     ffi::OsStr,
-    fmt::{self, Display, Write as _},
+    fmt::Display,
     io::{self, Write},
 };
 
@@ -14,6 +14,8 @@ use env_logger::{Builder, Target, WriteStyle, fmt::Formatter};
 use log::{Level, Record};
 use nix::sys::stat::fstat;
 use serde_json::{Map, Value};
+
+use crate::operate::report::one_line;
 
 /// Why there is no log.
 #[derive(Debug, thiserror::Error)]
@@ -92,10 +94,10 @@ fn line(time: Option<&str>, level: Level, message: &dyn Display, format: Format)
     let message = message.to_string();
     let text = match format {
         Format::Text => {
-            let message = OneLine(&message);
+            let message = one_line(&message);
             match time {
                 Some(time) => return format!("{time} {level:<5} {message}"),
-                None => message.to_string(),
+                None => message,
             }
         }
         Format::Json => json(time, level, &message),
@@ -138,22 +140,6 @@ fn keys(message: &str) -> impl Iterator<Item = (&str, &str)> {
         .split_whitespace()
         .map_while(|word| word.split_once('='))
         .take_while(move |(key, _)| is_key(key))
-}
-
-/// Text without line ends or other controls: names of devices come from outside, and must not be
-/// able to write lines of their own.
-struct OneLine<'a>(&'a str);
-
-impl Display for OneLine<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for it in self.0.chars() {
-            match it.is_control() {
-                true => write!(f, "{}", it.escape_default())?,
-                false => f.write_char(it)?,
-            }
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]

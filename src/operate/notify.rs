@@ -1,4 +1,4 @@
-//! What a service manager is told: that we are ready, that the loop still turns, that we stop.
+//! What a service manager is told: that we are ready, that the main loop still runs, that we stop.
 //!
 //! The protocol is that of sd_notify(3): datagrams to the Unix socket that `NOTIFY_SOCKET` names.
 //! The thread `main` sends them, and nobody else, so that a loop that is stuck is not reported as
@@ -44,7 +44,7 @@ pub struct Notifier {
     watchdog: Option<Watchdog>,
     /// How many resources were served when this was last said; none before we were ready.
     n_served: Option<usize>,
-    // So that a manager that has gone is complained of once.
+    // So that a manager that cannot be reached is logged once.
     has_failed: bool,
 }
 

@@ -1,7 +1,6 @@
 //! What the command `probe` finds out and prints.
 
 use std::{
-    fmt::Write,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -26,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub struct Report {
     /// A line for each socket, and for each resource without one.
     pub text: String,
-    /// Whether nothing is amiss.
+    /// Whether all sockets serve, and none is missing.
     pub is_fine: bool,
 }
 
@@ -50,14 +49,14 @@ pub fn ours(dir: &Path, resources: &[Resource]) -> Report {
                     path.file_name().is_some_and(|it| endpoint::is_endpoint_of(it, name))
                 };
                 if !paths.iter().any(is_its) {
-                    report.complain(&format!("{name}: not offered to the kubelet"));
+                    report.add_problem(&format!("{name}: not offered to the kubelet"));
                 }
             }
             report
         }
         Err(err) => {
             let mut report = Report::default();
-            report.complain(&format!("{}: {err}", dir.display()));
+            report.add_problem(&format!("{}: {err}", dir.display()));
             report
         }
     }
@@ -80,17 +79,26 @@ impl Report {
                     if answer.pre_start_required { ", wants PreStartContainer" } else { "" };
                 let prefers = if answer.prefers { ", prefers devices" } else { "" };
                 let path = path.display();
-                // Writing to a string cannot fail.
-                _ = writeln!(self.text, "{path}: serving, {ms:.1} ms{pre_start}{prefers}");
+                self.say(&format!("{path}: serving, {ms:.1} ms{pre_start}{prefers}"));
             }
             Err(err) => {
-                self.complain(&format!("{}: not serving: {}", path.display(), report::chain(&err)));
+                self.add_problem(&format!(
+                    "{}: not serving: {}",
+                    path.display(),
+                    report::chain(&err)
+                ));
             }
         }
     }
 
-    fn complain(&mut self, text: &str) {
+    fn add_problem(&mut self, text: &str) {
         self.is_fine = false;
-        _ = writeln!(self.text, "{text}");
+        self.say(text);
+    }
+
+    /// The plugin may be anybody's, and so may be what it answers.
+    fn say(&mut self, text: &str) {
+        self.text += &report::one_line(text);
+        self.text.push('\n');
     }
 }

@@ -13,7 +13,10 @@ use crate::{
     host::files,
     model::{
         device::Hardware,
+        event::Scan,
+        health::Verdicts,
         name::{DeviceId, ResourceName},
+        snapshot::Health,
         state::{Remembered, RememberedDevice, RememberedDevices},
     },
 };
@@ -128,6 +131,26 @@ pub fn write(path: &Path, remembered: &Remembered) -> io::Result<()> {
     // These types have no way to fail.
     let text = serde_json::to_string(&file).unwrap_or_default() + "\n";
     files::write_text(path, &text)
+}
+
+/// Has `verdicts` say what the daemon that runs holds unhealthy of all that was found, though a probe may
+/// have been good.
+pub fn heed(remembered: &Remembered, scan: &Scan, verdicts: &mut Verdicts) {
+    for found in &scan.found {
+        let Some(devices) = remembered.get(&found.resource) else { continue };
+        for device in &found.findings.devices {
+            let known = devices.get(&device.id).and_then(|it| it.unhealthy.as_ref());
+            let Some(known) = known else { continue };
+            let key = (found.resource.clone(), device.id.clone());
+            let probed = match verdicts.get(&key) {
+                Some(Health::Unhealthy { reason }) if reason == known => continue,
+                Some(Health::Unhealthy { reason }) => reason.as_str(),
+                Some(Health::Healthy) | None => "good",
+            };
+            let reason = format!("{known} (says the daemon that runs; this probe: {probed})");
+            verdicts.insert(key, Health::Unhealthy { reason });
+        }
+    }
 }
 
 fn entry(it: &RememberedDevice) -> Entry {

@@ -21,7 +21,7 @@ const PCI_CONFIG_LEN: u64 = 64;
 /// What a failing command's last words may fill of a reason, in characters.
 const WORDS_MAX: usize = 120;
 
-/// Looks at `device` once.
+/// Probes `device` once.
 pub(super) fn probe(host: &Host, policy: &HealthPolicy, device: &Device) -> Outcome {
     let checked = nodes(host, device)
         .and_then(|()| pci_links(host, device))
@@ -43,7 +43,7 @@ fn fault(check: &str, reason: String) -> Fault {
 fn nodes(host: &Host, device: &Device) -> Result<(), Fault> {
     let gone = |path: &str| fault("node", format!("{path} is gone"));
     let unknown =
-        |path: &str, err: std::io::Error| fault("node", format!("cannot look at {path}: {err}"));
+        |path: &str, err: std::io::Error| fault("node", format!("cannot read {path}: {err}"));
     for node in &device.nodes {
         let path = node.host.path.as_str();
         let kind = host.kind(path).map_err(|err| unknown(path, err))?;
@@ -75,10 +75,10 @@ fn nodes(host: &Host, device: &Device) -> Result<(), Fault> {
     Ok(())
 }
 
-/// A card whose link is lost answers nothing, and the bus makes ones of that.
+/// A card whose link is lost does not answer, and every read gives bits that are all ones.
 fn pci_links(host: &Host, device: &Device) -> Result<(), Fault> {
     let unreadable =
-        |err: std::io::Error| fault("PCI link", format!("cannot look at its PCI function: {err}"));
+        |err: std::io::Error| fault("PCI link", format!("cannot read its PCI function: {err}"));
     for function in pci_functions(host, device).map_err(unreadable)? {
         let address = function.rsplit_once('/').map_or(function, |(_, name)| name);
         let lost = |what: &str| {
@@ -107,7 +107,7 @@ fn pci_links(host: &Host, device: &Device) -> Result<(), Fault> {
     Ok(())
 }
 
-/// The counters, if all rules hold that one look can tell.
+/// The counters, if all rules hold that one probe can judge.
 fn rules(host: &Host, policy: &HealthPolicy, device: &Device) -> Result<Vec<f64>, Fault> {
     let mut counters = Vec::new();
     for rule in &policy.rules {
@@ -145,7 +145,7 @@ fn command(it: &ProbeCommand, device: &Device) -> Result<(), Fault> {
         .map_err(|err| fault(format!("cannot run {name}: {err}")))?;
     let what = match ended.status {
         Some(status) if status.success() => return Ok(()),
-        Some(status) => format!("{name} says no: {status}"),
+        Some(status) => format!("{name} ended with {status}"),
         None => {
             let timeout = crate::config::duration_text(it.timeout);
             format!("{name} did not end within {timeout}")

@@ -1,4 +1,4 @@
-//! The threads that look at devices, of which each may hang for ever.
+//! The threads that probe devices, of which each may hang for ever.
 //!
 //! They are detached: a thread that hangs in the kernel is left behind and counted, and another takes
 //! over. One that comes back ends by itself.
@@ -32,20 +32,21 @@ const HUNG_MAX: usize = 16;
 /// Each thread says once that it has finished, before it is given another job.
 const FINISHED_LEN_MAX: usize = BUSY_MAX + HUNG_MAX;
 
-/// Devices of one resource, to be looked at one after the other.
+/// Devices of one resource, to be probed one after the other.
 pub(super) struct Job {
     pub(super) policy: Arc<HealthPolicy>,
     pub(super) devices: Arc<[Arc<Device>]>,
     /// Where to begin.
     pub(super) first: usize,
-    /// Where to end, which may come nearer: somebody else goes on from there.
+    /// Where to end. It may be brought nearer, when another thread goes on from there.
     pub(super) end: Arc<AtomicUsize>,
-    /// One longer than the devices are many. Whoever drops the other end has given up on the thread.
-    pub(super) answers: Sender<Answer>,
+    /// Has room for one message more than there are devices. Whoever drops the other end has given up
+    /// on the thread.
+    pub(super) answers: Sender<Progress>,
 }
 
 /// What a thread says while it works.
-pub(super) enum Answer {
+pub(super) enum Progress {
     /// It has begun: until then, a busy machine is what takes time.
     Begun(Instant),
     /// What became of the next device, and when.
@@ -57,7 +58,7 @@ pub(super) type ThreadNo = u64;
 
 /// A thread that can be given jobs. Dropping this ends it, unless it hangs.
 #[derive(Debug)]
-pub(super) struct Thread {
+pub(super) struct ProbeThread {
     pub(super) no: ThreadNo,
     jobs: Sender<Job>,
 }
@@ -66,7 +67,7 @@ pub(super) struct Thread {
 pub(super) struct Pool {
     host: Host,
     n_started: ThreadNo,
-    idle: Vec<Thread>,
+    idle: Vec<ProbeThread>,
     n_busy: usize,
     n_hung: usize,
     finished: (Sender<ThreadNo>, Receiver<ThreadNo>),
@@ -94,7 +95,7 @@ impl Pool {
     }
 
     /// Starts a job. `None` if there is no room, or the kernel gives no thread.
-    pub(super) fn start(&mut self, job: Job) -> Option<Thread> {
+    pub(super) fn start(&mut self, job: Job) -> Option<ProbeThread> {
         if !self.has_room() {
             return None;
         }
@@ -109,16 +110,16 @@ impl Pool {
     }
 
     /// The thread has finished its job.
-    pub(super) fn give_back(&mut self, thread: Thread) {
+    pub(super) fn give_back(&mut self, thread: ProbeThread) {
         self.n_busy -= 1;
         self.idle.push(thread);
     }
 
     /// The thread hangs.
-    pub(super) fn abandon(&mut self, thread: Thread) {
+    pub(super) fn abandon(&mut self, thread: ProbeThread) {
         self.n_busy -= 1;
         self.n_hung += 1;
-        // It hears of this when it comes back.
+        // The thread ends by this when its read returns.
         drop(thread);
     }
 
@@ -127,7 +128,7 @@ impl Pool {
         self.n_hung -= 1;
     }
 
-    fn spawn(&mut self) -> Option<Thread> {
+    fn spawn(&mut self) -> Option<ProbeThread> {
         let no = self.n_started;
         let (jobs, queue) = bounded::<Job>(1);
         let (host, finished) = (self.host.clone(), self.finished.0.clone());
@@ -135,10 +136,12 @@ impl Pool {
         match Worker::spawn_detached(format!("probe-{no}"), body) {
             Ok(()) => {
                 self.n_started += 1;
-                Some(Thread { no, jobs })
+                Some(ProbeThread { no, jobs })
             }
             Err(err) => {
-                log::error!("cannot start a thread that probes: {err}");
+                log::error!(
+                    "cannot start another thread for probes: {err}; devices are probed late"
+                );
                 None
             }
         }
@@ -147,15 +150,15 @@ impl Pool {
 
 fn work(host: &Host, no: ThreadNo, jobs: &Receiver<Job>, finished: &Sender<ThreadNo>) {
     while let Ok(job) = jobs.recv() {
-        // Were nobody interested any more, the next message would tell.
-        drop(job.answers.send(Answer::Begun(now())));
+        // Fails when this thread has been given up; the next message shows that as well.
+        drop(job.answers.send(Progress::Begun(now())));
         for (idx, device) in job.devices.iter().enumerate().skip(job.first) {
             if idx >= job.end.load(Ordering::Relaxed) {
                 break;
             }
             let outcome = check::probe(host, &job.policy, device);
-            if job.answers.send(Answer::Done(outcome, now())).is_err() {
-                // Given up on; somebody else goes on with the rest.
+            if job.answers.send(Progress::Done(outcome, now())).is_err() {
+                // This thread has been given up, and another goes on with the rest.
                 _ = finished.send(no);
                 return;
             }

@@ -1,4 +1,4 @@
-//! One round of probes of one resource: which thread looks at what, and which of them hang.
+//! One round of probes of one resource: which thread probes what, and which of them hang.
 
 use std::{
     collections::BTreeMap,
@@ -20,19 +20,19 @@ use crate::{
         health::{Fault, HealthPolicy, Outcome, Reading, Target},
         name::{DeviceId, ResourceName},
     },
-    probe::pool::{Answer, Job, Pool, Thread, ThreadNo},
+    probe::pool::{Job, Pool, ProbeThread, Progress, ThreadNo},
 };
 
 /// A device that takes so long may hang: another thread goes on behind it.
 const SLOW: Duration = Duration::from_millis(100);
 
-/// How many threads may look at the devices of one resource at the same time.
+/// How many threads may probe the devices of one resource at the same time.
 const LANES_MAX: usize = 4;
 
-/// What each thread that hangs was looking at.
+/// What each thread that hangs was probing.
 pub(super) type Hung = BTreeMap<ThreadNo, (ResourceName, DeviceId)>;
 
-/// A round that is under way: devices that threads look at, and devices that wait for a thread.
+/// A round that is under way: devices that threads probe, and devices that wait for a thread.
 #[derive(Debug)]
 pub(super) struct Running {
     policy: Arc<HealthPolicy>,
@@ -46,12 +46,12 @@ pub(super) struct Running {
     has_news: bool,
 }
 
-/// A thread and the devices that it looks at one after the other.
+/// A thread and the devices that it probes one after the other.
 #[derive(Debug)]
 struct Lane {
-    thread: Thread,
-    answers: Receiver<Answer>,
-    // Which device it looks at, and since when.
+    thread: ProbeThread,
+    answers: Receiver<Progress>,
+    // Which device it probes, and since when.
     at: usize,
     since: Instant,
     has_begun: bool,
@@ -60,7 +60,7 @@ struct Lane {
 }
 
 impl Running {
-    /// What hangs already is not looked at again.
+    /// A device whose probe hangs already is not probed again.
     pub(super) fn new<'a>(
         target: &Target,
         devices: impl Iterator<Item = &'a Arc<Device>>,
@@ -89,7 +89,7 @@ impl Running {
                 true => SLOW.min(self.policy.deadline()),
                 false => self.policy.deadline(),
             };
-            // One that is through says so very soon.
+            // A thread that has finished says so very soon.
             (it.at < self.devices.len()).then(|| it.since + patience)
         });
         // The kernel gave no thread: without room, one that finishes makes it.
@@ -99,7 +99,7 @@ impl Running {
     }
 
     /// The thread has done what it was given. `None` if it is not one of this round.
-    pub(super) fn finished(&mut self, no: ThreadNo, now: Instant) -> Option<Thread> {
+    pub(super) fn finished(&mut self, no: ThreadNo, now: Instant) -> Option<ProbeThread> {
         let idx = self.lanes.iter().position(|it| it.thread.no == no)?;
         self.take(idx, now);
         Some(self.lanes.swap_remove(idx).thread)
@@ -110,7 +110,7 @@ impl Running {
         self.lanes.is_empty() && self.waiting.is_empty()
     }
 
-    /// What is to be told now: everything at the end, and before that what need not wait for it.
+    /// The readings to report now: all of them at the end, and before that those that need not wait for it.
     pub(super) fn news(&mut self) -> Vec<Reading> {
         match std::mem::take(&mut self.has_news) || self.is_over() {
             true => std::mem::take(&mut self.readings),
@@ -125,14 +125,14 @@ impl Running {
         };
         for answer in lane.answers.try_iter() {
             let (outcome, at) = match answer {
-                Answer::Begun(at) => {
+                Progress::Begun(at) => {
                     lane.has_begun = true;
                     lane.since = at;
                     continue;
                 }
-                Answer::Done(outcome, at) => (outcome, at),
+                Progress::Done(outcome, at) => (outcome, at),
             };
-            // What comes from behind the end is somebody else's by now.
+            // Another thread answers for what is behind the end by now.
             if lane.at < lane.end()
                 && let Some(device) = self.devices.get(lane.at)
             {
@@ -147,8 +147,8 @@ impl Running {
         }
     }
 
-    /// Gives up on threads that take too long, each with the device that it looks at.
-    pub(super) fn give_up(&mut self, now: Instant) -> Vec<(Thread, DeviceId)> {
+    /// Gives up the threads that take too long, each with the device that it probes.
+    pub(super) fn give_up(&mut self, now: Instant) -> Vec<(ProbeThread, DeviceId)> {
         let mut hung = Vec::new();
         let patience = self.policy.deadline();
         let is_late = |it: &Lane| it.since + patience <= now;
@@ -176,7 +176,7 @@ impl Running {
         hung
     }
 
-    /// Lets others go on behind devices that are slow: they may hang.
+    /// Lets other threads go on behind devices that are slow, because these may hang.
     pub(super) fn share(&mut self, pool: &Pool, now: Instant) {
         for idx in 0..self.lanes.len() {
             let is_slow = |it: &Lane| it.has_more() && it.since + SLOW <= now;
@@ -229,7 +229,7 @@ impl Lane {
         self.end.load(Ordering::Relaxed)
     }
 
-    /// Whether there is something behind the device that is looked at now.
+    /// Whether there is something behind the device that is probed now.
     fn has_more(&self) -> bool {
         self.at + 1 < self.end()
     }

@@ -34,7 +34,7 @@ pub(super) struct Schedule {
 #[derive(Debug)]
 struct Plan {
     target: Target,
-    // When all of its devices are next looked at.
+    // When all of its devices are next probed.
     due: Instant,
     // Devices that do not wait for that, and since when.
     fresh: BTreeSet<DeviceId>,
@@ -94,7 +94,9 @@ impl Schedule {
     pub(super) fn finished(&mut self, no: ThreadNo, now: Instant) {
         if let Some((resource, device)) = self.hung.remove(&no) {
             self.pool.came_back();
-            log::info!("resource={resource} device={device} the probe that hung has come back");
+            log::info!(
+                "resource={resource} device={device} the probe that was blocked has come back"
+            );
             return;
         }
         for plan in self.plans.values_mut() {
@@ -114,9 +116,9 @@ impl Schedule {
         let exhausted = self.pool.is_exhausted();
         if exhausted && !self.exhausted {
             let n_hung = self.hung.len();
-            log::error!("probing has stopped: {n_hung} probes hang, and no more are begun");
+            log::error!("probing has stopped: {n_hung} probes are blocked, and no more are begun");
         } else if self.exhausted && !exhausted {
-            log::info!("probing goes on");
+            log::info!("probing goes on: a probe that was blocked has come back");
         }
         self.exhausted = exhausted;
         rounds
@@ -207,7 +209,7 @@ mod tests {
         }
     }
 
-    /// What is looked at next.
+    /// Which devices are probed next.
     fn next(schedule: &mut Schedule) -> Vec<String> {
         loop {
             if let Some(round) = schedule.turn(now()).first() {
@@ -219,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_new_or_another_is_looked_at_at_once_and_alone() {
+    fn what_is_new_or_another_is_probed_at_once_and_alone() {
         let root = tempfile::tempdir().unwrap();
         let mut schedule = Schedule::new(Host::new(root.path()));
         schedule.watch(&[target(&[("a", "a"), ("b", "b")])], now());

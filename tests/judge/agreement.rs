@@ -24,7 +24,7 @@ const N_HISTORIES: u64 = 16;
 /// How long the two may differ before they count as different.
 const DIFFERENCE_MAX: Duration = Duration::from_secs(5);
 
-/// How many looks in a row must find the same.
+/// How many times in a row the same must be found.
 const N_STABLE: usize = 4;
 
 #[test]
@@ -58,7 +58,7 @@ fn the_simulator_agrees_on_what_register_refuses() {
     judge_all(&acts, Exactness::Ids);
 }
 
-/// What blinds a kubelet, and what heals it.
+/// What keeps a kubelet from noticing the end of a plugin, and what ends that.
 #[test]
 fn the_simulator_agrees_on_a_register_that_fails_while_a_stream_lives() {
     let failing = Manners { options_error: Some("no options".to_owned()), ..preferring() };

@@ -206,10 +206,10 @@ fn elder_serves_on(release: &Release, end: impl FnOnce(Chandler)) {
 
 /// Until 1.36 a kubelet that hangs up on us first writes its checkpoint, if it has just had a list
 /// from us, and only then notices the end of the stream. If that falls into our next Register, it
-/// takes the new client for the one that has ended, and is blind. A slow disk is enough; here the
+/// takes the new client for the one that has ended, and does not notice when the new one ends. A slow disk is enough; here the
 /// simulator is slow with each list.
 #[test]
-fn a_kubelet_that_is_slow_to_notice_that_it_hung_up_is_not_blinded() {
+fn a_kubelet_that_is_slow_to_notice_that_it_hung_up_still_notices_the_end() {
     each(|release| {
         if release.minor() < 37 {
             (8..24).for_each(|list_delay_ms| slow_to_notice(release, list_delay_ms));

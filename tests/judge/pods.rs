@@ -91,7 +91,7 @@ fn a_device_that_vanishes_under_a_pod_stays_listed_and_comes_back() {
         assert_eq!(devices[1]["id"], "acc1");
         assert_eq!(devices[1]["health"], "Unhealthy");
         assert_eq!(devices[1]["allocated"], true);
-        // It costs nobody anything to look for a place for another pod.
+        // Asking where another pod would fit changes nothing.
         assert!(kubelet.ask(pod_of_one("b", RESOURCE, 1)).error.is_some());
         kubelet.tell(json!({ "cmd": "start", "pod": "a/default/a", "container": "main" }));
 
@@ -102,7 +102,7 @@ fn a_device_that_vanishes_under_a_pod_stays_listed_and_comes_back() {
     });
 }
 
-/// With a topology policy the kubelet looks at devices that pods hold, and does not check whether
+/// With a topology policy the kubelet reads the devices that pods hold, and does not check whether
 /// they are still there.
 #[test]
 fn a_numa_device_that_vanished_under_a_pod_does_not_crash_the_kubelet() {

@@ -268,7 +268,7 @@ impl Side {
     fn restart(&mut self, reboot: bool, back: Back) -> Value {
         let admit_after_ms = if back == Back::InTime { IN_TIME_MS } else { 0 };
         let n_started = self.kubelet.n_started();
-        // The last is for the simulator, which would wait for registrations of its own accord.
+        // The last is for the simulator, which would otherwise wait for registrations by itself.
         let id = self.kubelet.send(json!({
             "cmd": "restart",
             "reboot": reboot,

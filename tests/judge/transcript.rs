@@ -11,7 +11,7 @@ use std::{
 /// only after a wait; a test that passes never sees its end.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How often something is looked at that tells nobody when it changes.
+/// How often something is checked that gives no notice when it changes.
 const GRAIN: Duration = Duration::from_millis(2);
 
 /// Lists of thousands of devices help nobody.

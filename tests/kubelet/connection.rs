@@ -298,7 +298,7 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
     block_on_until(future, None).expect("nothing ends it")
 }
 
-/// How often a deadline is looked at while a future waits.
+/// How often a deadline is checked while a future waits.
 const GRAIN: Duration = Duration::from_millis(5);
 
 fn block_on_until<F: Future>(future: F, deadline: Deadline) -> Option<F::Output> {

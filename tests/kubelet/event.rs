@@ -51,7 +51,7 @@ pub enum Event {
         reason: String,
         message: String,
     },
-    /// The pods of the process before have all been looked at.
+    /// The pods of the process before have all been admitted again or refused.
     Readmitted,
     /// A real kubelet would have died here.
     Crashed {
@@ -67,12 +67,12 @@ pub struct Registration {
     pub resource: String,
     /// The socket's name as the plugin sent it.
     pub endpoint: String,
-    /// What GetDevicePluginOptions said; those in the request are never looked at.
+    /// What GetDevicePluginOptions said; a kubelet never reads those in the request.
     pub options: PluginOptions,
     pub at: Instant,
     /// Since the registration socket was served.
     pub after: Duration,
-    /// The options in the request, which a kubelet never looks at.
+    /// The options in the request, which a kubelet never reads.
     pub requested: Option<PluginOptions>,
     /// How long the plugin took to answer on its socket, and then to tell its options.
     pub dialled: Duration,

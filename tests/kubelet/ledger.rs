@@ -237,7 +237,7 @@ impl Ledger {
         self.pods.insert(pod.uid.clone(), pod);
     }
 
-    /// Makes a pod inactive. Its devices become free when somebody next looks.
+    /// Makes a pod inactive. Its devices become free when the next pod is admitted.
     pub fn remove_pod(&mut self, uid: &str) -> Option<Pod> {
         self.pods.remove(uid)
     }
@@ -283,7 +283,7 @@ impl Ledger {
         self.ran_at_start = running;
     }
 
-    /// Every pod of the process before has been looked at.
+    /// Every pod of the process before has been admitted again or refused.
     pub fn sources_are_ready(&mut self) {
         self.sources_ready = true;
     }

@@ -63,7 +63,7 @@ pub struct State {
     pub streams: BTreeMap<String, usize>,
     /// The most streams that any resource had at a time.
     pub most_streams: usize,
-    /// When to look at the pods of the process before, if not as the options say.
+    /// When to admit the pods of the process before again, if not as the options say.
     pub admit_after: Option<Duration>,
     /// What became of the pods of the process before; None until that is known.
     pub readmission: Option<Readmission>,

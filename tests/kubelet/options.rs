@@ -19,7 +19,7 @@ impl Release {
         self >= Release::TAKEOVER
     }
 
-    /// The kubelet dies when a device is no longer listed where it looks for its topology.
+    /// The kubelet dies when a device is no longer listed where its topology is read.
     pub fn crashes_on_vanished_devices(self) -> bool {
         self >= Release(34)
     }

@@ -158,7 +158,7 @@ impl Shared {
         containers.map(|it| Ok((it.name.clone(), self.start_container(pod, &it.name)?))).collect()
     }
 
-    /// The pod is over. Its devices are free when somebody next looks.
+    /// The pod is over. Its devices are free when the next pod is admitted.
     pub fn remove_pod(&self, uid: &str) -> Option<Pod> {
         let mut state = self.lock();
         state.running.retain(|(pod, _)| pod != uid);

@@ -45,7 +45,7 @@ struct Choice {
     rest: Vec<Ids>,
 }
 
-/// What looking at one resource came to.
+/// What the check of one resource came to.
 enum Decision {
     Nothing,
     Taken(Ids),

@@ -53,7 +53,7 @@ pub struct DeviceNode {
 }
 
 impl Ledger {
-    /// The resources that a start of the container has to look at, in arbitrary order.
+    /// The resources that a start of the container concerns, in arbitrary order.
     pub fn resources_to_start(&mut self, pod: &Pod, container: &str) -> Vec<String> {
         let Some(container) = pod.containers.iter().find(|it| it.name == container) else {
             return Vec::new();

@@ -100,7 +100,7 @@ impl Ledger {
         self.settle(topology, &hints, &pod.uid, &names.collect::<Vec<&str>>())
     }
 
-    /// Finds out where a container's devices should come from, if it is looked at by itself.
+    /// Finds out where a container's devices should come from, if it is considered by itself.
     pub fn align(&mut self, topology: &Topology, pod: &Pod, container: &str) -> Result<(), Misfit> {
         if topology.policy == Policy::None || topology.scope == Scope::Pod {
             return Ok(());

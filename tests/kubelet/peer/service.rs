@@ -59,7 +59,7 @@ pub(super) type Shared = Arc<(Mutex<Behaviour>, Condvar)>;
 #[derive(Clone)]
 pub(super) struct Service(pub(super) Shared);
 
-/// How often a stream looks whether it is still wanted.
+/// How often a stream checks whether it is still wanted.
 const GRAIN: Duration = Duration::from_millis(5);
 
 fn is_cancelled(sink: &mut ServerStreamingSink<ListAndWatchResponse>) -> bool {

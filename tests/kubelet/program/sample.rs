@@ -18,7 +18,7 @@ use signal_hook::{consts::SIGTERM, flag};
 use crate::kubelet::pause::pause;
 use crate::kubelet::peer::{Behaviour, Peer, device};
 
-/// How often the plugin looks whether its socket is still there.
+/// How often the plugin checks whether its socket is still there.
 const PERIOD: Duration = Duration::from_millis(2);
 
 #[derive(Debug, Args)]

@@ -140,7 +140,9 @@ fn a_running_container_survives_a_kubelet_restart_without_its_plugin() {
 
     kubelet.restart();
 
-    kubelet.expect_event("the pods to be looked at", |it| matches!(it, Event::Readmitted));
+    kubelet.expect_event("the pods to be admitted again or refused", |it| {
+        matches!(it, Event::Readmitted)
+    });
     let rejected =
         |it: &Event| matches!(it, Event::Rejected { pod, .. } if pod.starts_with("init/"));
     kubelet.expect_event("the pod with an init container to fail", rejected);
@@ -251,7 +253,7 @@ fn a_removed_pod_gives_its_devices_back_at_the_next_admission() {
 
     kubelet.shared.remove_pod("p");
 
-    assert!(kubelet.shared.lock().ledger.is_allocated(GPU, "a"), "until somebody looks");
+    assert!(kubelet.shared.lock().ledger.is_allocated(GPU, "a"), "until the next pod is admitted");
     kubelet.allocate(GPU, 1).unwrap();
 }
 

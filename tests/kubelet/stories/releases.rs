@@ -43,7 +43,7 @@ fn a_takeover_kubelet_goes_on_with_the_newer_plugin() {
 }
 
 #[test]
-fn a_takeover_kubelet_refuses_a_connected_path_and_is_blind_from_then_on() {
+fn a_takeover_kubelet_refuses_a_connected_path_and_misses_the_end_of_the_plugin_from_then_on() {
     let (dir, mut kubelet) = node_of(37);
     let peer = Peer::join(dir.path(), GPU, &["a"]);
     kubelet.expect_devices(GPU, "a Healthy");
@@ -60,7 +60,7 @@ fn a_takeover_kubelet_refuses_a_connected_path_and_is_blind_from_then_on() {
 }
 
 #[test]
-fn a_legacy_kubelet_is_blind_after_a_failed_registration_until_one_succeeds() {
+fn a_legacy_kubelet_misses_the_end_of_the_plugin_after_a_failed_registration_until_one_succeeds() {
     let (dir, kubelet) = node();
     let peer = Peer::join(dir.path(), GPU, &["a"]);
     kubelet.expect_devices(GPU, "a Healthy");

@@ -1,4 +1,4 @@
-//! In which order sockets of processes like us have appeared, as far as events told of them.
+//! In which order sockets of processes like us have appeared, as far as events reported them.
 //!
 //! A process that registers after us and is gone a moment later leaves a kubelet until 1.36 without
 //! anybody, and nothing to be seen in the directory.
@@ -9,17 +9,17 @@ use crate::kubelet::endpoint::{is_endpoint, is_own_endpoint, tag};
 
 /// The sockets that have appeared and are there, each with a number that grows.
 #[derive(Debug, Default)]
-pub(super) struct Births {
-    n_born: u64,
+pub(super) struct Arrivals {
+    n_arrived: u64,
     by_name: BTreeMap<Box<OsStr>, u64>,
 }
 
-impl Births {
+impl Arrivals {
     /// A file of this name has appeared.
-    pub(super) fn born(&mut self, name: &OsStr) {
+    pub(super) fn arrived(&mut self, name: &OsStr) {
         if is_endpoint(name) {
-            self.n_born += 1;
-            self.by_name.insert(name.into(), self.n_born);
+            self.n_arrived += 1;
+            self.by_name.insert(name.into(), self.n_arrived);
         }
     }
 
@@ -50,21 +50,21 @@ mod tests {
         let ours_later = format!("chandler-0000000a-{:08x}-1.sock", token());
         let theirs = |n: u32| format!("chandler-0000000a-01234567-{n}.sock");
         let other = "chandler-0000000b-01234567-0.sock";
-        let mut births = Births::default();
+        let mut arrivals = Arrivals::default();
         for name in [&theirs(0), &ours, &theirs(1), &theirs(2), other, "else", "chandler-x.sock"] {
-            births.born(OsStr::new(name));
+            arrivals.arrived(OsStr::new(name));
         }
 
-        assert_eq!(births.gone(OsStr::new(&theirs(0))), None, "it was there before us");
-        assert_eq!(births.gone(OsStr::new(other)), None, "we do not serve that");
-        assert_eq!(births.gone(OsStr::new("else")), None);
-        assert_eq!(births.gone(OsStr::new("chandler-x.sock")), None);
-        assert_eq!(births.gone(OsStr::new(&theirs(1))), Some(0xa));
-        births.born(OsStr::new(&ours_later));
-        assert_eq!(births.gone(OsStr::new(&theirs(2))), None, "we came back since");
-        assert_eq!(births.gone(OsStr::new(&ours)), None);
-        births.born(OsStr::new(&theirs(3)));
-        births.forget();
-        assert_eq!(births.gone(OsStr::new(&theirs(3))), None);
+        assert_eq!(arrivals.gone(OsStr::new(&theirs(0))), None, "it was there before us");
+        assert_eq!(arrivals.gone(OsStr::new(other)), None, "we do not serve that");
+        assert_eq!(arrivals.gone(OsStr::new("else")), None);
+        assert_eq!(arrivals.gone(OsStr::new("chandler-x.sock")), None);
+        assert_eq!(arrivals.gone(OsStr::new(&theirs(1))), Some(0xa));
+        arrivals.arrived(OsStr::new(&ours_later));
+        assert_eq!(arrivals.gone(OsStr::new(&theirs(2))), None, "we came back since");
+        assert_eq!(arrivals.gone(OsStr::new(&ours)), None);
+        arrivals.arrived(OsStr::new(&theirs(3)));
+        arrivals.forget();
+        assert_eq!(arrivals.gone(OsStr::new(&theirs(3))), None);
     }
 }

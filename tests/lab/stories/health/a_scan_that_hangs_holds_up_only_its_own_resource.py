@@ -25,14 +25,14 @@ def story(node):
                       given=lambda: list(node.serial_ports()) == ["LAB0001"])
     node.sh(FUSE + "; echo change > /sys/class/nvme/nvme0/uevent", check=True)
     node.must("grep -q fuse /proc/$(cat /run/chandler.pid)/task/*/wchan /proc/$(cat /run/chandler.pid)/task/*/stack", "read the file that hangs")
-    node.expect_after("it is unplugged while the look hangs", lambda: node.unplug("a"),
+    node.expect_after("it is unplugged while the scan hangs", lambda: node.unplug("a"),
                       "example.com/serial", "LAB0001 Unhealthy", event=" remove tty - ",
                       given=lambda: not node.serial_ports())
     node.expect_after("another is plugged", lambda: node.usb_serial("b", 2, "LAB0002"),
                       "example.com/serial", "LAB0001 Unhealthy", "LAB0002 Healthy", event=" add tty - ",
                       given=lambda: list(node.serial_ports()) == ["LAB0002"])
     if "a read of the host is blocked" not in read(node.share + "/chandler"):
-        raise Failed("Chandler does not say that the look hangs")
+        raise Failed("Chandler does not say that the read is blocked")
     began = node.uptime()
     node.stop()
     node.say(f"stopped in {node.uptime() - began:.1f} s")

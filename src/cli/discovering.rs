@@ -1,0 +1,88 @@
+//! `chandler discover`.
+
+use std::path::Path;
+
+use crate::{
+    cli::{Args, Output, complain},
+    config::Config,
+    daemon,
+    host::{Host, socket},
+    kubelet::endpoint,
+    model::{
+        event::Scan,
+        health::{HealthPolicy, Recovery, Rule, Verdicts},
+        state::Remembered,
+    },
+    operate::{
+        advice, cordons,
+        discovered::{self, Discovered},
+        remembered, report, running,
+    },
+    probe,
+};
+
+/// What is shown.
+pub(super) fn discover(args: &Args, config: &Config, output: Output) -> String {
+    let host = Host::new(&args.host_root);
+    let (remembered, _) = remembered::read(&args.state_dir.join(remembered::FILE_NAME))
+        .inspect_err(|err| log::warn!("which ids are remembered is not known: {err}"))
+        .unwrap_or_default();
+    let scan = daemon::scan(&host, config, &remembered);
+    let mut verdicts = probe::once(&host, config, &scan);
+    heed_daemon(args, config, &remembered, (&scan, &mut verdicts));
+    match cordons::read(&args.state_dir.join(cordons::FILE_NAME)) {
+        Ok(orders) => cordons::heed(&orders.cordons, &scan, &mut verdicts),
+        Err(err) => log::warn!("what is cordoned is not shown: {}", report::chain(&err)),
+    }
+    let advice = advice::advice(&host, config, &scan);
+    let all = Discovered { config, scan: &scan, verdicts: &verdicts, advice: &advice };
+    match output {
+        Output::Table => discovered::table(all),
+        Output::Json => discovered::json(all),
+    }
+}
+
+/// A daemon knows more than one probe tells: what the kernel has logged, what rose, who must recover.
+fn heed_daemon(
+    args: &Args,
+    config: &Config,
+    remembered: &Remembered,
+    (scan, verdicts): (&Scan, &mut Verdicts),
+) {
+    let dir = args.state_dir.display();
+    match running::is_daemon_running(&args.state_dir) {
+        Ok(true) => remembered::heed(remembered, scan, verdicts),
+        Ok(false) => {
+            if has_sockets(&config.plugin_dir)
+                || config.resources.iter().any(|it| has_history(&it.health))
+            {
+                complain(&format!(
+                    "no daemon runs with the state directory {dir}, so health is what this one probe \
+                     has found; --state-dir names another"
+                ));
+            }
+        }
+        Err(err) => complain(&format!(
+            "whether a daemon runs with the state directory {dir} is not known, so health is what this \
+             one probe has found: {err}"
+        )),
+    }
+}
+
+/// Whether a daemon serves resources here, perhaps with another state directory.
+fn has_sockets(plugin_dir: &Path) -> bool {
+    socket::names(plugin_dir).is_ok_and(|names| names.iter().any(|it| endpoint::is_endpoint(it)))
+}
+
+/// Whether a device may be unhealthy though a probe of it is good.
+fn has_history(policy: &HealthPolicy) -> bool {
+    let recovers_by_itself = match policy.recovery {
+        Recovery::Auto => true,
+        Recovery::After(_) | Recovery::Manual => false,
+    };
+    let has_counters = policy.rules.iter().any(|it| match it {
+        Rule::Rises { .. } => true,
+        Rule::Holds(_) => false,
+    });
+    !recovers_by_itself || has_counters || !policy.kernel_log.is_empty()
+}

@@ -1,0 +1,195 @@
+//! Commands beside a daemon: what `discover` knows from it, and what `cordon` and `uncordon` do and say.
+
+use std::fs;
+
+use expect_test::expect;
+use nix::sys::signal::Signal;
+
+use crate::{
+    cli::chandler,
+    kubelet::Kubelet,
+    lifecycle::{Node, until},
+};
+
+const CARDS: &str = "//- /sys/class/acc/acc0/status
+online
+//- /sys/class/acc/acc1/status
+online
+//- /dev/acc0 char
+//- /dev/acc1 char
+";
+
+/// `health` is what is wanted of the cards beside their status.
+fn config(health: &str) -> String {
+    format!(
+        "version: v1
+resources:
+  - name: example.com/acc
+    discovery: {{ sysfs: class/acc, nodes: ['/dev/{{name}}'] }}
+    health:
+      interval: 300ms
+      rules: [{{ key: status, operator: In, values: [online] }}]
+{health}
+"
+    )
+}
+
+const MANUAL: &str = "      recovery: manual";
+
+/// Exit code, standard output and standard error, without the directories that differ from run to run.
+fn say(node: &Node, args: &[&str]) -> (i32, String, String) {
+    let mut command = chandler();
+    command.args(args).arg("--state-dir").arg(node.dir.path().join("state"));
+    command.arg("--config").arg(node.dir.path().join("config.yaml"));
+    command.arg("--kubelet-dir").arg(node.plugin_dir());
+    let output = command.arg("--host-root").arg(node.host.root()).output().unwrap();
+    let dir = node.dir.path().to_str().unwrap();
+    let [stdout, stderr] =
+        [output.stdout, output.stderr].map(|it| String::from_utf8(it).unwrap().replace(dir, "DIR"));
+    (output.status.code().unwrap(), stdout, stderr)
+}
+
+fn set_status(node: &Node, card: &str, text: &str) {
+    // At once, as sysfs does: a reader never sees half of it.
+    let real = node.host.real(&format!("/sys/class/acc/{card}/status"));
+    let new = real.with_extension("new");
+    fs::write(&new, text).unwrap();
+    fs::rename(new, real).unwrap();
+}
+
+/// What the daemon has written down of its devices.
+fn written(node: &Node) -> String {
+    fs::read_to_string(node.dir.path().join("state/offered.json")).unwrap_or_default()
+}
+
+/// A daemon that has condemned `acc1`, which looks well again.
+fn with_a_condemned_card(health: &str) -> (Node, Kubelet) {
+    let (mut node, kubelet) = Node::with_kubelet(CARDS, &config(health));
+    node.start();
+    kubelet.expect_devices("example.com/acc", "acc0 Healthy\nacc1 Healthy");
+    set_status(&node, "acc1", "offline\n");
+    kubelet.expect_devices("example.com/acc", "acc0 Healthy\nacc1 Unhealthy");
+    set_status(&node, "acc1", "online\n");
+    until(|| written(&node).contains("offline"), || written(&node));
+    (node, kubelet)
+}
+
+#[test]
+fn discover_shows_a_device_unhealthy_that_the_daemon_has_condemned() {
+    let (mut node, _kubelet) = with_a_condemned_card(MANUAL);
+    let (code, table, said) = say(&node, &["discover"]);
+    assert_eq!((code, said.as_str()), (0, ""));
+    expect![[r#"
+        RESOURCE         DEVICE  HEALTH     NUMA  NODES
+        example.com/acc  acc0    Healthy    -     /dev/acc0
+        example.com/acc  acc1    Unhealthy  -     /dev/acc1
+
+        unhealthy:
+          example.com/acc: acc1: `status` is `offline`, not `online` (says the daemon that runs; this probe: good)
+    "#]].assert_eq(&table);
+
+    // Who is gone knows nothing, and the next daemon begins anew.
+    node.signal(Signal::SIGKILL);
+    node.wait();
+    let (_, table, said) = say(&node, &["discover"]);
+    assert!(table.contains("acc1    Healthy"), "{table}");
+    expect![[r#"
+        no daemon runs with the state directory DIR/state, so health is what this one probe has found; --state-dir names another
+    "#]].assert_eq(&said);
+}
+
+#[test]
+fn discover_with_another_state_directory_than_the_daemons_says_that_it_sees_its_own_probe_only() {
+    let (mut node, kubelet) = Node::with_kubelet(CARDS, &config(""));
+    let (_, _, said) = say(&node, &["discover"]);
+    assert_eq!(said, "", "nobody has ever run, and nothing is kept in mind");
+    node.start();
+    kubelet.expect_devices("example.com/acc", "acc0 Healthy\nacc1 Healthy");
+    let (_, _, said) = say(&node, &["discover"]);
+    assert_eq!(said, "");
+    let mut elsewhere = chandler();
+    elsewhere.args(["discover", "--state-dir", "/nonexistent", "--config"]);
+    elsewhere.arg(node.dir.path().join("config.yaml")).arg("--host-root").arg(node.host.root());
+    let output = elsewhere.arg("--kubelet-dir").arg(node.plugin_dir()).output().unwrap();
+    expect![[r#"
+        no daemon runs with the state directory /nonexistent, so health is what this one probe has found; --state-dir names another
+    "#]].assert_eq(&String::from_utf8(output.stderr).unwrap());
+}
+
+#[test]
+fn uncordon_clears_a_device_that_only_an_operator_can_clear() {
+    let (node, kubelet) = with_a_condemned_card(MANUAL);
+    let said = ["acc0", "acc7", "acc1"].map(|it| {
+        let (code, out, err) = say(&node, &["uncordon", it]);
+        format!("{code}: {}", out + &err)
+    });
+    expect![[r#"
+        1: acc0 is neither cordoned nor unhealthy
+        1: acc7 is not cordoned: no device acc7 is offered or remembered with the state directory DIR/state; did you mean `acc0`?
+        0: acc1 is cleared: it is offered again when its probes are good; it was unhealthy: `status` is `offline`, not `online`
+    "#]].assert_eq(&said.concat());
+    kubelet.expect_devices("example.com/acc", "acc0 Healthy\nacc1 Healthy");
+    kubelet.allocate_ids("example.com/acc", &["acc1"]).unwrap();
+
+    // Each word counts once more, and not for another device.
+    set_status(&node, "acc1", "offline\n");
+    kubelet.expect_devices("example.com/acc", "acc0 Healthy\nacc1 Unhealthy");
+    set_status(&node, "acc1", "online\n");
+    until(|| written(&node).contains("offline"), || written(&node));
+    assert_eq!(say(&node, &["uncordon", "acc1", "--resource", "example.com/acc"]).0, 0);
+    kubelet.expect_devices("example.com/acc", "acc0 Healthy\nacc1 Healthy");
+}
+
+#[test]
+fn what_was_cleared_before_a_daemon_started_clears_nothing_again() {
+    let (mut node, kubelet) = with_a_condemned_card(MANUAL);
+    assert_eq!(say(&node, &["uncordon", "acc1"]).0, 0);
+    kubelet.expect_devices("example.com/acc", "acc0 Healthy\nacc1 Healthy");
+    node.signal(Signal::SIGKILL);
+    node.wait();
+    kubelet.expect_gone("example.com/acc");
+    node.start();
+    kubelet.expect_devices("example.com/acc", "acc0 Healthy\nacc1 Healthy");
+    set_status(&node, "acc1", "offline\n");
+    kubelet.expect_devices("example.com/acc", "acc0 Healthy\nacc1 Unhealthy");
+    set_status(&node, "acc1", "online\n");
+    // The file is read again; its old clearance is not a new one.
+    until(|| written(&node).contains("offline"), || written(&node));
+    assert_eq!(say(&node, &["cordon", "acc0"]).0, 0);
+    kubelet.expect_devices("example.com/acc", "acc0 Unhealthy\nacc1 Unhealthy");
+    assert_eq!(say(&node, &["uncordon", "acc0"]).0, 0);
+    kubelet.expect_devices("example.com/acc", "acc0 Healthy\nacc1 Unhealthy");
+}
+
+#[test]
+fn a_cordon_of_what_nobody_knows_is_written_and_said_to_be_of_nothing_known() {
+    let (mut node, kubelet) =
+        Node::with_kubelet(CARDS, &(config("") + "    sharing: { replicas: 2 }\n"));
+    let before = say(&node, &["cordon", "acc0"]);
+    node.start();
+    kubelet.expect_devices(
+        "example.com/acc",
+        "acc0::0 Unhealthy\nacc0::1 Unhealthy\nacc1::0 Healthy\nacc1::1 Healthy",
+    );
+    until(|| written(&node).contains("acc1::1"), || written(&node));
+    let said = [
+        before,
+        say(&node, &["cordon", "acc1", "--reason", "loose plug"]),
+        say(&node, &["cordon", "acc2"]),
+        say(&node, &["cordon", "acc1::1"]),
+        say(&node, &["cordon", "acc1", "--resource", "example.com/ac"]),
+        say(&node, &["cordon", "elsewhere"]),
+    ];
+    let said: Vec<String> =
+        said.into_iter().map(|(code, out, err)| format!("{code}: {}", out + &err)).collect();
+    expect![[r#"
+        1: cordoned acc0, in DIR/state/cordons.json, but no daemon has run with the state directory DIR/state, so no device acc0 is known; --state-dir names another
+        0: cordoned acc1, in DIR/state/cordons.json: loose plug
+        1: cordoned acc2, in DIR/state/cordons.json, but no device acc2 is offered or remembered with the state directory DIR/state; did you mean `acc0`?
+        1: cordoned acc1::1, in DIR/state/cordons.json, but no device acc1::1 is offered or remembered with the state directory DIR/state; did you mean `acc1`?
+        1: cordoned acc1, in DIR/state/cordons.json, but no device acc1 of example.com/ac is offered or remembered with the state directory DIR/state; example.com/acc has one of this name
+        1: cordoned elsewhere, in DIR/state/cordons.json, but no device elsewhere is offered or remembered with the state directory DIR/state
+    "#]].assert_eq(&said.concat());
+    let file = fs::read_to_string(node.dir.path().join("state/cordons.json")).unwrap();
+    assert!(file.contains("elsewhere"), "{file}");
+}
