@@ -3,6 +3,7 @@
 mod cordoning;
 mod discovering;
 mod environment;
+mod explaining;
 
 use std::{
     ffi::OsString,
@@ -116,6 +117,11 @@ enum Command {
         #[arg(short, long, value_name = "FORMAT", default_value = "table")]
         output: Output,
     },
+    /// Say of one thing what each resource makes of it: who takes it, or what it lacks
+    Explain {
+        /// What the kernel calls it, a path below /sys or /dev, or the id of a device
+        thing: String,
+    },
     /// Take a device out of use, without touching the hardware, until it is uncordoned
     Cordon {
         /// The id of the device, as `discover` shows it
@@ -179,6 +185,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Run => run(&args, &environment),
         Command::Check { file } => check(file.as_ref().unwrap_or(&args.config)),
         Command::Discover { output } => discover(&args, *output),
+        Command::Explain { thing } => explain(&args, thing),
         Command::Cordon { device, resource, reason } => {
             done(cordoning::cordon(&args.state_dir, device, resource.as_deref(), reason))
         }
@@ -223,6 +230,13 @@ fn check(file: &Path) -> ExitCode {
 fn discover(args: &Args, output: Output) -> ExitCode {
     match load(args) {
         Ok((config, _)) => print(&discovering::discover(args, &config, output)),
+        Err(err) => refuse(&err),
+    }
+}
+
+fn explain(args: &Args, thing: &str) -> ExitCode {
+    match load(args) {
+        Ok((config, _)) => done(explaining::explain(args, &config, thing)),
         Err(err) => refuse(&err),
     }
 }

@@ -1,6 +1,6 @@
 //! The configuration file: parsed once, checked once, never checked again.
 //!
-//! [`parse`] reads the text into a tree of nodes that know their place, and walks that tree. Each
+//! [`parse`] reads the text into a tree of nodes that know their position, and walks that tree. Each
 //! mistake becomes a [`Diagnostic`] and the walk goes on, so that one run shows them all. What comes
 //! out is valid by construction; what a later version will do is refused, never ignored.
 

@@ -9,6 +9,7 @@ mod candidate;
 mod claims;
 mod drafts;
 mod engine;
+mod explain;
 mod facts;
 mod finish;
 mod glob;
@@ -27,5 +28,6 @@ pub use crate::discovery::{
     cache::{ResourceScan, ScanCache, scan_resource},
     claims::Claims,
     engine::scan,
+    explain::{Answer, Fate, Unknown, explain},
     reading::{lookups, pci_functions},
 };

@@ -3,6 +3,7 @@
 pub mod advice;
 pub mod cordons;
 pub mod discovered;
+pub mod explained;
 pub mod logger;
 pub mod notify;
 pub mod probing;

@@ -332,7 +332,7 @@ fn the_program_ends_while_a_probe_hangs_if_we_are_root() {
 }
 
 #[test]
-fn discover_shows_the_rest_while_a_look_hangs_if_we_are_root() {
+fn discover_shows_the_rest_while_a_scan_hangs_if_we_are_root() {
     let config = "version: v1
 resources:
   - name: example.com/acc

@@ -144,7 +144,7 @@ impl World {
         self.list = new;
     }
 
-    /// A pass that is under way ends. It saw what is there now.
+    /// A scan that is under way ends. It saw what is there now.
     fn scan(&mut self) {
         if self.scans == 0 {
             return;

@@ -137,7 +137,7 @@ fn how_long_it_takes_from_a_node_to_the_list_with_a_thousand_devices() {
         symlink("/dev/null", node.host.real(&format!("/dev/ttyUSB{n}"))).unwrap();
         kubelet.expect_devices("example.com/serial", |it: &[Device]| it.len() == n + 1);
         times.push(start.elapsed());
-        // So that the rest after a pass is not measured as well.
+        // So that the rest after a scan is not measured as well.
         let now = Instant::now();
         until(|| now.elapsed() > Duration::from_millis(800), String::new);
     }
@@ -156,7 +156,7 @@ fn how_long_it_takes_from_a_node_to_the_list_with_a_thousand_devices() {
 /// What reads it hangs in the kernel. The other resources find what is new all the same, and what was
 /// found before stays.
 #[test]
-fn a_look_that_hangs_holds_up_only_its_own_resource_if_we_are_root() {
+fn a_scan_that_hangs_holds_up_only_its_own_resource_if_we_are_root() {
     const CONFIG: &str = "version: v1
 resources:
   - name: example.com/acc

@@ -51,7 +51,7 @@ impl Story {
         self.inventory.apply(event, self.now)
     }
 
-    /// A pass that finds `names`, all of which then turn out to work.
+    /// A scan that finds `names`, all of which then turn out to work.
     fn scanned(&mut self, names: &[&str]) -> Vec<Effect> {
         let mut effects = self.apply(Event::Scanned(found(names)));
         if effects.iter().any(|it| matches!(it, Effect::Probe(_))) {
@@ -211,11 +211,11 @@ fn everything_is_looked_at_again_once_in_a_while() {
 
     story.now += SCAN_INTERVAL;
     assert_eq!(story.apply(Event::Tick), [Effect::Scan(Scope::All)]);
-    assert_eq!(story.apply(Event::Tick), [], "a pass is under way");
+    assert_eq!(story.apply(Event::Tick), [], "a scan is under way");
 }
 
 #[test]
-fn a_hint_is_followed_by_a_pass_over_what_it_concerns_and_only_that() {
+fn a_hint_is_followed_by_a_scan_of_what_it_concerns_and_only_that() {
     let mut story = Story::new();
     story.listed(&[]);
     let next_full = story.inventory.deadline();
@@ -226,7 +226,7 @@ fn a_hint_is_followed_by_a_pass_over_what_it_concerns_and_only_that() {
     story.now = story.inventory.deadline().unwrap();
     let scope = Scope::Some(BTreeSet::from([0]));
     assert_eq!(story.apply(Event::Tick), [Effect::Scan(scope)]);
-    assert_eq!(story.apply(Event::Hinted(Hint::Everything)), [], "one pass at a time");
+    assert_eq!(story.apply(Event::Hinted(Hint::Everything)), [], "one scan at a time");
     story.now += Duration::from_secs(1);
     story.listed(&["tty1"]);
     story.now = story.inventory.deadline().unwrap();

@@ -22,6 +22,7 @@ mod conformance;
 mod cordon;
 mod discovery;
 mod drafts;
+mod explain;
 mod health;
 mod histories;
 mod hotplug;

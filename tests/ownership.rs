@@ -223,14 +223,15 @@ fn a_container_sees_the_path_that_was_asked_for_and_the_host_the_one_that_it_lea
 //- /dev/ttyUSB1 char
 //- /dev/zigbee -> ttyUSB0
 //- /dev/serial/by-id/usb-1 -> ../../ttyUSB1
-//- /opt/models-3/x
-//- /opt/models -> models-3
+//- /dev/cards-3/pcm0 char
+//- /dev/cards -> cards-3
 ",
         r#"
   - { name: a.io/zigbee, discovery: { nodes: [/dev/zigbee] } }
   - name: a.io/by-id
     discovery: { nodes: ["/dev/serial/by-id/*"] }
     allocation: { devices: [{ hostPath: "{node}", permissions: rwm }] }
+  - { name: a.io/cards, discovery: { paths: [/dev/cards] } }
   - name: a.io/host
     exclusive: false
     discovery: { nodes: ["/dev/serial/by-id/*"] }
@@ -239,6 +240,7 @@ fn a_container_sees_the_path_that_was_asked_for_and_the_host_the_one_that_it_lea
         &expect![[r#"
             zigbee ttyUSB0: /dev/ttyUSB0 as /dev/zigbee
             by-id ttyUSB1: /dev/ttyUSB1 as /dev/serial/by-id/usb-1
+            cards cards: /dev/cards-3/pcm0 as /dev/cards/pcm0
             host ttyUSB1: /dev/ttyUSB1"#]],
     );
 }

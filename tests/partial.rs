@@ -1,4 +1,4 @@
-//! A pass over what a hint concerns tells the same as a pass over everything.
+//! A scan of what a hint concerns tells the same as a scan of everything.
 
 use std::{
     collections::BTreeSet,
@@ -115,7 +115,7 @@ fn toggle(node: &std::path::Path) {
 }
 
 #[test]
-fn after_any_history_a_pass_over_what_is_concerned_tells_the_same_as_one_over_everything() {
+fn after_any_history_a_scan_of_what_is_concerned_tells_the_same_as_one_of_everything() {
     let mut n_partial = 0;
     for seed in 0..40 {
         let mut dice = Dice::new(seed);
@@ -156,7 +156,7 @@ fn what_has_not_changed_is_not_made_anew() {
 }
 
 #[test]
-fn what_a_pass_costs() {
+fn what_a_scan_costs() {
     let n_devices = match std::env::var_os("CHANDLER_TEST_LARGE") {
         Some(_) => 5000,
         None => 1000,

@@ -55,7 +55,7 @@ impl<'t> Fields<'t> {
         self.take_with_position(key).map(|(_, value)| value)
     }
 
-    /// The same, with the place of the key.
+    /// The same, with the position of the key.
     pub(super) fn take_with_position(&mut self, key: &'static str) -> Option<(Position, &'t Node)> {
         self.known.push(key);
         let idx = self.entries.iter().position(|(it, ..)| *it == key)?;

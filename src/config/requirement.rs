@@ -58,7 +58,7 @@ pub(super) const RULE_OPERATORS: &[(&str, Operator)] = &[
     ("Rises", Operator::Rises),
 ];
 
-/// A condition whose values are not looked at yet; their number is right.
+/// A condition whose values are not parsed yet; their number is right.
 pub(super) struct Condition<'t> {
     pub(super) key: Key,
     pub(super) operator: Operator,
@@ -131,7 +131,7 @@ fn check_number_of(
     ok.then_some(())
 }
 
-/// A condition that one look can tell. `Rises` is none.
+/// A condition that one reading can tell. `Rises` is none.
 pub(super) fn requirement(
     condition: Condition<'_>,
     diagnostics: &mut Diagnostics,

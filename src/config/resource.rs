@@ -24,7 +24,7 @@ const REPLICAS_MAX: u32 = 10_000;
 /// Replicas are told apart by this, unless `sharing.ids` says otherwise.
 const REPLICA_IDS: &str = "{id}::{replica}";
 
-/// Parses one resource; with it comes the place of its name.
+/// Parses one resource; with it comes the position of its name.
 pub(super) fn resource(node: &Node, diagnostics: &mut Diagnostics) -> Option<(Position, Resource)> {
     let mut fields = Fields::open(node, "a resource", diagnostics)?;
     let name_node = fields.require("name", "a resource", diagnostics);

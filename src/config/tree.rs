@@ -1,4 +1,4 @@
-//! YAML as a tree of nodes that know their place in the file.
+//! YAML as a tree of nodes that know their position in the file.
 
 use std::collections::HashMap;
 

@@ -26,7 +26,7 @@ pub(super) struct ScanThread {
     waiting: Option<Request>,
 }
 
-/// What to look at, and a configuration if it is another than before.
+/// What to scan, and a configuration if it is another than before.
 #[derive(Debug)]
 struct Request {
     scope: Scope,
@@ -70,7 +70,7 @@ impl ScanThread {
         self.retry();
     }
 
-    /// Looks for these resources from the next scan on, which is of all of them.
+    /// Scans for these resources from the next scan on, which is of all of them.
     pub(super) fn configure(&mut self, configured: Configured) {
         *self.waiting() = Request { scope: Scope::All, config: Some(configured) };
         self.retry();

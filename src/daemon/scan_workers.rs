@@ -43,7 +43,7 @@ pub(super) struct ScanWorkers {
     patience: Duration,
     n_started: usize,
     idle: Option<ScanWorker>,
-    /// By the version of the configuration and the place in it.
+    /// By the version of the configuration and the position in it.
     hung: BTreeMap<(u64, usize), ScanWorker>,
 }
 

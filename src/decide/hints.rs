@@ -1,7 +1,7 @@
-//! What a hint is about: which resources must be looked at again. Pure.
+//! What a hint is about: which resources must be scanned again. Pure.
 //!
 //! A hint does not say which devices it changes, and this knows nothing of the host. So whatever
-//! might be concerned is concerned: a look too many costs a few milliseconds, one too few an hour of
+//! might be concerned is concerned: a scan too many costs a few milliseconds, one too few an hour of
 //! somebody's time.
 
 use std::collections::BTreeSet;

@@ -35,14 +35,14 @@ pub struct Rung {
 }
 
 /// Which hardware has which id.
-pub type Known = BTreeMap<DeviceId, Hardware>;
+pub type KnownIds = BTreeMap<DeviceId, Hardware>;
 
 /// How many ids are remembered of one resource beside those of devices that are there.
 const ABSENT_MAX: usize = 4096;
 
 /// Chooses a rung for each device, so that no two have the same id, and notes it in `known`. `None` for
 /// a device all of whose ids are somebody else's.
-pub fn assign(ladders: &[&Ladder], known: &mut Known) -> Vec<Option<Rung>> {
+pub fn assign(ladders: &[&Ladder], known: &mut KnownIds) -> Vec<Option<Rung>> {
     let mut choice = Choice { ladders, chosen: vec![None; ladders.len()], used: BTreeSet::new() };
     choice.same_hardware(known);
     choice.moved_hardware(known);
@@ -72,7 +72,7 @@ struct Choice<'a> {
 
 impl<'a> Choice<'a> {
     /// What is where it was keeps its id.
-    fn same_hardware(&mut self, known: &Known) {
+    fn same_hardware(&mut self, known: &KnownIds) {
         for idx in 0..self.ladders.len() {
             let ladder = self.ladders[idx];
             let is_its = |it: &Rung| known.get(&it.id) == Some(&ladder.hardware);
@@ -83,7 +83,7 @@ impl<'a> Choice<'a> {
     }
 
     /// What was plugged in elsewhere keeps its id, if it is the only one that it can be.
-    fn moved_hardware(&mut self, known: &Known) {
+    fn moved_hardware(&mut self, known: &KnownIds) {
         let mut claims: BTreeMap<&DeviceId, Vec<(usize, usize)>> = BTreeMap::new();
         for (idx, rung, id) in self.open_rungs() {
             let Hardware { serial, part, .. } = &self.ladders[idx].hardware;
@@ -100,7 +100,7 @@ impl<'a> Choice<'a> {
     }
 
     /// What is new gets an id that nobody else has, had or could have.
-    fn new_hardware(&mut self, known: &Known) {
+    fn new_hardware(&mut self, known: &KnownIds) {
         let mut n_owners: BTreeMap<&DeviceId, usize> = BTreeMap::new();
         for ladder in self.ladders {
             let ids: BTreeSet<&DeviceId> = ladder.rungs.iter().map(|it| &it.id).collect();

@@ -41,7 +41,7 @@ use crate::{
     },
 };
 
-/// How often everything is looked at again: a net for hints that were lost.
+/// How often everything is scanned again: a net for hints that were lost.
 pub const SCAN_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The same where hints do not reach us. Ten seconds is what the kubelet itself takes to publish a
@@ -82,8 +82,8 @@ struct Served {
 }
 
 impl Inventory {
-    /// An inventory of `resources`, nothing of which has been found yet. A first pass is under way;
-    /// everything is looked at again each `scan_interval`. `seed` is this process's own: one that
+    /// An inventory of `resources`, nothing of which has been found yet. A first scan is under way;
+    /// everything is scanned again each `scan_interval`. `seed` is this process's own: one that
     /// serves the same resources must not wait in step with it.
     pub fn new(resources: Vec<Resource>, scan_interval: Duration, seed: u64) -> Inventory {
         Inventory {
@@ -109,7 +109,7 @@ impl Inventory {
         served.chain(look).chain(self.release.deadline()).min()
     }
 
-    /// Whether everything that the first pass found is served.
+    /// Whether everything that the first scan found is served.
     pub fn is_ready(&self) -> bool {
         self.has_scanned && self.served.values().all(|it| it.listing.serve_by.is_none())
     }
@@ -155,8 +155,8 @@ impl Inventory {
         }
         if self.rescan.is_overdue(now) {
             log::error!(
-                "a look for devices has not ended after {OVERDUE:?}: a file of the host does not \
-                 answer, and until it does no device that comes is seen"
+                "a scan has not ended after {OVERDUE:?}: a read of the host is blocked, and until it \
+                 ends no device that comes is seen"
             );
         }
         effects.extend(self.rescan.due(now).map(Effect::Scan));

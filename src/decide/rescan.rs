@@ -1,36 +1,36 @@
-//! When to look again, and at what. Pure: deadlines only.
+//! When to scan again, and at what. Pure: deadlines only.
 //!
-//! Hints come in bursts, so a pass waits until they pause. Nodes, links and attributes may come after
-//! the uevent, so there are passes to see what has settled. And now and then everything is looked at,
+//! Hints come in bursts, so a scan waits until they pause. Nodes, links and attributes may come after
+//! the uevent, so there are scans to see what has settled. And now and then everything is scanned,
 //! because hints can be lost.
 
 use std::time::{Duration, Instant};
 
 use crate::model::event::Scope;
 
-/// How long hints must pause before a pass.
+/// How long hints must pause before a scan.
 const QUIET: Duration = Duration::from_millis(10);
 
-/// How long a pass waits for hints that do not pause.
+/// How long a scan waits for hints that do not pause.
 const QUIET_MAX: Duration = Duration::from_millis(50);
 
-/// When to look at a device again that has come, because it may not have been complete: udev takes
+/// When to scan for a device again that has come, because it may not have been complete: udev takes
 /// tens of milliseconds for a node, firmware a second or two.
 const SETTLE: [Duration; 3] =
     [Duration::from_millis(100), Duration::from_millis(500), Duration::from_secs(2)];
 
-/// Between two passes, so many times as long as the first of them took. Hints that never end, as of a
+/// Between two scans, so many times as long as the first of them took. Hints that never end, as of a
 /// loose plug, take a quarter of one processor at most.
 const REST: u32 = 3;
 
 /// The longest such rest.
 const REST_MAX: Duration = Duration::from_secs(2);
 
-/// A pass that takes longer is waiting for a file that does not answer: five thousand devices are looked
-/// at in a second.
+/// A scan that takes longer is waiting for a blocked read: five thousand devices are scanned
+/// in a second.
 pub const OVERDUE: Duration = Duration::from_secs(10);
 
-/// When to look again.
+/// When to scan again.
 #[derive(Debug)]
 pub struct Rescan {
     interval: Duration,
@@ -50,7 +50,7 @@ struct RunningScan {
     is_overdue: bool,
 }
 
-/// Hints that have come since the last pass.
+/// Hints that have come since the last scan.
 #[derive(Debug)]
 struct Burst {
     scope: Scope,
@@ -59,7 +59,7 @@ struct Burst {
 }
 
 /// What one delay waits for. What comes while something waits already waits behind it, or a steady
-/// stream of hints would put the pass off for ever.
+/// stream of hints would put the scan off for ever.
 #[derive(Debug, Default)]
 struct Settling {
     next: Option<(Instant, Scope)>,
@@ -67,7 +67,7 @@ struct Settling {
 }
 
 impl Rescan {
-    /// With a pass over everything each `interval`. The first is thought to be under way.
+    /// With a scan of everything each `interval`. The first is thought to be under way.
     pub fn new(interval: Duration) -> Rescan {
         Rescan {
             interval,
@@ -98,7 +98,7 @@ impl Rescan {
         }
     }
 
-    /// The pass that was under way is complete.
+    /// The scan that was under way is complete.
     pub fn answered(&mut self, now: Instant) {
         let pass = self.under_way.take().unwrap_or(RunningScan::first());
         if pass.scope == Scope::All {
@@ -124,7 +124,7 @@ impl Rescan {
         pass.begun_at.map(|it| it + OVERDUE)
     }
 
-    /// Whether the pass that is under way is [`OVERDUE`]. True once for each.
+    /// Whether the scan that is under way is [`OVERDUE`]. True once for each.
     pub fn is_overdue(&mut self, now: Instant) -> bool {
         let Some(pass) = &mut self.under_way else {
             return false;
@@ -135,7 +135,7 @@ impl Rescan {
         is_news
     }
 
-    /// The pass that is to be made now. It is under way then, and there is no other until it is
+    /// The scan that is to be made now. It is under way then, and there is no other until it is
     /// answered.
     pub fn due(&mut self, now: Instant) -> Option<Scope> {
         if self.deadline().is_none_or(|at| now < at) {
@@ -214,7 +214,7 @@ mod tests {
     }
 
     impl Story {
-        /// After the first pass.
+        /// After the first scan.
         fn new() -> Story {
             let start = Instant::now();
             let mut rescan = Rescan::new(INTERVAL);
@@ -233,20 +233,20 @@ mod tests {
             self.rescan.hinted(&some(&[config_idx]), early, self.now);
         }
 
-        /// The passes up to then: when, in milliseconds, and of what.
+        /// The scans up to then: when, in milliseconds, and of what.
         fn passes_until(&mut self, ms: u64) -> Vec<(u128, Scope)> {
             let end = self.start + Duration::from_millis(ms);
-            let mut passes = Vec::new();
+            let mut scans = Vec::new();
             while let Some(at) = self.rescan.deadline().filter(|at| *at <= end) {
                 self.now = self.now.max(at);
-                let scope = self.rescan.due(self.now).expect("a deadline without a pass");
-                passes.push(((self.now - self.start).as_millis(), scope));
+                let scope = self.rescan.due(self.now).expect("a deadline without a scan");
+                scans.push(((self.now - self.start).as_millis(), scope));
                 assert_eq!(self.rescan.deadline(), None, "one at a time");
                 self.now += self.takes;
                 self.rescan.answered(self.now);
             }
             self.now = self.now.max(end);
-            passes
+            scans
         }
     }
 
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hint_is_followed_by_one_pass_after_a_pause_and_by_others_if_it_was_early() {
+    fn a_hint_is_followed_by_one_scan_after_a_pause_and_by_others_if_it_was_early() {
         let mut story = Story::new();
         story.at(1000).hint(3, false);
         assert_eq!(story.passes_until(5000), [(1010, some(&[3]))]);
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_is_one_pass_but_is_not_waited_for_longer_than_fifty_milliseconds() {
+    fn a_burst_is_one_scan_but_is_not_waited_for_longer_than_fifty_milliseconds() {
         let mut story = Story::new();
         for ms in [0, 5, 14] {
             story.at(ms).hint(1, false);
@@ -275,30 +275,30 @@ mod tests {
         story.hint(2, false);
         assert_eq!(story.passes_until(1000), [(24, some(&[1, 2]))]);
 
-        let mut passes = Vec::new();
+        let mut scans = Vec::new();
         for ms in 1000..1100 {
-            passes.extend(story.passes_until(ms));
+            scans.extend(story.passes_until(ms));
             story.hint(1, false);
         }
-        passes.extend(story.passes_until(2000));
-        let at: Vec<u128> = passes.into_iter().map(|(at, _)| at).collect();
+        scans.extend(story.passes_until(2000));
+        let at: Vec<u128> = scans.into_iter().map(|(at, _)| at).collect();
         assert_eq!(at, [1050, 1100]);
     }
 
     #[test]
     fn a_stream_of_hints_puts_nothing_off_and_the_last_one_gets_all_its_passes() {
         let mut story = Story::new();
-        let mut passes = Vec::new();
+        let mut scans = Vec::new();
         for ms in 0..30_000_u64 {
-            passes.extend(story.passes_until(ms));
+            scans.extend(story.passes_until(ms));
             story.hint(1, true);
         }
         let last = 29_999;
-        assert!(passes.len() > 500, "{}", passes.len());
-        passes = story.passes_until(40_000);
-        assert!((last + 1..=last + 10).contains(&passes[0].0), "{passes:?}");
+        assert!(scans.len() > 500, "{}", scans.len());
+        scans = story.passes_until(40_000);
+        assert!((last + 1..=last + 10).contains(&scans[0].0), "{scans:?}");
         for delay in [100, 500, 2000] {
-            assert!(passes.iter().any(|(at, _)| *at == last + delay), "{delay}: {passes:?}");
+            assert!(scans.iter().any(|(at, _)| *at == last + delay), "{delay}: {scans:?}");
         }
     }
 
@@ -307,8 +307,8 @@ mod tests {
         let mut story = Story::new();
         let mut n_all = 0;
         for ms in (0..600_000).step_by(7) {
-            let passes = story.passes_until(ms);
-            n_all += passes.iter().filter(|(_, scope)| *scope == Scope::All).count();
+            let scans = story.passes_until(ms);
+            n_all += scans.iter().filter(|(_, scope)| *scope == Scope::All).count();
             story.hint(1, ms % 2 == 0);
         }
         assert_eq!(n_all, 9);
@@ -327,19 +327,19 @@ mod tests {
     }
 
     #[test]
-    fn a_pass_that_does_not_end_is_called_overdue_once() {
+    fn a_scan_that_does_not_end_is_called_overdue_once() {
         let mut rescan = Rescan::new(Duration::from_secs(60));
         let now = Instant::now();
         assert!(!rescan.is_overdue(now));
         assert_eq!(rescan.overdue_at(), Some(now + OVERDUE));
-        assert!(rescan.due(now + OVERDUE).is_none(), "there is one pass at a time");
+        assert!(rescan.due(now + OVERDUE).is_none(), "there is one scan at a time");
         assert!(rescan.is_overdue(now + OVERDUE));
         assert!(!rescan.is_overdue(now + 2 * OVERDUE));
         assert_eq!(rescan.overdue_at(), None);
     }
 
     #[test]
-    fn what_comes_during_a_pass_is_looked_at_after_it() {
+    fn what_comes_during_a_scan_is_scanned_after_it() {
         let mut story = Story::new();
         story.at(1000).hint(1, false);
         story.at(1010);

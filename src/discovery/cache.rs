@@ -1,7 +1,7 @@
-//! What the last scan found, so that the next need not look at everything.
+//! What the last scan found, so that the next need not scan everything.
 //!
 //! A resource depends on the host, and on what exclusive resources before it in the file have taken.
-//! So a scan of some resources looks at those, and at whatever is behind them and has seen something
+//! So a scan of some resources scans those, and at whatever is behind them and has seen something
 //! that changed hands. What it gives is a complete answer all the same.
 
 use std::{
@@ -12,11 +12,11 @@ use std::{
 
 use crate::{
     config::{name_text, template_text},
-    decide::identity::Known,
+    decide::identity::KnownIds,
     discovery::{
         claims::Claims,
         naming,
-        scanner::{Found, ResourceScanner, Scanned},
+        scanner::{Collected, ResourceScanner, Scanned},
     },
     host::Host,
     model::{
@@ -35,14 +35,14 @@ pub struct ScanCache {
     entries: Vec<Option<ResourceScan>>,
     // Those whose last scan has not ended.
     blocked: BTreeSet<usize>,
-    known: BTreeMap<ResourceName, Known>,
+    known: BTreeMap<ResourceName, KnownIds>,
     told: BTreeMap<ResourceName, Arc<Findings>>,
 }
 
 /// What a scan for the devices of one resource has found.
 #[derive(Debug)]
 pub struct ResourceScan {
-    found: Arc<Found>,
+    found: Arc<Collected>,
     /// What it is made of: candidates and nodes.
     taken: BTreeSet<Arc<str>>,
     /// Hashes of all its candidates and their nodes, also of those that another had taken: two that are
@@ -59,12 +59,12 @@ impl ScanCache {
             Some((Clone::clone(id), it.hardware.clone()?))
         };
         let known = remembered.iter().map(|(name, devices)| {
-            (name.clone(), devices.iter().filter_map(hardware).collect::<Known>())
+            (name.clone(), devices.iter().filter_map(hardware).collect::<KnownIds>())
         });
         ScanCache { known: known.collect(), ..ScanCache::default() }
     }
 
-    /// Another configuration is looked for from now on. Ids stay with their hardware.
+    /// Another configuration is scanned for from now on. Ids stay with their hardware.
     pub fn reconfigure(&mut self) {
         self.entries.clear();
         self.blocked.clear();

@@ -102,10 +102,15 @@ impl<'a> ResourceScanner<'a> {
             | None => Vec::new(),
         };
         if found.is_empty() {
-            paths.push(HostPath { path, asked: member.at.clone() });
+            paths.push(HostPath { path: path.clone(), asked: member.at.clone() });
         }
-        for path in found {
-            nodes.push(self.checked_node(&path, Ownership::Own, None)?);
+        for inner in found {
+            let mut node = self.checked_node(&inner, Ownership::Own, None)?;
+            // The container expects what is in it where the configuration named it.
+            if let Some(below) = inner.strip_prefix(path.as_str()) {
+                node.host.asked = format!("{}{below}", member.at);
+            }
+            nodes.push(node);
         }
         Ok(())
     }

@@ -16,7 +16,7 @@ use crate::{
         candidate::Candidate,
         drafts::Draft,
         identity::{self, Extent},
-        scanner::{Found, ResourceScanner, Unnamed},
+        scanner::{Collected, ResourceScanner, Unidentified},
     },
     model::{
         device::{Description, Member},
@@ -27,7 +27,7 @@ use crate::{
 
 impl ResourceScanner<'_> {
     /// Gives the drafts their names, attributes and ladders.
-    pub(super) fn finish(&self, drafts: Vec<Draft<'_>>, found: &mut Found) {
+    pub(super) fn finish(&self, drafts: Vec<Draft<'_>>, found: &mut Collected) {
         for draft in drafts {
             match self.unnamed(&draft) {
                 Ok(device) => found.devices.push(device),
@@ -36,7 +36,7 @@ impl ResourceScanner<'_> {
         }
     }
 
-    fn unnamed(&self, draft: &Draft<'_>) -> Result<Unnamed, String> {
+    fn unnamed(&self, draft: &Draft<'_>) -> Result<Unidentified, String> {
         let first = draft.members.first().ok_or("no candidate")?;
         let resource = match &self.resource.name {
             NamePattern::Fixed(_) => None,
@@ -58,7 +58,7 @@ impl ResourceScanner<'_> {
             settle: draft.alternative.settle,
         };
         let (description, at) = (Arc::new(description), draft.at().to_owned());
-        Ok(Unnamed { resource, ladder, description, at })
+        Ok(Unidentified { resource, ladder, description, at })
     }
 
     fn ladder(&self, draft: &Draft<'_>, first: &Candidate) -> Result<Ladder, String> {

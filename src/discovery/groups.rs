@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     decide::select::Lookup,
-    discovery::{candidate::Candidate, scanner::Found},
+    discovery::{candidate::Candidate, scanner::Collected},
     host::Host,
     model::discovery::{Alternative, GroupBy},
 };
@@ -42,7 +42,7 @@ impl Groups {
     pub(super) fn finish(
         self,
         n_members: Option<usize>,
-        found: &mut Found,
+        found: &mut Collected,
     ) -> Vec<(String, Vec<Candidate>)> {
         let mut all = self.all;
         all.retain(|(group, members)| {

@@ -7,7 +7,7 @@ use crate::{
     discovery::{
         claims::{self, node_key},
         drafts::{Draft, Drafted},
-        scanner::{Found, ResourceScanner, Scanned},
+        scanner::{Collected, ResourceScanner, Scanned},
     },
 };
 
@@ -41,7 +41,7 @@ impl ResourceScanner<'_> {
 
 /// Leaves out devices that have a node in common which each has for its own: a template such as
 /// `/dev/nvidia{number}` may name the same node for two cards, and neither can be trusted then.
-pub(super) fn leave_out_ambiguous(drafts: &mut Vec<Draft<'_>>, found: &mut Found) {
+pub(super) fn leave_out_ambiguous(drafts: &mut Vec<Draft<'_>>, found: &mut Collected) {
     let mut owners: BTreeMap<String, BTreeMap<usize, String>> = BTreeMap::new();
     for (idx, draft) in drafts.iter().enumerate() {
         // Nodes that somebody made by hand are as many devices as there are nodes.
@@ -84,7 +84,7 @@ fn ambiguous(path: &str, others: &[&str]) -> String {
 
 /// Leaves out what has no node where others have one. Classes hold things that are no devices to
 /// anybody: the connectors of a graphics card, the single paths of an NVMe disk (`nvme0c0n1`).
-pub(super) fn leave_out_nodeless(drafted: &mut Vec<Drafted<'_>>, found: &mut Found) {
+pub(super) fn leave_out_nodeless(drafted: &mut Vec<Drafted<'_>>, found: &mut Collected) {
     let has_node = |it: &Drafted<'_>| it.draft.as_ref().is_ok_and(|it| !it.nodes.is_empty());
     if !drafted.iter().any(has_node) {
         return;

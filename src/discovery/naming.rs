@@ -7,12 +7,12 @@ use crate::{
     decide::{
         allocate::edits,
         fill::{Use, fill},
-        identity::{self, Known, Ladder},
+        identity::{self, KnownIds, Ladder},
         known, natural,
         offer::too_many,
         template::fit_name,
     },
-    discovery::scanner::{Found, Unnamed},
+    discovery::scanner::{Collected, Unidentified},
     model::{
         device::{Device, Findings, Problem},
         name::ResourceName,
@@ -24,10 +24,10 @@ use crate::{
 /// Gives each device its id. `known` says which hardware has which.
 pub(super) fn findings<'f>(
     resource: &Resource,
-    unnamed: impl Iterator<Item = &'f Unnamed>,
-    known: &mut Known,
+    unnamed: impl Iterator<Item = &'f Unidentified>,
+    known: &mut KnownIds,
 ) -> Findings {
-    let unnamed: Vec<&Unnamed> = unnamed.collect();
+    let unnamed: Vec<&Unidentified> = unnamed.collect();
     let ladders: Vec<&Ladder> = unnamed.iter().map(|it| &it.ladder).collect();
     let ids = identity::assign(&ladders, known);
     let mut findings = Findings::default();
@@ -69,10 +69,10 @@ fn checked(resource: &Resource, device: Device) -> Result<Device, String> {
 pub(super) fn by_name(
     resource: &Resource,
     template: &Template,
-    found: &Found,
-    known: &mut BTreeMap<ResourceName, Known>,
+    found: &Collected,
+    known: &mut BTreeMap<ResourceName, KnownIds>,
 ) -> Vec<(Result<ResourceName, Problem>, Findings)> {
-    let mut by_name: BTreeMap<String, Vec<&Unnamed>> = BTreeMap::new();
+    let mut by_name: BTreeMap<String, Vec<&Unidentified>> = BTreeMap::new();
     for it in &found.devices {
         let name = it.resource.as_deref().unwrap_or_default();
         by_name.entry(name_for(template, name)).or_default().push(it);

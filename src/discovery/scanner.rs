@@ -30,7 +30,7 @@ use crate::{
 
 /// A device that has no id yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Unnamed {
+pub(super) struct Unidentified {
     /// The name of its resource, where that is a template.
     pub(super) resource: Option<String>,
     pub(super) ladder: Ladder,
@@ -41,14 +41,14 @@ pub(super) struct Unnamed {
 
 /// What was found for one resource.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Found {
-    pub(super) devices: Vec<Unnamed>,
+pub(super) struct Collected {
+    pub(super) devices: Vec<Unidentified>,
     pub(super) problems: Vec<Problem>,
     /// Why there is no device, where there is none.
     pub(super) none_because: Vec<String>,
 }
 
-impl Found {
+impl Collected {
     pub(super) fn problem(&mut self, at: &str, what: String) {
         self.problems.push(Problem { at: at.to_owned(), what });
     }
@@ -56,7 +56,7 @@ impl Found {
 
 /// What one scan for one resource gives.
 pub(super) struct Scanned {
-    pub(super) found: Found,
+    pub(super) found: Collected,
     /// The keys of what its devices are made of: candidates and nodes.
     pub(super) taken: BTreeSet<Arc<str>>,
     /// The keys of all candidates and of their nodes, also of those that are claimed.
@@ -77,7 +77,7 @@ impl<'a> ResourceScanner<'a> {
     /// Finds the devices, among what nobody has claimed.
     pub(super) fn run(&self) -> Scanned {
         let mut scanned =
-            Scanned { found: Found::default(), taken: BTreeSet::new(), seen: BTreeSet::new() };
+            Scanned { found: Collected::default(), taken: BTreeSet::new(), seen: BTreeSet::new() };
         let mut drafts = Vec::new();
         let mut reasons = Vec::new();
         for alternative in &self.resource.alternatives {
@@ -124,7 +124,7 @@ impl<'a> ResourceScanner<'a> {
         alternative: &Alternative,
         candidates: Candidates,
         tally: &mut Tally,
-        found: &mut Found,
+        found: &mut Collected,
     ) -> Vec<(String, Vec<Candidate>)> {
         found.problems.extend(candidates.problems);
         let mut groups = Groups::default();

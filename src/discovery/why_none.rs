@@ -69,7 +69,8 @@ impl Tally {
     }
 }
 
-fn place(source: &Source) -> String {
+/// Where the candidates of `source` are.
+pub(super) fn place(source: &Source) -> String {
     match source {
         Source::Class(name) => format!("/sys/class/{name}"),
         Source::Bus(name) => format!("/sys/bus/{name}"),

@@ -18,9 +18,9 @@ use crate::model::{
 /// Anything that can make the daemon do something.
 #[derive(Debug, Clone)]
 pub enum Event {
-    /// A pass is complete. Whatever its scope was, it tells of everything.
+    /// A scan is complete. Whatever its scope was, it tells of everything.
     Scanned(Scan),
-    /// Something may have changed: look again.
+    /// Something may have changed: scan again.
     Hinted(Hint),
     /// Devices of a resource were probed.
     Probed(Round),
@@ -65,7 +65,7 @@ pub enum Event {
 /// Who holds what: ids, by resource, as the kubelet's pod resources API lists them.
 pub type Holdings = BTreeMap<String, BTreeSet<String>>;
 
-/// Why it may be worth to look again. A hint may be lost, doubled or late without harm.
+/// Why it may be worth to scan again. A hint may be lost, doubled or late without harm.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Hint {
     /// Hints were lost, or nobody can say more.
@@ -158,7 +158,7 @@ pub struct SocketIdentity {
     pub ino: u64,
 }
 
-/// Which resources are looked at again, by their places in the configuration file.
+/// Which resources are scanned again, by their positions in the configuration file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scope {
     /// All of them.
@@ -178,7 +178,7 @@ impl Scope {
         matches!(self, Scope::Some(all) if all.is_empty())
     }
 
-    /// Whether the resource at `config_idx` is looked at.
+    /// Whether the resource at `config_idx` is scanned.
     pub fn contains(&self, config_idx: usize) -> bool {
         match self {
             Scope::All => true,
@@ -196,10 +196,10 @@ impl Scope {
     }
 }
 
-/// Everything one pass found.
+/// Everything one scan found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Scan {
-    /// The configuration that was looked for: 0 for the first, one more with each that replaces it.
+    /// The configuration that was scanned for: 0 for the first, one more with each that replaces it.
     pub version: u64,
     /// One entry for each resource; at least one for each with a fixed name.
     pub found: Vec<Found>,
@@ -218,12 +218,12 @@ pub struct Unnamed {
     pub none_because: Vec<String>,
 }
 
-/// What one pass found for one resource.
+/// What one scan found for one resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
     /// The resource.
     pub resource: ResourceName,
-    /// Its place in the configuration file.
+    /// Its position in the configuration file.
     pub config_idx: usize,
     /// Its devices. The same allocation as in the last scan if nothing has changed.
     pub findings: Arc<Findings>,
@@ -258,11 +258,11 @@ pub enum Effect {
     Register(ResourceName),
     /// Look whether the plugin's socket is still there.
     CheckEndpoint(ResourceName),
-    /// Make a pass.
+    /// Make a scan.
     Scan(Scope),
     /// Probe these from now on, and nothing else.
     Probe(Arc<[Target]>),
-    /// Look for these resources from now on, which are the given version of the configuration.
+    /// Scan for these resources from now on, which are the given version of the configuration.
     Reconfigure(Configured),
     /// Stop serving a resource: it is no longer configured.
     Retire(ResourceName),

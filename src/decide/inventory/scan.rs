@@ -1,4 +1,4 @@
-//! What the inventory makes of a pass: devices that came, went or changed.
+//! What the inventory makes of a scan: devices that came, went or changed.
 
 use std::{collections::BTreeSet, sync::Arc, time::Instant};
 
@@ -23,7 +23,7 @@ impl Inventory {
     pub(super) fn scanned(&mut self, scan: Scan, now: Instant, effects: &mut Vec<Effect>) {
         self.rescan.answered(now);
         if scan.version != self.version {
-            // A pass for a configuration that has been replaced meanwhile; the next is under way.
+            // A scan for a configuration that has been replaced meanwhile; the next is under way.
             return;
         }
         self.has_scanned = true;

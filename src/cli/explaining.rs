@@ -1,0 +1,28 @@
+//! `chandler explain`.
+
+use crate::{
+    cli::{Args, cordoning::Mistake},
+    config::{Config, quoted},
+    discovery::{self, Unknown},
+    host::Host,
+    operate::{explained, remembered},
+};
+
+/// What to tell of `wanted`.
+pub(super) fn explain(args: &Args, config: &Config, wanted: &str) -> Result<String, Mistake> {
+    let host = Host::new(&args.host_root).for_one_scan();
+    let (remembered, _) = remembered::read(&args.state_dir.join(remembered::FILE_NAME))
+        .inspect_err(|err| log::warn!("which ids are remembered is not known: {err}"))
+        .unwrap_or_default();
+    match discovery::explain(&host, &config.resources, &remembered, wanted) {
+        Ok(answers) => Ok(explained::text(&config.resources, &answers)),
+        Err(Unknown(near)) => {
+            let near = near.map(|it| format!("; did you mean {}?", quoted(&it)));
+            Err(Mistake::Failed(format!(
+                "nothing is called {}: no kernel's name, path or device id{}",
+                quoted(wanted),
+                near.unwrap_or_default()
+            )))
+        }
+    }
+}

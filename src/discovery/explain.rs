@@ -1,0 +1,254 @@
+//! One thing against every resource: who takes it, and why the others do not.
+//!
+//! This is a scan of everything, of which the claims at each resource are kept; then each alternative is
+//! asked once more about the candidates that are meant.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    config::{name_text, near},
+    decide::select::{Verdict, judge},
+    discovery::{
+        cache::{ScanCache, scan_resource},
+        candidate::Candidate,
+        claims::Claims,
+        groups::group_of,
+        node, source,
+        why_none::place,
+    },
+    host::Host,
+    model::{
+        device::{Device, Problem},
+        discovery::Alternative,
+        event::{Scan, Scope},
+        name::ResourceName,
+        resource::Resource,
+        state::Remembered,
+    },
+};
+
+/// What one alternative of a resource makes of one candidate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The resource's position in the file.
+    pub config_idx: usize,
+    /// The alternative's position in the resource.
+    pub alternative_idx: usize,
+    /// Where the candidate is, or where it would be.
+    pub at: String,
+    /// What became of it.
+    pub fate: Fate,
+}
+
+/// What became of a candidate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fate {
+    /// It is none: what is meant is not to be found there.
+    NoCandidate,
+    /// A condition did not hold. The text compares.
+    Rejected(String),
+    /// An exclusive resource before this one has taken it: its position in the file.
+    Claimed(usize),
+    /// An alternative before this one has taken it.
+    TakenBefore,
+    /// Something is wrong with it.
+    Problem(String),
+    /// It would be taken, but for others. The text says which.
+    LeftOut(String),
+    /// It is a device, or part of one.
+    Taken(ResourceName, Box<Device>),
+}
+
+/// Nothing is called so. With it, what is called nearly so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unknown(pub Option<String>);
+
+/// What every resource makes of `wanted`: a kernel's name, a path below `/sys` or `/dev`, or the id of a
+/// device. Reads of the host may hang.
+pub fn explain(
+    host: &Host,
+    resources: &[Resource],
+    remembered: &Remembered,
+    wanted: &str,
+) -> Result<Vec<Answer>, Unknown> {
+    let mut claims = Vec::new();
+    let scan = ScanCache::new(remembered).scan_with(resources, &Scope::All, |idx, heeded| {
+        claims.push(heeded.clone());
+        scan_resource(host, resources, idx, heeded)
+    });
+    let candidates = candidates(host, resources);
+    let meant = meant(host, &scan, &candidates, wanted);
+    if meant.is_empty() {
+        let names = candidates.values().flatten().map(|it| it.name.as_str());
+        let devices = scan.found.iter().flat_map(|it| &it.findings.devices);
+        let known = names.chain(devices.map(|it| it.id.as_str()));
+        return Err(Unknown(near(wanted, known).map(str::to_owned)));
+    }
+    let mut answers = Vec::new();
+    for (config_idx, (resource, claims)) in resources.iter().zip(&claims).enumerate() {
+        let outcome = Outcome::of(&scan, config_idx, resource);
+        let mut taken = BTreeSet::new();
+        for (alternative_idx, alternative) in resource.alternatives.iter().enumerate() {
+            let all = candidates.get(&(config_idx, alternative_idx)).map_or(&[][..], Vec::as_slice);
+            let asked = Asked { host, alternative, all, claims, outcome: &outcome };
+            let about = about(all, &meant);
+            if about.is_empty() {
+                let at = place(&alternative.source);
+                answers.push(Answer { config_idx, alternative_idx, at, fate: Fate::NoCandidate });
+            }
+            for candidate in about {
+                let mut fate = asked.fate(candidate);
+                if let Fate::Taken(_, device) = &fate
+                    && !taken.insert((candidate.identity().to_owned(), device.id.clone()))
+                {
+                    fate = Fate::TakenBefore;
+                }
+                answers.push(Answer {
+                    config_idx,
+                    alternative_idx,
+                    at: candidate.at.clone(),
+                    fate,
+                });
+            }
+        }
+    }
+    Ok(answers)
+}
+
+/// By the positions of the resource and its alternative.
+type AllCandidates = BTreeMap<(usize, usize), Vec<Candidate>>;
+
+fn candidates(host: &Host, resources: &[Resource]) -> AllCandidates {
+    let mut all = AllCandidates::new();
+    for (config_idx, resource) in resources.iter().enumerate() {
+        for (alternative_idx, alternative) in resource.alternatives.iter().enumerate() {
+            let candidates = source::candidates(host, &alternative.source).all;
+            all.insert((config_idx, alternative_idx), candidates);
+        }
+    }
+    all
+}
+
+/// The directories in sysfs, and the paths, of all that `wanted` may mean. What cannot be read is not meant.
+fn meant(host: &Host, scan: &Scan, candidates: &AllCandidates, wanted: &str) -> BTreeSet<String> {
+    let mut meant = BTreeSet::new();
+    if wanted.starts_with('/') {
+        let path = host.canonical(wanted).ok().flatten();
+        let node = node::check(host, wanted).ok().flatten();
+        meant.extend(node.and_then(|it| node::sysfs_dir(host, &it).ok().flatten()));
+        meant.extend(path);
+        return meant;
+    }
+    let named = candidates.values().flatten().filter(|it| it.name == wanted);
+    meant.extend(named.map(|it| it.identity().to_owned()));
+    let devices = scan.found.iter().flat_map(|it| &it.findings.devices);
+    for device in devices.filter(|it| it.id.as_str() == wanted) {
+        meant.extend(device.members.iter().filter_map(|it| it.dir.clone()));
+        meant.extend(device.node_paths().map(str::to_owned));
+        meant.extend(device.paths.iter().map(|it| it.path.clone()));
+    }
+    if meant.is_empty() {
+        // No resource lists it, but the kernel may know it.
+        for (kind, below) in [("class", ""), ("bus", "devices/")] {
+            for group in host.names(&format!("/sys/{kind}")).unwrap_or_default() {
+                let path = format!("/sys/{kind}/{group}/{below}{wanted}");
+                meant.extend(host.canonical(&path).ok().flatten());
+            }
+        }
+    }
+    meant
+}
+
+/// The candidates that are meant, or else those that they are part of, or else their parts.
+fn about<'c>(all: &'c [Candidate], meant: &BTreeSet<String>) -> Vec<&'c Candidate> {
+    let is_below = |dir: &str, of: &str| dir.strip_prefix(of).is_some_and(|it| it.starts_with('/'));
+    let select = |holds: &dyn Fn(&str, &str) -> bool| -> Vec<&'c Candidate> {
+        let is_one = |it: &&Candidate| {
+            let mut own = it.dir.iter().chain(&it.given);
+            own.any(|own| meant.iter().any(|meant| holds(own, meant)))
+        };
+        all.iter().filter(is_one).collect()
+    };
+    let exact = select(&|own, meant| own == meant);
+    if !exact.is_empty() {
+        return exact;
+    }
+    let wholes = select(&|own, meant| is_below(meant, own));
+    let nearest = wholes.into_iter().max_by_key(|it| it.dir.as_ref().map_or(0, String::len));
+    match nearest {
+        Some(whole) => vec![whole],
+        None => select(&|own, meant| is_below(own, meant)),
+    }
+}
+
+/// What a scan found for one resource.
+struct Outcome<'s> {
+    devices: Vec<(&'s ResourceName, &'s Device)>,
+    problems: Vec<&'s Problem>,
+}
+
+impl<'s> Outcome<'s> {
+    fn of(scan: &'s Scan, config_idx: usize, resource: &Resource) -> Outcome<'s> {
+        let (mut devices, mut problems) = (Vec::new(), Vec::new());
+        for found in scan.found.iter().filter(|it| it.config_idx == config_idx) {
+            devices.extend(found.findings.devices.iter().map(|it| (&found.resource, it)));
+            problems.extend(&found.findings.problems);
+        }
+        let name = name_text(&resource.name);
+        let unnamed = scan.unnamed.iter().filter(|it| it.template == name);
+        problems.extend(unnamed.flat_map(|it| &it.problems));
+        Outcome { devices, problems }
+    }
+}
+
+/// One alternative, and what it is asked with.
+struct Asked<'a> {
+    host: &'a Host,
+    alternative: &'a Alternative,
+    all: &'a [Candidate],
+    /// What the resource had to leave alone.
+    claims: &'a Claims,
+    outcome: &'a Outcome<'a>,
+}
+
+impl Asked<'_> {
+    fn fate(&self, candidate: &Candidate) -> Fate {
+        let verdict = judge(&self.alternative.matches, &self.alternative.excludes, |key| {
+            candidate.lookup(self.host, key)
+        });
+        match verdict {
+            Verdict::Rejected { reason, .. } => return Fate::Rejected(reason),
+            Verdict::Unclear(what) => return Fate::Problem(what),
+            Verdict::Taken => {}
+        }
+        if let Some(owner) = self.claims.owner(candidate.identity()) {
+            return Fate::Claimed(owner);
+        }
+        let mut devices = self.outcome.devices.iter();
+        if let Some((name, device)) = devices.find(|(_, it)| is_of(candidate, it)) {
+            return Fate::Taken(ResourceName::clone(name), Box::new(Device::clone(device)));
+        }
+        // The problem of a group is told of its first member.
+        let group = group_of(self.host, self.alternative, candidate);
+        let in_group = self.all.iter().filter(|it| {
+            it.at == candidate.at
+                || group.is_ok() && group_of(self.host, self.alternative, it) == group
+        });
+        let ats: BTreeSet<&str> = in_group.map(|it| it.at.as_str()).collect();
+        match self.outcome.problems.iter().find(|it| ats.contains(it.at.as_str())) {
+            Some(problem) => Fate::Problem(problem.what.clone()),
+            None => Fate::LeftOut(match self.alternative.limit {
+                Some(limit) => format!("`limit` allows the first {limit} only"),
+                None => "an alternative before this one has taken a node of it".to_owned(),
+            }),
+        }
+    }
+}
+
+/// Whether the device is made of the candidate.
+fn is_of(candidate: &Candidate, device: &Device) -> bool {
+    let is_member =
+        device.members.iter().any(|it| it.name == candidate.name && it.dir == candidate.dir);
+    let mut paths = device.node_paths().chain(device.paths.iter().map(|it| it.path.as_str()));
+    is_member && candidate.given.as_deref().is_none_or(|given| paths.any(|it| it == given))
+}
