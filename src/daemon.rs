@@ -90,7 +90,7 @@ pub fn run(
     let (cordon_watch, cordons) = CordonWatch::start(state_dir, events.clone())
         .map_err(|source| DaemonError::Thread { name: "cordon", source })?;
     inventory.apply(Event::Cordons(cordons), now());
-    let (state, remembered) = StateWriter::start(state_dir)
+    let (state, remembered) = StateWriter::start(state_dir, events.clone())
         .map_err(|source| DaemonError::Thread { name: "state", source })?;
     inventory.apply(Event::Remembered(remembered.clone()), now());
     let remembered = Arc::new(remembered);

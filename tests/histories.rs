@@ -28,6 +28,9 @@ use crate::kubelet::dice::Dice;
 
 const N_DEVICES: usize = 6;
 
+/// When new devices are told of though the disk has not answered.
+const SLOW: Duration = Duration::from_secs(1);
+
 /// What really is, and what the daemon would do about it.
 struct World {
     dice: Dice,
@@ -48,8 +51,9 @@ struct World {
     list: BTreeMap<String, bool>,
     generation: u64,
     clean: BTreeMap<String, u32>,
-    // What is on disk.
+    // What is on disk, and what is being written since when.
     remembered: Remembered,
+    writing: Option<(Arc<Remembered>, Instant)>,
 }
 
 fn name() -> ResourceName {
@@ -84,6 +88,7 @@ impl World {
             generation: 0,
             clean: BTreeMap::new(),
             remembered: Remembered::new(),
+            writing: None,
         }
     }
 
@@ -95,6 +100,11 @@ impl World {
         (self.version, self.generation, self.scans, self.calls) = (0, 0, 1, 0);
         self.asked = false;
         self.clean.clear();
+        // What was not on disk is lost: what was told all the same, after a second, may be dropped.
+        self.writing = None;
+        let mut list = std::mem::take(&mut self.list);
+        list.retain(|it, _| self.is_on_disk(it));
+        self.list = list;
         self.cordons();
         self.apply(Event::Remembered(self.remembered.clone()));
         self.kubelet_appears();
@@ -120,7 +130,10 @@ impl World {
                     self.scans += 1;
                 }
                 Effect::AskPods => self.asked = true,
-                Effect::Remember(offered) => self.remembered = Remembered::clone(&offered),
+                Effect::Remember(remembered) => {
+                    let since = self.writing.as_ref().map_or(self.now, |(_, since)| *since);
+                    self.writing = Some((remembered, since));
+                }
                 Effect::CheckEndpoint(_) => {}
                 Effect::Retire(_) | Effect::Stop => panic!("nobody asked for that"),
             }
@@ -137,11 +150,21 @@ impl World {
             .iter()
             .map(|it| (it.id.to_string(), it.health == Health::Healthy))
             .collect();
+        // A disk that does not answer is not waited for for ever.
+        let is_slow = self.writing.as_ref().is_some_and(|(_, it)| self.now - *it >= SLOW);
+        for id in new.keys().filter(|it| !self.list.contains_key(*it) && !self.is_on_disk(it)) {
+            assert!(is_slow || self.held.contains(id), "{id} is told before it is on disk");
+        }
         for dropped in self.list.keys().filter(|it| !new.contains_key(*it)) {
             let n_clean = self.clean.get(dropped).copied().unwrap_or(0);
             assert!(n_clean >= 2, "{dropped} was dropped after {n_clean} clean answers");
         }
         self.list = new;
+    }
+
+    fn is_on_disk(&self, id: &str) -> bool {
+        let devices = self.remembered.values().flat_map(|it| it.values());
+        devices.flat_map(|it| &it.offers).any(|it| it.as_str() == id)
     }
 
     /// A scan that is under way ends. It saw what is there now.
@@ -200,6 +223,14 @@ impl World {
         self.apply(Event::PodsListed(Some(holdings)));
     }
 
+    /// The disk has taken what was to be written.
+    fn store(&mut self) {
+        if let Some((written, _)) = self.writing.take() {
+            self.remembered = Remembered::clone(&written);
+            self.apply(Event::Stored(written));
+        }
+    }
+
     fn answer_register(&mut self) {
         if self.calls == 0 {
             return;
@@ -224,7 +255,8 @@ impl World {
     fn happen(&mut self) {
         self.now += Duration::from_millis(self.dice.below(400) as u64);
         let n = self.dice.below(N_DEVICES);
-        match self.dice.below(12) {
+        match self.dice.below(15) {
+            12..15 => self.store(),
             0..3 => self.toggle(),
             3 | 4 => self.scan(),
             5 => self.probe(),
@@ -273,6 +305,7 @@ impl World {
                 self.scan();
             }
             self.probe();
+            self.store();
             self.answer_register();
             self.answer_about_pods();
         }

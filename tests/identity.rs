@@ -251,3 +251,21 @@ fn hubs_that_are_on_both_buses_of_one_port_are_two_devices() {
         "0000:00:14.0-usb-4 -\n0000:00:14.0-usb3-4 -"
     );
 }
+
+#[test]
+fn what_the_kubelet_was_told_is_on_disk_though_the_process_is_killed_at_once() {
+    let config = "version: v1\nresources: [{ name: example.com/tty, discovery: { nodes: [\"/dev/ttyUSB*\"] } }]\n";
+    let (mut node, mut kubelet) = Node::with_kubelet("//- /dev/none\n//- /sys dir\n", config);
+    let mut listed = String::new();
+    for n in 0..6 {
+        node.start();
+        kubelet.expect_registration("example.com/tty");
+        node.host.add(&format!("//- /dev/ttyUSB{n} char\n"));
+        listed += &format!("ttyUSB{n} Healthy\n");
+        kubelet.expect_devices("example.com/tty", listed.trim_end());
+        node.signal(Signal::SIGKILL);
+        node.wait();
+        let file = std::fs::read_to_string(node.dir.path().join("state/offered.json")).unwrap();
+        assert!(file.contains(&format!("\"ttyUSB{n}\"")), "{file}");
+    }
+}

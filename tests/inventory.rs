@@ -47,8 +47,18 @@ impl Story {
         Story { inventory, now: Instant::now() }
     }
 
+    /// With a disk that takes no time.
     fn apply(&mut self, event: Event) -> Vec<Effect> {
-        self.inventory.apply(event, self.now)
+        let mut effects = self.inventory.apply(event, self.now);
+        let mut n_stored = 0;
+        while let Some(effect) = effects.get(n_stored) {
+            n_stored += 1;
+            if let Effect::Remember(written) = effect {
+                let stored = Event::Stored(Arc::clone(written));
+                effects.extend(self.inventory.apply(stored, self.now));
+            }
+        }
+        effects
     }
 
     /// A scan that finds `names`, all of which then turn out to work.
@@ -184,7 +194,7 @@ fn a_resource_is_served_before_it_is_registered_and_registered_once_for_each_kub
     let mut story = Story::new();
     assert_eq!(story.apply(Event::KubeletAppeared(identity(1))), []);
     let effects = story.scanned(&["tty1"]);
-    let [Effect::Probe(_), Effect::Serve(_), Effect::Remember(_), Effect::Register(name)] =
+    let [Effect::Probe(_), Effect::Remember(_), Effect::Serve(_), Effect::Register(name)] =
         &effects[..]
     else {
         panic!("{effects:?}")
@@ -448,4 +458,55 @@ fn what_an_operator_clears_is_offered_when_its_probes_are_good() {
         Cordon { device: DeviceId::new("tty1").unwrap(), resource: None, reason: "fan".to_owned() };
     story.apply(Event::Cordons(vec![cordon]));
     assert_eq!(last_list(story.apply(cleared())), None);
+}
+
+#[test]
+fn the_kubelet_is_told_of_a_new_device_when_its_id_is_on_disk_and_of_a_known_one_at_once() {
+    let mut story = Story::new();
+    let probed = |story: &mut Story, names: &[&str]| {
+        let mut effects = story.inventory.apply(Event::Scanned(found(names)), story.now);
+        let outcome = Outcome::Good(Vec::new());
+        let reading =
+            |it: &&str| Reading { device: DeviceId::new(*it).unwrap(), outcome: outcome.clone() };
+        let readings = names.iter().map(reading).collect();
+        let round = Round { resource: resource(), readings };
+        effects.extend(story.inventory.apply(Event::Probed(round), story.now));
+        effects
+    };
+    let written = |effects: &[Effect]| {
+        let written = effects.iter().find_map(|it| match it {
+            Effect::Remember(it) => Some(Arc::clone(it)),
+            Effect::Serve(_)
+            | Effect::Publish(_)
+            | Effect::Register(_)
+            | Effect::CheckEndpoint(_)
+            | Effect::Scan(_)
+            | Effect::Reconfigure(_)
+            | Effect::Retire(_)
+            | Effect::AskPods
+            | Effect::Probe(_)
+            | Effect::Stop => None,
+        });
+        written.unwrap()
+    };
+    let effects = probed(&mut story, &["tty1"]);
+    let first = written(&effects);
+    assert_eq!(last_list(effects), None);
+    let effects = story.inventory.apply(Event::Stored(Arc::clone(&first)), story.now);
+    assert_eq!(last_list(effects).as_deref(), Some("tty1::0 Healthy, tty1::1 Healthy"));
+
+    // The next process knows it.
+    let mut next = Story::of_process(1);
+    next.apply(Event::Remembered(Remembered::clone(&first)));
+    let effects = probed(&mut next, &["tty1"]);
+    assert_eq!(last_list(effects).as_deref(), Some("tty1::0 Healthy, tty1::1 Healthy"));
+
+    // A disk that does not answer holds nothing up for longer than a second.
+    let effects = probed(&mut next, &["tty1", "tty2"]);
+    assert_eq!(last_list(effects), None);
+    let at = next.inventory.deadline().unwrap();
+    assert_eq!(at - next.now, Duration::from_secs(1));
+    next.now = at;
+    let both = "tty1::0 Healthy, tty1::1 Healthy, tty2::0 Healthy, tty2::1 Healthy";
+    assert_eq!(last_list(next.apply(Event::Tick)).as_deref(), Some(both));
 }

@@ -6,9 +6,11 @@ use std::{
     sync::Arc,
 };
 
+use crossbeam_channel::Sender;
+
 use crate::{
     host::{files, hold::Hold, latest::Latest, worker::Worker},
-    model::state::Remembered,
+    model::{event::Event, state::Remembered},
     operate::{
         remembered::{self, FILE_NAME},
         running,
@@ -27,7 +29,10 @@ pub(super) struct StateWriter {
 
 impl StateWriter {
     /// Starts the thread. With it comes what the process before us has left.
-    pub(super) fn start(state_dir: &Path) -> io::Result<(StateWriter, Remembered)> {
+    pub(super) fn start(
+        state_dir: &Path,
+        events: Sender<Event>,
+    ) -> io::Result<(StateWriter, Remembered)> {
         let path = state_dir.join(FILE_NAME);
         let before = read(&path);
         let (latest, inbox) = Latest::<Arc<Remembered>>::new();
@@ -46,6 +51,9 @@ impl StateWriter {
                         }
                     }
                 }
+                // Also if it failed: no device is worth less for a full disk. Nobody listens when the daemon
+                // goes down, and the last of it is written all the same.
+                drop(events.send(Event::Stored(remembered)));
             }
         })?;
         let hold = running::announce(state_dir).inspect_err(|err| {

@@ -151,6 +151,7 @@ impl Inventory {
             Event::Cordons(cordons) => self.cordoned(cordons, now),
             Event::Cleared { device, resource } => self.cleared(&device, resource.as_ref(), now),
             Event::Remembered(remembered) => self.remembered(remembered),
+            Event::Stored(remembered) => self.stored(&remembered),
             Event::Terminate => effects.push(Effect::Stop),
         }
         if self.rescan.is_overdue(now) {
@@ -163,8 +164,8 @@ impl Inventory {
         if self.release.due(now) {
             effects.push(Effect::AskPods);
         }
-        let published = self.publish(now, &mut effects);
-        self.remember(&published, &mut effects);
+        let written = self.publish(now, &mut effects);
+        self.remember(&written, &mut effects);
         for (name, served) in &mut self.served {
             if served.listing.serve_by.is_none() && served.registration.due(now) {
                 effects.push(Effect::Register(name.clone()));
@@ -207,12 +208,13 @@ impl Inventory {
     }
 
     /// Publishes what the kubelet would see a difference in, or would be told if it asked. Gives the
-    /// resources of which it published something.
+    /// resources of which something is to be written down.
     fn publish(&mut self, now: Instant, effects: &mut Vec<Effect>) -> Vec<ResourceName> {
-        let mut published = Vec::new();
+        let mut written = Vec::new();
         for (name, served) in &mut self.served {
             let Served { devices, listing, .. } = served;
             listing.is_stale |= devices.tick(name, now);
+            listing.tick(now);
             let waits = listing.serve_by.is_some_and(|it| it > now && !devices.is_probed());
             if waits || !listing.is_stale {
                 continue;
@@ -223,8 +225,11 @@ impl Inventory {
             let publication = listing.publish(configured, devices, &mut self.release, now);
             devices.forget_removed(&listing.kept_devices());
             let snapshot = Arc::clone(&listing.published);
+            if publication.is_some() {
+                written.push(name.clone());
+            }
             effects.push(match publication {
-                None => continue,
+                None | Some(Publication::Waits) => continue,
                 Some(Publication::First) => {
                     let n_devices = devices.present().count();
                     log::info!("resource={name} devices={n_devices} offered");
@@ -232,18 +237,18 @@ impl Inventory {
                 }
                 Some(Publication::Next) => Effect::Publish(snapshot),
             });
-            published.push(name.clone());
         }
-        published
+        written
     }
 }
 
 impl Served {
     /// When time alone changes something here.
     fn deadline(&self) -> Option<Instant> {
-        let kubelet = match self.listing.serve_by {
-            Some(serve_by) => Some(serve_by),
-            None => self.registration.deadline(),
+        let kubelet = match (self.listing.store_by, self.listing.serve_by) {
+            (Some(store_by), Some(_)) => Some(store_by),
+            (None, Some(serve_by)) => Some(serve_by),
+            (store_by, None) => store_by.into_iter().chain(self.registration.deadline()).min(),
         };
         self.devices.deadline().into_iter().chain(kubelet).min()
     }

@@ -28,6 +28,8 @@ pub enum Event {
     Cordons(Vec<Cordon>),
     /// What the process before this one has left.
     Remembered(Remembered),
+    /// What [`Effect::Remember`] asked for is on disk, or cannot be written.
+    Stored(Arc<Remembered>),
     /// An operator says that a device may be used again, whatever was wrong with it.
     Cleared {
         /// The device.

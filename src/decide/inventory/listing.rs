@@ -7,7 +7,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use crate::{
@@ -21,6 +21,7 @@ use crate::{
         name::{DeviceId, ResourceName},
         resource::Resource,
         snapshot::{Health, Offer, Snapshot},
+        state::RememberedDevices,
     },
 };
 
@@ -36,7 +37,16 @@ pub(super) struct Listing {
     kept: BTreeMap<DeviceId, DeviceId>,
     /// Ids of the last list that nobody holds.
     free: BTreeSet<DeviceId>,
+    /// Ids that are on disk: a process that is killed after it has told of others would leave them unknown.
+    stored: BTreeSet<DeviceId>,
+    /// Ids that wait to be on disk before the kubelet is told of them, with the device that each is of…
+    unstored: BTreeMap<DeviceId, DeviceId>,
+    /// …until then, as a disk may not answer.
+    pub(super) store_by: Option<Instant>,
 }
+
+/// How long a list may wait for the disk.
+const STORE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What is to be done with a new list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +55,8 @@ pub(super) enum Publication {
     First,
     /// The list replaces the last one.
     Next,
+    /// Nothing is to be told before new ids are on disk.
+    Waits,
 }
 
 impl Listing {
@@ -63,8 +75,11 @@ impl Listing {
                 max_per_container: None,
             }),
             is_stale: true,
+            stored: remembered.keys().cloned().collect(),
             kept: remembered,
             free: BTreeSet::new(),
+            unstored: BTreeMap::new(),
+            store_by: None,
         }
     }
 
@@ -83,6 +98,7 @@ impl Listing {
     pub(super) fn released(&mut self, id: &DeviceId) {
         if self.kept.remove(id).is_some() {
             self.free.insert(id.clone());
+            self.stored.remove(id);
             self.is_stale = true;
         }
     }
@@ -92,9 +108,47 @@ impl Listing {
         self.kept.values().collect()
     }
 
-    /// Each id that pods may hold, and the device that it is of.
+    /// Each id that pods may hold, now or in a moment, and the device that it is of.
     pub(super) fn told(&self) -> impl Iterator<Item = (&DeviceId, &DeviceId)> {
-        self.published.offers.iter().map(|it| (&it.id, &it.device.id))
+        let told = self.published.offers.iter().map(|it| (&it.id, &it.device.id));
+        told.chain(&self.unstored)
+    }
+
+    /// What is remembered is on disk.
+    pub(super) fn stored(&mut self, devices: &RememberedDevices) {
+        self.stored = devices.values().flat_map(|it| it.offers.iter().cloned()).collect();
+        self.is_stale |= !self.unstored.is_empty();
+    }
+
+    /// The disk has not answered for too long: what waits for it is told all the same.
+    pub(super) fn tick(&mut self, now: Instant) {
+        if self.store_by.take_if(|it| *it <= now).is_some() {
+            let name = &self.published.resource;
+            log::warn!(
+                "resource={name} the state directory does not answer; new devices are offered all the same"
+            );
+            self.stored.extend(std::mem::take(&mut self.unstored).into_keys());
+            self.is_stale = true;
+        }
+    }
+
+    /// Takes what must be on disk first out of `offers`.
+    fn hold_back_unstored(&mut self, offers: &mut Vec<Offer>, now: Instant) {
+        let mut unstored = BTreeMap::new();
+        offers.retain(|it| {
+            let is_stored = self.stored.contains(&it.id) || self.has(&it.id);
+            if !is_stored {
+                unstored.insert(it.id.clone(), it.device.id.clone());
+            }
+            is_stored
+        });
+        let begins = self.unstored.is_empty();
+        self.unstored = unstored;
+        match (self.unstored.is_empty(), begins) {
+            (true, _) => self.store_by = None,
+            (false, true) => self.store_by = Some(now + STORE_PATIENCE),
+            (false, false) => {}
+        }
     }
 
     /// Makes the list anew. `None` if the kubelet would see no difference.
@@ -108,6 +162,11 @@ impl Listing {
         self.is_stale = false;
         let name = self.published.resource.clone();
         let mut offers = wanted(resource, devices, |id| self.has(id));
+        self.hold_back_unstored(&mut offers, now);
+        if self.serve_by.is_some() && offers.is_empty() && !self.unstored.is_empty() {
+            // An empty list would only be replaced in a moment.
+            return Some(Publication::Waits);
+        }
         let is_offered = |id: &DeviceId| offers.binary_search_by(|it| it.id.cmp(id)).is_ok();
         self.kept.retain(|id, _| {
             let is_back = is_offered(id);
@@ -139,7 +198,7 @@ impl Listing {
         let is_same = offers == self.published.offers
             && max_per_container == self.published.max_per_container;
         if !is_first && is_same {
-            return None;
+            return (!self.unstored.is_empty()).then_some(Publication::Waits);
         }
         let generation = self.published.generation + 1;
         let snapshot = Arc::new(Snapshot { resource: name, generation, offers, max_per_container });

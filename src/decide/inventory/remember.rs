@@ -21,6 +21,14 @@ impl Inventory {
         self.remembered = Arc::new(remembered);
     }
 
+    /// This is on disk now.
+    pub(super) fn stored(&mut self, remembered: &Remembered) {
+        for (name, served) in &mut self.served {
+            let devices = remembered.get(name).cloned().unwrap_or_default();
+            served.listing.stored(&devices);
+        }
+    }
+
     /// What is remembered of a resource; of one that is not served it is what was written before.
     pub(super) fn remembered_of(&self, name: &ResourceName) -> Arc<RememberedDevices> {
         self.remembered.get(name).cloned().unwrap_or_default()
