@@ -25,7 +25,7 @@ mod source;
 mod why_none;
 
 pub use crate::discovery::{
-    cache::{ResourceScan, ScanCache, scan_resource},
+    cache::{ResourceScan, ScanCache, ScanOutcome, scan_resource},
     claims::Claims,
     engine::scan,
     explain::{Answer, Fate, Unknown, explain},

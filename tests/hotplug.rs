@@ -184,7 +184,19 @@ resources:
     kubelet.expect_devices("example.com/serial", "ttyUSB0 Healthy\nttyUSB1 Unhealthy");
     assert!(node.threads("scan-").len() <= 3, "{:?}", node.threads("scan-"));
 
+    // Reloads neither lose what was found before, nor give it to others, nor start one more thread each.
+    let rest = "  - { name: example.com/rest, discovery: { nodes: [\"/dev/acc*\"] } }\n";
+    for n in 0..20 {
+        let config = format!("{CONFIG}{rest}{}", "# again\n".repeat(n));
+        fs::write(node.dir.path().join("new"), config).unwrap();
+        fs::rename(node.dir.path().join("new"), node.dir.path().join("config.yaml")).unwrap();
+        until(|| node.log().matches("configured anew").count() > n, || node.log());
+    }
+    kubelet.expect_devices("example.com/rest", "acc1 Healthy");
+    kubelet.expect_devices("example.com/acc", "acc0 Healthy");
+    assert!(node.threads("scan-").len() <= 3, "{:?}", node.threads("scan-"));
+
     drop(hanging);
-    until(|| node.log().contains("has come back"), || node.log());
+    until(|| node.log().contains("resource=example.com/acc the scan that was late"), || node.log());
     kubelet.expect_devices("example.com/acc", "acc0 Healthy\nacc1 Healthy");
 }

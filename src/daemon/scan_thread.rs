@@ -48,8 +48,8 @@ impl ScanThread {
             let mut cache = ScanCache::new(&remembered);
             while let Ok(Request { scope, config }) = asked.recv() {
                 if let Some(config) = config {
+                    cache.reconfigure(&configured.resources, &config.resources);
                     configured = config;
-                    cache.reconfigure();
                 }
                 let scan_one = |config_idx, claims: &Claims| {
                     scan_workers.scan(&configured, config_idx, claims)

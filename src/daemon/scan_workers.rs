@@ -9,14 +9,14 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::{
-    config::Config,
-    discovery::{self, Claims, ResourceScan, ScanCache},
+    config::{Config, name_text},
+    discovery::{self, Claims, ResourceScan, ScanCache, ScanOutcome},
     host::{Host, worker::Worker},
     model::{
         event::{Configured, Event, Hint, Scan, Scope},
@@ -35,6 +35,9 @@ const PATIENCE_ONCE: Duration = Duration::from_secs(5);
 /// How many may hang. Each has a stack, of which it uses little.
 const HUNG_MAX: usize = 16;
 
+/// A scan whose read is not blocked ends within so many times as long as the last one took.
+const SLOWER: u32 = 4;
+
 /// The threads, and which of them hang.
 #[derive(Debug)]
 pub(super) struct ScanWorkers {
@@ -43,8 +46,12 @@ pub(super) struct ScanWorkers {
     patience: Duration,
     n_started: usize,
     idle: Option<ScanWorker>,
-    /// By the version of the configuration and the position in it.
-    hung: BTreeMap<(u64, usize), ScanWorker>,
+    /// By the name of the resource: one for each, also across reloads.
+    hung: BTreeMap<String, ScanWorker>,
+    /// How long the last scan of a resource took that was late.
+    costs: BTreeMap<String, Duration>,
+    /// That no more threads are started has been said.
+    is_full: bool,
 }
 
 /// Everything that is there now, under the ids that are remembered. A read that is blocked is a problem of
@@ -69,6 +76,9 @@ struct ScanWorker {
     scans: Receiver<ResourceScan>,
     /// Nobody waits for its answer any more.
     is_late: Arc<AtomicBool>,
+    /// The configuration that it scans for, and since when.
+    version: u64,
+    began_at: Instant,
 }
 
 #[derive(Debug)]
@@ -80,55 +90,96 @@ struct Job {
 
 impl ScanWorkers {
     pub(super) fn new(host: Host, events: Sender<Event>) -> ScanWorkers {
-        let hung = BTreeMap::new();
-        ScanWorkers { host, events, patience: PATIENCE, n_started: 0, idle: None, hung }
+        ScanWorkers {
+            host,
+            events,
+            patience: PATIENCE,
+            n_started: 0,
+            idle: None,
+            hung: BTreeMap::new(),
+            costs: BTreeMap::new(),
+            is_full: false,
+        }
     }
 
-    /// Scans for the devices of one resource. `None` if a read of the host is blocked; when it is not any
-    /// more, there is a hint.
+    /// Scans for the devices of one resource, unless a read of the host is blocked or takes long; when it is
+    /// done then, there is a hint.
     pub(super) fn scan(
         &mut self,
         configured: &Configured,
         config_idx: usize,
         claims: &Claims,
-    ) -> Option<ResourceScan> {
-        let key = (configured.version, config_idx);
-        if let Some(scan_worker) = self.hung.get(&key) {
-            let scan = scan_worker.scans.try_recv().ok()?;
-            log::info!("the scan whose read was blocked has come back");
-            self.hung.remove(&key);
-            return Some(scan);
-        }
-        // Of another configuration, and come back.
-        self.hung.retain(|(version, _), it| *version == configured.version || it.scans.is_empty());
-        let scan_worker = match self.idle.take() {
-            Some(scan_worker) => scan_worker,
-            None => self.spawn()?,
+    ) -> ScanOutcome {
+        let Some(resource) = configured.resources.get(config_idx) else {
+            return ScanOutcome::Blocked;
         };
-        let job = Job {
-            resources: Arc::clone(&configured.resources),
-            config_idx,
-            claims: claims.clone(),
-        };
-        scan_worker.jobs.send(job).ok()?;
-        let scan = scan_worker.scans.recv_timeout(self.patience).ok().or_else(|| {
-            scan_worker.is_late.store(true, Ordering::SeqCst);
-            // Perhaps just now.
-            scan_worker.scans.try_recv().ok()
-        });
-        match scan {
-            // One that is late ends when it has answered.
-            Some(_) if scan_worker.is_late.load(Ordering::SeqCst) => {}
-            Some(_) => self.idle = Some(scan_worker),
-            None => {
-                self.hung.insert(key, scan_worker);
+        let name = name_text(&resource.name);
+        if let Some(worker) = self.hung.get(&name) {
+            match worker.scans.try_recv() {
+                Ok(scan) => {
+                    let cost = worker.began_at.elapsed();
+                    let is_current = worker.version == configured.version;
+                    self.hung.remove(&name);
+                    log::info!("resource={name} the scan that was late has ended after {cost:.1?}");
+                    self.costs.insert(name.clone(), cost);
+                    if is_current {
+                        return ScanOutcome::Done(scan);
+                    }
+                }
+                // A second one would hang as well.
+                Err(_) => return self.late(&name),
             }
         }
-        scan
+        let Some(mut worker) = self.idle.take().or_else(|| self.spawn(&name)) else {
+            return ScanOutcome::Blocked;
+        };
+        (worker.version, worker.began_at) = (configured.version, now());
+        let resources = Arc::clone(&configured.resources);
+        let job = Job { resources, config_idx, claims: claims.clone() };
+        if worker.jobs.send(job).is_err() {
+            return ScanOutcome::Blocked;
+        }
+        let scan = worker.scans.recv_timeout(self.patience).ok().or_else(|| {
+            worker.is_late.store(true, Ordering::SeqCst);
+            // Perhaps just now.
+            worker.scans.try_recv().ok()
+        });
+        match scan {
+            Some(scan) => {
+                self.costs.remove(&name);
+                // One that is late ends when it has answered.
+                if !worker.is_late.load(Ordering::SeqCst) {
+                    self.idle = Some(worker);
+                }
+                ScanOutcome::Done(scan)
+            }
+            None => {
+                self.hung.insert(name.clone(), worker);
+                self.late(&name)
+            }
+        }
     }
 
-    fn spawn(&mut self) -> Option<ScanWorker> {
-        if self.hung.len() >= HUNG_MAX {
+    /// A scan that always takes long is not one whose read is blocked.
+    fn late(&self, name: &str) -> ScanOutcome {
+        let lasted = self.hung.get(name).map(|it| it.began_at.elapsed()).unwrap_or_default();
+        match self.costs.get(name) {
+            Some(cost) if lasted < *cost * SLOWER => ScanOutcome::Slow,
+            Some(_) | None => ScanOutcome::Blocked,
+        }
+    }
+
+    fn spawn(&mut self, name: &str) -> Option<ScanWorker> {
+        let is_full = self.hung.len() >= HUNG_MAX;
+        if is_full && !self.is_full {
+            let names: Vec<&str> = self.hung.keys().map(String::as_str).collect();
+            log::error!(
+                "resource={name} is not scanned, nor is any other: the reads of {HUNG_MAX} are blocked: {}",
+                names.join(", ")
+            );
+        }
+        self.is_full = is_full;
+        if is_full {
             return None;
         }
         let (jobs, queue) = bounded::<Job>(1);
@@ -143,7 +194,9 @@ impl ScanWorkers {
                     return;
                 }
                 if late.load(Ordering::SeqCst) {
-                    drop(events.send(Event::Hinted(Hint::Everything)));
+                    let resource = resources.get(config_idx).map(|it| name_text(&it.name));
+                    let resource = resource.unwrap_or_default();
+                    drop(events.send(Event::Hinted(Hint::ScanEnded { resource })));
                     return;
                 }
             }
@@ -151,12 +204,68 @@ impl ScanWorkers {
         match started {
             Ok(()) => {
                 self.n_started += 1;
-                Some(ScanWorker { jobs, scans, is_late })
+                Some(ScanWorker { jobs, scans, is_late, version: 0, began_at: now() })
             }
             Err(err) => {
-                log::error!("cannot start a thread that scans for devices: {err}");
+                log::error!("resource={name} cannot start a thread that scans for devices: {err}");
                 None
             }
         }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "whoever waits for a scan needs the clock")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_late_is_used_and_asks_for_nothing_that_would_be_late_again() {
+        let root = tempfile::tempdir().unwrap();
+        let text = "version: v1\nresources: [{ name: a/b, discovery: { nodes: [/dev/a] } }]\n";
+        let resources = Arc::new(crate::config::parse("c", text).unwrap().resources);
+        let configured = Configured { version: 0, resources };
+        let (events, inbox) = bounded(16);
+        let mut workers = ScanWorkers::new(Host::new(root.path()), events);
+        // Nothing is in time.
+        workers.patience = Duration::ZERO;
+        let mut scan = |configured: &Configured| {
+            // It may be, now and then.
+            for _ in 0..1000 {
+                match workers.scan(configured, 0, &Claims::default()) {
+                    ScanOutcome::Done(_) => {}
+                    late @ (ScanOutcome::Slow | ScanOutcome::Blocked) => return late,
+                }
+            }
+            panic!("always in time")
+        };
+        assert!(matches!(scan(&configured), ScanOutcome::Blocked), "the first time, nobody knows");
+        let hint = inbox.recv_timeout(Duration::from_secs(20)).unwrap();
+        let ended = Hint::ScanEnded { resource: "a/b".to_owned() };
+        assert!(matches!(&hint, Event::Hinted(it) if *it == ended), "{hint:?}");
+
+        let outcome = workers.scan(&configured, 0, &Claims::default());
+        assert!(matches!(outcome, ScanOutcome::Done(_)), "{outcome:?}");
+        assert!(workers.hung.is_empty());
+        for hint in inbox.try_iter() {
+            assert!(matches!(&hint, Event::Hinted(it) if *it == ended), "{hint:?}");
+        }
+        // From now on it is known to take long.
+        workers.costs.insert("a/b".to_owned(), Duration::from_secs(1000));
+        workers.patience = Duration::ZERO;
+        let outcome = loop {
+            match workers.scan(&configured, 0, &Claims::default()) {
+                // In time after all, which is forgotten.
+                ScanOutcome::Done(_) => {
+                    workers.costs.insert("a/b".to_owned(), Duration::from_secs(1000));
+                }
+                late @ (ScanOutcome::Slow | ScanOutcome::Blocked) => break late,
+            }
+        };
+        assert!(matches!(outcome, ScanOutcome::Slow), "{outcome:?}");
     }
 }

@@ -6,12 +6,15 @@
 
 use std::collections::BTreeSet;
 
-use crate::model::{
-    discovery::{Alternative, Glob, GroupBy, Source},
-    event::Hint,
-    fact::Namespace,
-    resource::{NamePattern, Resource},
-    template::{Core, Key, Piece, Template},
+use crate::{
+    config::name_text,
+    model::{
+        discovery::{Alternative, Glob, GroupBy, Source},
+        event::Hint,
+        fact::Namespace,
+        resource::{NamePattern, Resource},
+        template::{Core, Key, Piece, Template},
+    },
 };
 
 /// Classes whose entries are links to devices of another class or bus (`class_compat_register` in
@@ -48,6 +51,7 @@ pub fn concerned(resources: &[Resource], hint: &Hint) -> Vec<usize> {
     let all = resources.iter().enumerate();
     let concerned = all.filter(|(_, resource)| match hint {
         Hint::Everything => true,
+        Hint::ScanEnded { resource: name } => name_text(&resource.name) == *name,
         Hint::Directory(dir) => {
             resource.alternatives.iter().any(|it| is_concerned_by_directory(it, dir))
         }
@@ -65,7 +69,7 @@ pub fn is_early(hint: &Hint) -> bool {
     match hint {
         Hint::Everything => true,
         Hint::Uevent { action, .. } => matches!(action.as_str(), "add" | "bind" | "change"),
-        Hint::Directory(_) => false,
+        Hint::Directory(_) | Hint::ScanEnded { .. } => false,
     }
 }
 

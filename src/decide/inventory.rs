@@ -200,7 +200,7 @@ impl Inventory {
     fn hinted(&mut self, hint: &Hint, now: Instant) {
         let scope = match hint {
             Hint::Everything => Scope::All,
-            Hint::Uevent { .. } | Hint::Directory(_) => {
+            Hint::Uevent { .. } | Hint::Directory(_) | Hint::ScanEnded { .. } => {
                 Scope::Some(hints::concerned(&self.resources, hint).into_iter().collect())
             }
         };

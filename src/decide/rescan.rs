@@ -23,6 +23,9 @@ const SETTLE: [Duration; 3] =
 /// loose plug, take a quarter of one processor at most.
 const REST: u32 = 3;
 
+/// Between two scans of everything, at least so many times as long as one takes.
+const COST: u32 = 20;
+
 /// The longest such rest.
 const REST_MAX: Duration = Duration::from_secs(2);
 
@@ -100,11 +103,11 @@ impl Rescan {
 
     /// The scan that was under way is complete.
     pub fn answered(&mut self, now: Instant) {
-        let pass = self.under_way.take().unwrap_or(RunningScan::first());
-        if pass.scope == Scope::All {
-            self.all_at = Some(now + self.interval);
+        let scan = self.under_way.take().unwrap_or(RunningScan::first());
+        let took = scan.begun_at.map(|it| now.saturating_duration_since(it)).unwrap_or_default();
+        if scan.scope == Scope::All {
+            self.all_at = Some(now + self.interval.max(took * COST));
         }
-        let took = pass.begun_at.map(|it| now.saturating_duration_since(it)).unwrap_or_default();
         self.not_before = Some(now + (took * REST).min(REST_MAX));
     }
 
@@ -120,18 +123,18 @@ impl Rescan {
 
     /// When [`Rescan::is_overdue`] is to be called.
     pub fn overdue_at(&self) -> Option<Instant> {
-        let pass = self.under_way.as_ref().filter(|it| !it.is_overdue)?;
-        pass.begun_at.map(|it| it + OVERDUE)
+        let scan = self.under_way.as_ref().filter(|it| !it.is_overdue)?;
+        scan.begun_at.map(|it| it + OVERDUE)
     }
 
     /// Whether the scan that is under way is [`OVERDUE`]. True once for each.
     pub fn is_overdue(&mut self, now: Instant) -> bool {
-        let Some(pass) = &mut self.under_way else {
+        let Some(scan) = &mut self.under_way else {
             return false;
         };
-        let begun_at = *pass.begun_at.get_or_insert(now);
-        let is_news = !pass.is_overdue && now >= begun_at + OVERDUE;
-        pass.is_overdue |= is_news;
+        let begun_at = *scan.begun_at.get_or_insert(now);
+        let is_news = !scan.is_overdue && now >= begun_at + OVERDUE;
+        scan.is_overdue |= is_news;
         is_news
     }
 

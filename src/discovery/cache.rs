@@ -39,6 +39,17 @@ pub struct ScanCache {
     told: BTreeMap<ResourceName, Arc<Findings>>,
 }
 
+/// How the scan of one resource went.
+#[derive(Debug)]
+pub enum ScanOutcome {
+    /// It has found this.
+    Done(ResourceScan),
+    /// It takes long, as it always does: what was found before stands meanwhile.
+    Slow,
+    /// A read of the host is blocked: what was found before stays, and the scan says so.
+    Blocked,
+}
+
 /// What a scan for the devices of one resource has found.
 #[derive(Debug)]
 pub struct ResourceScan {
@@ -64,28 +75,39 @@ impl ScanCache {
         ScanCache { known: known.collect(), ..ScanCache::default() }
     }
 
-    /// Another configuration is scanned for from now on. Ids stay with their hardware.
-    pub fn reconfigure(&mut self) {
-        self.entries.clear();
+    /// Another configuration is scanned for from the next scan on, which must be of everything. What was
+    /// found of a resource stays until it has been scanned, and ids stay with their hardware.
+    pub fn reconfigure(&mut self, before: &[Resource], after: &[Resource]) {
+        let mut entries = std::mem::take(&mut self.entries);
+        self.entries = after
+            .iter()
+            .map(|resource| {
+                let idx = before.iter().position(|it| it.name == resource.name)?;
+                let entry = entries.get_mut(idx)?.take()?;
+                // What was made of it depends on the configuration.
+                Some(ResourceScan { findings: None, ..entry })
+            })
+            .collect();
         self.blocked.clear();
+        self.known.retain(|name, _| self.told.contains_key(name));
     }
 
     /// Scans `scope` of `resources`, which must be the same each time, and what depends on it; of the
     /// others, the last findings stand. The first scan is of everything.
     pub fn scan(&mut self, host: &Host, resources: &[Resource], scope: &Scope) -> Scan {
         self.scan_with(resources, scope, |config_idx, claims| {
-            scan_resource(host, resources, config_idx, claims)
+            let scan = scan_resource(host, resources, config_idx, claims);
+            scan.map_or(ScanOutcome::Blocked, ScanOutcome::Done)
         })
     }
 
     /// The same by means of `scan_one`, which is given the position of a resource and what others have
-    /// taken. If it gives nothing, because a read is blocked, what was found before stays, and the scan
-    /// says so.
+    /// taken. If it gives nothing, what was found before stays.
     pub fn scan_with(
         &mut self,
         resources: &[Resource],
         scope: &Scope,
-        mut scan_one: impl FnMut(usize, &Claims) -> Option<ResourceScan>,
+        mut scan_one: impl FnMut(usize, &Claims) -> ScanOutcome,
     ) -> Scan {
         self.entries.resize_with(resources.len(), || None);
         let mut claims = Claims::default();
@@ -100,7 +122,7 @@ impl ScanCache {
                 let none = Claims::default();
                 let heeded = if resource.exclusive { &claims } else { &none };
                 match scan_one(config_idx, heeded) {
-                    Some(mut new) => {
+                    ScanOutcome::Done(mut new) => {
                         self.blocked.remove(&config_idx);
                         if resource.exclusive {
                             changed_hands.extend(new.changed_hands(entry.as_ref()));
@@ -108,7 +130,8 @@ impl ScanCache {
                         new.keep_what_is_the_same(entry.take());
                         *entry = Some(new);
                     }
-                    None => {
+                    ScanOutcome::Slow if entry.is_some() => {}
+                    ScanOutcome::Slow | ScanOutcome::Blocked => {
                         self.blocked.insert(config_idx);
                         entry.get_or_insert_with(ResourceScan::nothing);
                     }

@@ -9,7 +9,7 @@ use crate::{
     config::{name_text, near},
     decide::select::{Verdict, judge},
     discovery::{
-        cache::{ScanCache, scan_resource},
+        cache::{ScanCache, ScanOutcome, scan_resource},
         candidate::Candidate,
         claims::Claims,
         groups::group_of,
@@ -74,7 +74,8 @@ pub fn explain(
     let mut claims = Vec::new();
     let scan = ScanCache::new(remembered).scan_with(resources, &Scope::All, |idx, heeded| {
         claims.push(heeded.clone());
-        scan_resource(host, resources, idx, heeded)
+        let scan = scan_resource(host, resources, idx, heeded);
+        scan.map_or(ScanOutcome::Blocked, ScanOutcome::Done)
     });
     let candidates = candidates(host, resources);
     let meant = meant(host, &scan, &candidates, wanted);

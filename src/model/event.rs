@@ -83,6 +83,11 @@ pub enum Hint {
         /// The node, below `/dev`, if it has one.
         devname: Option<String>,
     },
+    /// The scan of this resource, which was late, has ended.
+    ScanEnded {
+        /// The name in the configuration, which may be a template.
+        resource: String,
+    },
     /// Entries of this directory below `/dev` came or went.
     Directory(String),
 }
