@@ -17,7 +17,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use crate::{
     cli::{cordoning::Mistake, environment::Environment},
     config::{self, Config, Diagnostics},
-    daemon::{self, ConfigFile},
+    daemon::{self, Abruptly, ConfigFile, Surroundings},
     host::Host,
     operate::{logger, probing, report},
 };
@@ -201,12 +201,21 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn run(args: &Args, environment: &Environment) -> ExitCode {
+    let abruptly = match Abruptly::arm() {
+        Ok(abruptly) => abruptly,
+        Err(err) => {
+            complain(&format!("cannot listen for signals: {err}"));
+            return ExitCode::Failed;
+        }
+    };
     let (config, file) = match load(args) {
         Ok(loaded) => loaded,
         Err(err) => return refuse(&err),
     };
     let host = Host::new(&args.host_root);
-    match daemon::run(host, config, file, &environment.supervision, &args.state_dir) {
+    let (supervision, state_dir) = (&environment.supervision, args.state_dir.as_path());
+    let surroundings = Surroundings { supervision, state_dir, abruptly };
+    match daemon::run(host, config, file, &surroundings) {
         Ok(()) => ExitCode::Fine,
         Err(err) => {
             log::error!("{}", report::chain(&err));

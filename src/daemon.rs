@@ -19,7 +19,7 @@ use std::{
     time::Instant,
 };
 
-pub use crate::daemon::{config_watch::ConfigFile, scan_workers::scan};
+pub use crate::daemon::{config_watch::ConfigFile, scan_workers::scan, signals::Abruptly};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use grpcio::Environment;
 
@@ -62,15 +62,25 @@ pub enum DaemonError {
     },
 }
 
-/// Runs until SIGTERM or SIGINT, and keeps whoever supervises us informed. `file` is what `config`
-/// was read from; `state_dir` holds what must survive a restart.
+/// What surrounds the daemon, beside the host.
+#[derive(Debug)]
+pub struct Surroundings<'a> {
+    /// Who supervises us, and is kept informed.
+    pub supervision: &'a Supervision,
+    /// Where what must survive a restart is kept.
+    pub state_dir: &'a Path,
+    /// How signals end us before the loop runs.
+    pub abruptly: Abruptly,
+}
+
+/// Runs until SIGTERM or SIGINT. `file` is what `config` was read from.
 pub fn run(
     host: Host,
     config: Config,
     file: ConfigFile,
-    supervision: &Supervision,
-    state_dir: &Path,
+    surroundings: &Surroundings<'_>,
 ) -> Result<(), DaemonError> {
+    let Surroundings { supervision, state_dir, abruptly } = surroundings;
     let mut notifier = Notifier::connect(supervision, now()).unwrap_or_else(|err| {
         log::warn!("cannot notify the service manager: {}", report::chain(&err));
         Notifier::default()
@@ -121,6 +131,7 @@ pub fn run(
     };
 
     log::info!("version={} started", env!("CARGO_PKG_VERSION"));
+    abruptly.disarm();
     while let Some(event) = next_event(&inventory, &notifier, &inbox) {
         log::debug!("event: {event:?}");
         if shell.step(&mut inventory, event).is_break() {

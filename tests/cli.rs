@@ -2,11 +2,13 @@
 
 use std::{
     fs,
+    os::unix::{fs::symlink, net::UnixListener},
     path::Path,
     process::{Command, Output},
 };
 
 use expect_test::expect;
+use nix::{sys::stat::Mode, unistd::mkfifo};
 
 use crate::fixture::Fixture;
 
@@ -53,6 +55,30 @@ fn the_exit_code_is_0_when_all_is_well_and_2_when_the_operator_must_act() {
     ] {
         let output = run(args);
         assert_eq!(output.status.code(), Some(code), "{args:?}: {output:?}");
+    }
+}
+
+#[test]
+fn what_is_no_regular_file_is_never_waited_for_as_a_configuration() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    mkfifo(path("fifo").as_str(), Mode::S_IRWXU).unwrap();
+    let _socket = UnixListener::bind(path("socket")).unwrap();
+    symlink("fifo", path("link")).unwrap();
+    for (file, kind) in [
+        (path("fifo"), "a FIFO"),
+        (path("link"), "a FIFO"),
+        (path("socket"), "a socket"),
+        (path(""), "a directory"),
+        ("/dev/zero".to_owned(), "a character device"),
+    ] {
+        for args in [&["check"][..], &["run"], &["discover"]] {
+            let output = run(&[args, &["--config", &file]].concat());
+            assert_eq!(output.status.code(), Some(2), "{args:?} {file}: {output:?}");
+            let said = text(&output.stderr);
+            let expected = format!("cannot read {file}: {kind}, where a regular file is needed\n");
+            assert_eq!(said, expected, "{args:?}");
+        }
     }
 }
 

@@ -193,3 +193,106 @@ fn a_cordon_of_what_nobody_knows_is_written_and_said_to_be_of_nothing_known() {
     let file = fs::read_to_string(node.dir.path().join("state/cordons.json")).unwrap();
     assert!(file.contains("elsewhere"), "{file}");
 }
+
+fn cordons_file(node: &Node) -> std::path::PathBuf {
+    node.dir.path().join("state/cordons.json")
+}
+
+/// A file of cordons as a crash, a full disk or an operator may leave it.
+const BROKEN: [&str; 3] = ["", "{\"version\":1,\"cordons\":[{\"dev", "\0"];
+
+fn kill(node: &mut Node, kubelet: &Kubelet) {
+    node.signal(Signal::SIGKILL);
+    node.wait();
+    kubelet.expect_gone("example.com/acc");
+}
+
+#[test]
+fn a_cordon_holds_over_a_restart_though_its_file_is_broken() {
+    let (mut node, kubelet) = Node::with_kubelet(CARDS, &config(""));
+    say(&node, &["cordon", "acc0"]);
+    let file = cordons_file(&node);
+    let whole = fs::read_to_string(&file).unwrap();
+    let long = " ".repeat(2 * 1024 * 1024) + &whole;
+    let all = BROKEN.iter().copied().map(Some).chain([Some(long.as_str()), None]);
+    for (n_before, broken) in all.enumerate() {
+        fs::remove_file(&file).unwrap();
+        match broken {
+            Some(text) => fs::write(&file, text).unwrap(),
+            None => fs::create_dir(&file).unwrap(),
+        }
+        node.start();
+        kubelet.expect_devices("example.com/acc", "acc0 Unhealthy\nacc1 Healthy");
+        let said = "; what is cordoned is taken from ";
+        until(|| node.log().matches(said).count() > n_before, || node.log());
+        assert!(!node.log().contains("nothing is cordoned"), "{}", node.log());
+        kill(&mut node, &kubelet);
+    }
+}
+
+#[test]
+fn what_was_cordoned_by_hand_holds_over_a_restart_though_the_file_is_broken() {
+    let (mut node, kubelet) = Node::with_kubelet(CARDS, &config(""));
+    let file = cordons_file(&node);
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    let by_hand = r#"{"version":1,"cordons":[{"device":"acc1","reason":"fan"}]}"#;
+    fs::write(&file, by_hand).unwrap();
+    node.start();
+    kubelet.expect_devices("example.com/acc", "acc0 Healthy\nacc1 Unhealthy");
+    kill(&mut node, &kubelet);
+    fs::write(&file, "").unwrap();
+    node.start();
+    kubelet.expect_devices("example.com/acc", "acc0 Healthy\nacc1 Unhealthy");
+}
+
+#[test]
+fn a_daemon_without_any_file_of_cordons_that_can_be_used_says_that_nothing_is_cordoned() {
+    let (mut node, kubelet) = Node::with_kubelet(CARDS, &config(MANUAL));
+    say(&node, &["cordon", "acc0"]);
+    let file = cordons_file(&node);
+    fs::write(&file, "").unwrap();
+    fs::write(file.with_extension("json.last-good"), "{").unwrap();
+    node.start();
+    kubelet.expect_devices("example.com/acc", "acc0 Healthy\nacc1 Healthy");
+    until(|| node.log().contains("; nothing is cordoned, since "), || node.log());
+    assert!(!node.log().contains("stays so"), "{}", node.log());
+
+    // What the mended file clears was wrong in the eyes of a process before us.
+    set_status(&node, "acc1", "offline\n");
+    kubelet.expect_devices("example.com/acc", "acc0 Healthy\nacc1 Unhealthy");
+    set_status(&node, "acc1", "online\n");
+    until(|| written(&node).contains("offline"), || written(&node));
+    let mended = r#"{"version":1,"cordons":[{"device":"acc0","reason":"fan"}],
+        "cleared":[{"device":"acc1","token":"0123456789abcdef"}]}"#;
+    fs::write(file.with_extension("new"), mended).unwrap();
+    fs::rename(file.with_extension("new"), &file).unwrap();
+    kubelet.expect_devices("example.com/acc", "acc0 Unhealthy\nacc1 Unhealthy");
+    // What is cleared from now on counts.
+    assert_eq!(say(&node, &["uncordon", "acc0"]).0, 0);
+    kubelet.expect_devices("example.com/acc", "acc0 Healthy\nacc1 Unhealthy");
+    assert_eq!(say(&node, &["uncordon", "acc1"]).0, 0);
+    kubelet.expect_devices("example.com/acc", "acc0 Healthy\nacc1 Healthy");
+}
+
+#[test]
+fn a_broken_file_of_cordons_is_left_alone_and_the_commands_say_what_to_do() {
+    let (node, _kubelet) = Node::with_kubelet(CARDS, &config(""));
+    say(&node, &["cordon", "acc0", "--reason", "fan"]);
+    let file = cordons_file(&node);
+    fs::write(&file, "").unwrap();
+    let (_, table, shown) = say(&node, &["discover"]);
+    assert!(table.contains("acc0    Unhealthy"), "{table}");
+    let mut said = vec![say(&node, &["cordon", "acc1"]), say(&node, &["uncordon", "acc0"])];
+    fs::remove_file(file.with_extension("json.last-good")).unwrap();
+    said.push(say(&node, &["cordon", "acc1"]));
+    let said: Vec<String> =
+        said.into_iter().map(|(code, out, err)| format!("{code}: {}", out + &err)).collect();
+    let shown = shown.split_once(' ').unwrap().1;
+    expect![[r#"
+        WARN  DIR/state/cordons.json: EOF while parsing a value at line 1 column 0; what is cordoned is taken from DIR/state/cordons.json.last-good
+        1: DIR/state/cordons.json: EOF while parsing a value at line 1 column 0; mend the file, or put DIR/state/cordons.json.last-good in its place
+        1: DIR/state/cordons.json: EOF while parsing a value at line 1 column 0; mend the file, or put DIR/state/cordons.json.last-good in its place
+        1: DIR/state/cordons.json: EOF while parsing a value at line 1 column 0; mend the file, or remove it, and then nothing is cordoned
+    "#]].assert_eq(&(shown.to_owned() + &said.concat()));
+    assert_eq!(fs::read_to_string(&file).unwrap(), "");
+}

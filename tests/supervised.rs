@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::{BufRead, BufReader},
     os::{
         fd::AsFd,
         unix::net::{UnixDatagram, UnixStream},
@@ -11,11 +12,12 @@ use std::{
 };
 
 use nix::{
+    fcntl::{FcntlArg, OFlag, fcntl},
     sys::{
         signal::{Signal, kill},
-        stat::fstat,
+        stat::{Mode, fstat},
     },
-    unistd::Pid,
+    unistd::{Pid, mkfifo, pipe, write},
 };
 use tempfile::TempDir;
 
@@ -85,6 +87,63 @@ fn the_manager_hears_of_readiness_without_a_kubelet_and_of_the_stop() {
     let kubelet = Kubelet::start(&manager.dir.path().join("plugins"), Options::default());
     kubelet.expect_devices("example.com/kvm", "kvm Healthy");
 
+    signal(&child, Signal::SIGTERM);
+    assert_eq!(manager.hear(PATIENCE).unwrap(), "STOPPING=1\nSTATUS=stopping");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_signal_ends_it_from_the_start_on_also_the_first_process_of_a_container() {
+    let manager = Manager::new();
+    fs::remove_file(manager.dir.path().join("config.yaml")).unwrap();
+    // Nobody reads what it says, so that it hangs when it complains of the missing file.
+    let (reader, writer) = pipe().unwrap();
+    fcntl(&writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
+    while write(&writer, &[0; 4096]).is_ok() {}
+    fcntl(&writer, FcntlArg::F_SETFL(OFlag::empty())).unwrap();
+    let command = manager.command();
+    // Ignored as they are by the kernel for the first process of a container.
+    let mut child = Command::new("sh")
+        .args(["-c", "trap '' TERM INT; exec \"$@\"", "sh"])
+        .arg(command.get_program())
+        .args(command.get_args())
+        .stderr(writer)
+        .spawn()
+        .unwrap();
+    for n_tries in 0.. {
+        signal(&child, if n_tries % 2 == 0 { Signal::SIGTERM } else { Signal::SIGINT });
+        assert!(n_tries < 400, "it is still there");
+        // Only a pause: nobody says anything.
+        assert_eq!(manager.hear(Duration::from_millis(50)), None);
+        if let Some(status) = child.try_wait().unwrap() {
+            assert_eq!(status.code(), Some(0));
+            break;
+        }
+    }
+    drop(reader);
+}
+
+#[test]
+fn state_files_that_are_no_files_keep_it_neither_from_starting_nor_from_ending() {
+    let manager = Manager::new();
+    for name in ["cordons.json", "offered.json"] {
+        mkfifo(&manager.dir.path().join(name), Mode::S_IRWXU).unwrap();
+    }
+    let mut child = manager.command().stderr(Stdio::piped()).spawn().unwrap();
+    assert_eq!(manager.hear(PATIENCE).unwrap(), "READY=1\nSTATUS=resources=2 served");
+
+    // Nor does a configuration that has become one.
+    fs::remove_file(manager.dir.path().join("config.yaml")).unwrap();
+    mkfifo(&manager.dir.path().join("config.yaml"), Mode::S_IRWXU).unwrap();
+    signal(&child, Signal::SIGHUP);
+    let mut said = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let said: Vec<String> =
+        said.by_ref().take_while(|it| !it.contains("stays as it was")).collect();
+    for name in ["cordons.json", "offered.json", "config.yaml"] {
+        let is_said =
+            |it: &String| it.contains(name) && it.contains("a FIFO, where a regular file");
+        assert!(said.iter().any(is_said), "{name}: {said:#?}");
+    }
     signal(&child, Signal::SIGTERM);
     assert_eq!(manager.hear(PATIENCE).unwrap(), "STOPPING=1\nSTATUS=stopping");
     assert_eq!(child.wait().unwrap().code(), Some(0));

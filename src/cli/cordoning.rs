@@ -10,7 +10,7 @@ use crate::{
         state::{Remembered, RememberedDevice},
     },
     operate::{
-        cordons::{self, FILE_NAME},
+        cordons::{self, CordonsError, FILE_NAME},
         remembered, report, running,
     },
 };
@@ -36,7 +36,7 @@ pub(super) fn cordon(
     let file = state_dir.join(FILE_NAME);
     let cordon =
         Cordon { device: device.clone(), resource: resource.clone(), reason: reason.to_owned() };
-    cordons::cordon(&file, cordon).map_err(|err| Mistake::Failed(report::chain(&err)))?;
+    cordons::cordon(&file, cordon).map_err(|err| not_done(&file, &err))?;
     let file = file.display();
     let unknown = match Memory::read(state_dir) {
         Ok(memory) => memory.unknown(&device, resource.as_ref()),
@@ -57,7 +57,7 @@ pub(super) fn uncordon(
 ) -> Result<String, Mistake> {
     let (device, resource) = parse(device, resource)?;
     let file = state_dir.join(FILE_NAME);
-    let failed = |err| Mistake::Failed(report::chain(&err));
+    let failed = |err| not_done(&file, &err);
     if cordons::uncordon(&file, &device, resource.as_ref()).map_err(failed)? > 0 {
         return Ok(format!("uncordoned {device}, in {}\n", file.display()));
     }
@@ -81,6 +81,16 @@ pub(super) fn uncordon(
     Ok(format!(
         "{device} is cleared: it is offered again when its probes are good; it was unhealthy: {reason}\n"
     ))
+}
+
+fn not_done(file: &Path, err: &CordonsError) -> Mistake {
+    let what = report::chain(err);
+    Mistake::Failed(match err {
+        CordonsError::Read(..) | CordonsError::Malformed { .. } => {
+            format!("{what}; {}", cordons::remedy(file))
+        }
+        CordonsError::Write(..) | CordonsError::Copy(..) => what,
+    })
 }
 
 fn parse(

@@ -16,7 +16,7 @@ use crate::{
     operate::{
         advice, cordons,
         discovered::{self, Discovered},
-        remembered, report, running,
+        remembered, running,
     },
     probe,
 };
@@ -30,10 +30,13 @@ pub(super) fn discover(args: &Args, config: &Config, output: Output) -> String {
     let scan = daemon::scan(&host, config, &remembered);
     let mut verdicts = probe::once(&host, config, &scan);
     heed_daemon(args, config, &remembered, (&scan, &mut verdicts));
-    match cordons::read(&args.state_dir.join(cordons::FILE_NAME)) {
-        Ok(orders) => cordons::heed(&orders.cordons, &scan, &mut verdicts),
-        Err(err) => log::warn!("what is cordoned is not shown: {}", report::chain(&err)),
-    }
+    let file = args.state_dir.join(cordons::FILE_NAME);
+    let orders = cordons::read(&file).unwrap_or_else(|err| {
+        let (orders, said) = cordons::instead(&file, &err);
+        log::warn!("{said}");
+        orders
+    });
+    cordons::heed(&orders.cordons, &scan, &mut verdicts);
     let advice = advice::advice(&host, config, &scan);
     let all = Discovered { config, scan: &scan, verdicts: &verdicts, advice: &advice };
     match output {

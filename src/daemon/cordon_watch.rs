@@ -44,6 +44,11 @@ struct CordonReader {
     cordons: Vec<Cordon>,
     /// The tokens of the clearances that were read.
     heeded: BTreeSet<String>,
+    /// Whether the file could be used once. What it clears the first time was cleared before we started,
+    /// and was wrong in the eyes of another process.
+    has_read: bool,
+    /// What its last good copy says.
+    kept: Option<Orders>,
     /// What was said last of a file that cannot be used.
     broken: Option<String>,
     outbox: Outbox,
@@ -64,11 +69,12 @@ impl CordonWatch {
             directories,
             cordons: Vec::new(),
             heeded: BTreeSet::new(),
+            has_read: false,
+            kept: None,
             broken: None,
             outbox,
         };
-        // What was cleared before we started was wrong in the eyes of another process.
-        drop(reader.read());
+        reader.begin();
         let cordons = reader.cordons.clone();
         let worker = Worker::spawn_polling("cordon", move |stop| {
             if let Err(err) = reader.run(&stop) {
@@ -102,22 +108,25 @@ impl CordonReader {
         }
     }
 
+    /// Reads the file for the first time, or else its last good copy.
+    fn begin(&mut self) {
+        match cordons::read(&self.path) {
+            Ok(orders) => drop(self.heed(orders)),
+            Err(err) => {
+                let (orders, said) = cordons::instead(&self.path, &err);
+                log::error!("{said}");
+                self.broken = Some(report::chain(&err));
+                self.cordons = orders.cordons;
+            }
+        }
+    }
+
     /// What has happened since it was read the last time.
     fn read(&mut self) -> Vec<Event> {
         match cordons::read(&self.path) {
-            Ok(Orders { cordons, clearances }) => {
+            Ok(orders) => {
                 self.broken = None;
-                let mut events = Vec::new();
-                if cordons != self.cordons {
-                    self.cordons = cordons;
-                    events.push(Event::Cordons(self.cordons.clone()));
-                }
-                for Clearance { device, resource, token } in clearances {
-                    if self.heeded.insert(token) {
-                        events.push(Event::Cleared { device, resource });
-                    }
-                }
-                events
+                self.heed(orders)
             }
             Err(err) => {
                 let what = report::chain(&err);
@@ -128,5 +137,36 @@ impl CordonReader {
                 Vec::new()
             }
         }
+    }
+
+    fn heed(&mut self, orders: Orders) -> Vec<Event> {
+        self.keep(&orders);
+        let is_first = !std::mem::replace(&mut self.has_read, true);
+        let Orders { cordons, clearances } = orders;
+        let mut events = Vec::new();
+        if cordons != self.cordons {
+            self.cordons = cordons;
+            events.push(Event::Cordons(self.cordons.clone()));
+        }
+        for Clearance { device, resource, token } in clearances {
+            if self.heeded.insert(token) && !is_first {
+                events.push(Event::Cleared { device, resource });
+            }
+        }
+        events
+    }
+
+    /// The commands keep a copy too, but not of what was written by hand or by an earlier version.
+    fn keep(&mut self, orders: &Orders) {
+        if self.kept.as_ref() == Some(orders) {
+            return;
+        }
+        if let Err(err) = cordons::keep(&self.path, orders) {
+            let (file, what) = (self.path.display(), report::chain(&err));
+            log::warn!(
+                "{file}: {what}; if the file breaks, a later daemon does not know what was cordoned"
+            );
+        }
+        self.kept = Some(orders.clone());
     }
 }

@@ -1,11 +1,18 @@
 //! The thread `signal`: SIGTERM and SIGINT become events, SIGHUP asks for the configuration to be
 //! read again.
 
-use std::io;
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use crossbeam_channel::Sender;
 use signal_hook::{
     consts::signal::{SIGHUP, SIGINT, SIGTERM},
+    flag,
     iterator::{Handle, Signals as SignalIterator},
 };
 
@@ -13,6 +20,30 @@ use crate::{
     host::{wake::Wake, worker::Worker},
     model::event::Event,
 };
+
+/// Ends the process at SIGTERM or SIGINT where no event could: before the loop receives any, and at the
+/// second one, since the loop may hang. Without it the first process of a container could not be ended
+/// while it starts, as the kernel applies no default action to it.
+#[derive(Debug)]
+pub struct Abruptly(Arc<AtomicBool>);
+
+impl Abruptly {
+    /// From now on, until the loop runs, a signal ends the process at once, and as one that went well.
+    pub fn arm() -> io::Result<Abruptly> {
+        let at_once = Arc::new(AtomicBool::new(true));
+        for signal in [SIGTERM, SIGINT] {
+            // The order matters: a signal must see what the one before it has left.
+            flag::register_conditional_shutdown(signal, 0, Arc::clone(&at_once))?;
+            flag::register(signal, Arc::clone(&at_once))?;
+        }
+        Ok(Abruptly(at_once))
+    }
+
+    /// From now on the first signal becomes an event.
+    pub(super) fn disarm(&self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
+}
 
 /// Listens for signals until it is dropped.
 #[derive(Debug)]

@@ -98,7 +98,13 @@ impl<'a> ResourceScanner<'a> {
                 node::below(self.host, &path).map_err(|err| err.to_string())?
             }
             Some(FileKind::Char(_) | FileKind::Block(_)) => vec![path.clone()],
-            Some(FileKind::File | FileKind::Socket | FileKind::DanglingLink | FileKind::Other)
+            Some(
+                FileKind::File
+                | FileKind::Socket
+                | FileKind::DanglingLink
+                | FileKind::Fifo
+                | FileKind::Other,
+            )
             | None => Vec::new(),
         };
         if found.is_empty() {

@@ -35,6 +35,7 @@ impl Node {
             | FileKind::File
             | FileKind::Socket
             | FileKind::DanglingLink
+            | FileKind::Fifo
             | FileKind::Other => None,
         }
     }

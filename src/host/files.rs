@@ -56,7 +56,9 @@ pub enum FileKind {
     Socket,
     /// A link to nothing.
     DanglingLink,
-    /// A FIFO, or something stranger.
+    /// A FIFO.
+    Fifo,
+    /// Something stranger.
     Other,
 }
 
@@ -75,7 +77,22 @@ impl FileKind {
             FileKind::File => "a regular file",
             FileKind::Socket => "a socket",
             FileKind::DanglingLink => "a link to nothing",
+            FileKind::Fifo => "a FIFO",
             FileKind::Other => "a special file",
+        }
+    }
+
+    fn of(metadata: &fs::Metadata) -> FileKind {
+        let kind = metadata.file_type();
+        let number = Some((major(metadata.rdev()), minor(metadata.rdev())));
+        match () {
+            () if kind.is_char_device() => FileKind::Char(number),
+            () if kind.is_block_device() => FileKind::Block(number),
+            () if kind.is_dir() => FileKind::Directory,
+            () if kind.is_file() => FileKind::File,
+            () if kind.is_socket() => FileKind::Socket,
+            () if kind.is_fifo() => FileKind::Fifo,
+            () => FileKind::Other,
         }
     }
 }
@@ -200,17 +217,8 @@ impl Host {
         let real = self.below_root(&at);
         let metadata = fs::symlink_metadata(&real)?;
         let kind = metadata.file_type();
-        let number = Some((major(metadata.rdev()), minor(metadata.rdev())));
-        let kind = match () {
-            () if kind.is_char_device() => FileKind::Char(number),
-            () if kind.is_block_device() => FileKind::Block(number),
-            () if kind.is_dir() => FileKind::Directory,
-            () if kind.is_file() => FileKind::File,
-            () if kind.is_socket() => FileKind::Socket,
-            // Only a stand-in is still a link.
-            () if kind.is_symlink() => FileKind::Char(None),
-            () => FileKind::Other,
-        };
+        // Only a stand-in is still a link.
+        let kind = if kind.is_symlink() { FileKind::Char(None) } else { FileKind::of(&metadata) };
         Ok(Some((kind, at)))
     }
 
@@ -320,11 +328,17 @@ impl Host {
     }
 }
 
-/// Reads a text file of ours, such as the configuration. One of more than `len_max` bytes is refused.
+/// Reads a text file of ours, such as the configuration. One of more than `len_max` bytes is refused, and
+/// so is whatever is not a regular file: opening a device can do something, and a FIFO waits for a writer.
 pub fn read_text(path: &Path, len_max: usize) -> io::Result<String> {
+    regular(&fs::metadata(path)?)?;
+    let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    let file = OpenOptions::new().read(true).custom_flags(flags.bits()).open(path)?;
+    // It may be another by now.
+    regular(&file.metadata()?)?;
     let mut bytes = Vec::new();
     let limit = u64::try_from(len_max).unwrap_or(u64::MAX).saturating_add(1);
-    fs::File::open(path)?.take(limit).read_to_end(&mut bytes)?;
+    file.take(limit).read_to_end(&mut bytes)?;
     if bytes.len() > len_max {
         return Err(io::Error::other(format!("more than {len_max} bytes")));
     }
@@ -356,10 +370,16 @@ pub fn write_text(path: &Path, text: &str) -> io::Result<()> {
 
 /// Copies a regular file of ours, which is small.
 pub fn copy(from: &Path, to: &Path) -> io::Result<()> {
-    if !fs::symlink_metadata(from)?.is_file() {
-        return Err(io::Error::other("not a regular file"));
-    }
+    regular(&fs::symlink_metadata(from)?)?;
     fs::copy(from, to).map(|_| ())
+}
+
+fn regular(metadata: &fs::Metadata) -> io::Result<()> {
+    let kind = FileKind::of(metadata);
+    if kind == FileKind::File {
+        return Ok(());
+    }
+    Err(io::Error::other(format!("{}, where a regular file is needed", kind.describe())))
 }
 
 fn is_absent(err: &io::Error) -> bool {

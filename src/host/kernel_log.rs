@@ -1,8 +1,8 @@
 //! The kernel's log: the thread `kmsg`.
 //!
 //! Drivers say there what sysfs does not: that a GPU has fallen off the bus, that a disk has reset.
-//! Only lines that somebody has asked for leave this thread
-//! (`Documentation/ABI/testing/dev-kmsg`).
+//! Only lines that somebody has asked for leave this thread, and only the kernel's own: programs write
+//! to the same log, and what they say must not condemn hardware (`Documentation/ABI/testing/dev-kmsg`).
 
 use std::{
     fs::File,
@@ -38,6 +38,12 @@ const KMSG: &str = "/dev/kmsg";
 /// fit could never be read.
 const RECORD_LEN_MAX: usize = 8192;
 
+/// How many bits of a record's priority are its level; the others are the facility (syslog(3)).
+const LEVEL_BITS: u32 = 3;
+
+/// The facility of what the kernel itself has said.
+const FACILITY_KERNEL: u32 = 0;
+
 /// Which records are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Records {
@@ -72,9 +78,8 @@ impl KernelLog {
         records: Records,
         events: Sender<Event>,
     ) -> io::Result<KernelLog> {
-        let status = Arc::new(Status::default());
         if regexes.is_empty() {
-            return Ok(KernelLog { status, _worker: None });
+            return Ok(KernelLog { status: Arc::default(), _worker: None });
         }
         let file = match open(host, records) {
             Ok(file) => file,
@@ -83,10 +88,15 @@ impl KernelLog {
                     "the kernel's log is not read, so that rules about it have no effect: cannot \
                      open {KMSG}: {err}"
                 );
-                status.is_closed.store(true, Ordering::Relaxed);
-                return Ok(KernelLog { status, _worker: None });
+                let status = Status { is_closed: AtomicBool::new(true), ..Status::default() };
+                return Ok(KernelLog { status: Arc::new(status), _worker: None });
             }
         };
+        KernelLog::follow(file, regexes, events)
+    }
+
+    fn follow(file: File, regexes: Vec<Regex>, events: Sender<Event>) -> io::Result<KernelLog> {
+        let status = Arc::new(Status::default());
         let outbox = Outbox::new(events);
         let mut reader = LogReader { file, regexes, outbox, status: Arc::clone(&status) };
         let worker = Worker::spawn_polling("kmsg", move |stop| {
@@ -184,13 +194,17 @@ impl LogReader {
     }
 }
 
-/// Understands one record: `<level>,<sequence>,<microseconds>,<flags>…;<text>`, and lines that begin
-/// with a blank and are left out. `None` if it is anything else.
+/// Understands one record of the kernel: `<facility and level>,<sequence>,<microseconds>,<flags>…;<text>`,
+/// and lines that begin with a blank and are left out. `None` if it is anything else, or a program's.
 pub fn parse(record: &[u8]) -> Option<KernelLine> {
     let semicolon = record.iter().position(|it| *it == b';')?;
     let prefix = str::from_utf8(&record[..semicolon]).ok()?;
     let mut fields = prefix.split(',');
-    let _level: u32 = fields.next()?.parse().ok()?;
+    let priority: u32 = fields.next()?.parse().ok()?;
+    // The kernel lets no program use its own facility (`devkmsg_write` in `kernel/printk/printk.c`).
+    if priority >> LEVEL_BITS != FACILITY_KERNEL {
+        return None;
+    }
     let sequence = fields.next()?.parse().ok()?;
     let since_boot_us = fields.next()?.parse().ok()?;
     // More fields may follow the flags one day.
@@ -224,9 +238,13 @@ fn escaped(text: &[u8]) -> Option<u8> {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, io::Write, time::Duration};
+    use std::{fs, io::Write, os::fd::OwnedFd, time::Duration};
 
-    use crossbeam_channel::bounded;
+    use crossbeam_channel::{Receiver, bounded};
+    use nix::{
+        sys::socket::{AddressFamily, SockFlag, SockType, socketpair},
+        unistd::write,
+    };
 
     use super::*;
 
@@ -297,36 +315,76 @@ mod tests {
         assert!(KernelLog::start(&host, any, Records::New, sender).unwrap().is_degraded());
     }
 
+    /// A log of which each message of a socket is a record, as each `read` of the kernel's gives one.
+    fn follow(asked: &str, inbox_len: usize) -> (KernelLog, OwnedFd, Receiver<Event>) {
+        let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+        let (ours, theirs) =
+            socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags).unwrap();
+        let (sender, inbox) = bounded(inbox_len);
+        let asked = vec![Regex::new(asked).unwrap()];
+        (KernelLog::follow(File::from(ours), asked, sender).unwrap(), theirs, inbox)
+    }
+
+    #[track_caller]
+    fn next(inbox: &Receiver<Event>) -> String {
+        let event = inbox.recv_timeout(Duration::from_secs(10)).expect("no line");
+        let Event::KernelLogged(line) = event else { panic!("{event:?}") };
+        line.text
+    }
+
     #[test]
-    fn only_the_lines_that_were_asked_for_are_sent_if_we_are_privileged() {
+    fn only_the_lines_that_were_asked_for_are_sent_and_none_of_them_is_lost() {
+        // More lines match than fit.
+        let (_log, kernel, inbox) = follow("new", 1);
+        for text in ["new 1", "other", "new 2", "new 3"] {
+            write(&kernel, format!("3,1,2,-;{text}").as_bytes()).unwrap();
+        }
+        assert_eq!([next(&inbox), next(&inbox), next(&inbox)], ["new 1", "new 2", "new 3"]);
+    }
+
+    #[test]
+    fn what_a_program_writes_to_the_log_says_nothing_whatever_it_calls_itself() {
+        let (_log, kernel, inbox) = follow("Xid", 10);
+        // A program's facility is that of users, or any other that it names, but never the kernel's.
+        for priority in [8 + 3, 8 + 6, 24 + 3, 128, 191, 8191] {
+            write(&kernel, format!("{priority},1,2,-;Xid {priority}").as_bytes()).unwrap();
+        }
+        for level in 0..8 {
+            write(&kernel, format!("{level},1,2,-;Xid {level}").as_bytes()).unwrap();
+            assert_eq!(next(&inbox), format!("Xid {level}"));
+        }
+    }
+
+    #[test]
+    fn a_program_cannot_pass_for_the_kernel_if_we_are_privileged() {
         let mark = format!("chandler-test-{}", std::process::id());
         let Ok(mut kmsg) = fs::File::options().write(true).open(KMSG) else {
             eprintln!("skipped: needs {KMSG}");
             return;
         };
-        let mut say = |text: &str| kmsg.write_all(format!("{mark} {text}\n").as_bytes()).unwrap();
-        say("old");
-        // More lines match than fit: none may be lost.
-        let (sender, inbox) = bounded(1);
-        let asked = || vec![Regex::new(&format!("{mark}.*(new|old)")).unwrap()];
-        let host = Host::new("/");
-        let log = KernelLog::start(&host, asked(), Records::New, sender).unwrap();
-        if log.is_degraded() {
+        for prefix in ["", "<3>", "<0>", "<7>"] {
+            kmsg.write_all(format!("{prefix}{mark}\n").as_bytes()).unwrap();
+        }
+        let Ok(mut log) = open(&Host::new("/"), Records::All) else {
             eprintln!("skipped: {KMSG} cannot be read");
             return;
-        }
-        let next = |inbox: &crossbeam_channel::Receiver<Event>| {
-            let event = inbox.recv_timeout(Duration::from_secs(10)).expect("no line");
-            let Event::KernelLogged(line) = event else { panic!("{event:?}") };
-            line.text.trim_start_matches(&mark).trim().to_owned()
         };
-        for text in ["new 1", "other", "new 2", "new 3"] {
-            say(text);
+        let (mut n_written, mut record) = (0, [0; RECORD_LEN_MAX]);
+        loop {
+            match log.read(&mut record) {
+                Ok(len) => {
+                    let record = &record[..len];
+                    let is_ours = String::from_utf8_lossy(record).contains(&mark);
+                    n_written += usize::from(is_ours);
+                    assert!(!is_ours || parse(record).is_none());
+                }
+                Err(err) if err.kind() == io::ErrorKind::BrokenPipe => {}
+                Err(err) if err.kind() == io::ErrorKind::WouldBlock => break,
+                Err(err) => panic!("{err}"),
+            }
         }
-        assert_eq!([next(&inbox), next(&inbox), next(&inbox)], ["new 1", "new 2", "new 3"]);
-
-        let (sender, inbox) = bounded(1);
-        let _all = KernelLog::start(&host, asked(), Records::All, sender).unwrap();
-        assert_eq!(next(&inbox), "old");
+        if n_written == 0 {
+            eprintln!("skipped: what is written to {KMSG} does not come back");
+        }
     }
 }

@@ -23,10 +23,15 @@ use crate::{
         name::{DeviceId, ResourceName},
         snapshot::Health,
     },
+    operate::report,
 };
 
 /// The file's name in the state directory.
 pub const FILE_NAME: &str = "cordons.json";
+
+/// What is added to the file's name for its last good copy, which counts when a daemon starts and the file
+/// cannot be used.
+const LAST_GOOD: &str = ".last-good";
 
 /// The largest file that is read, in bytes: thousands of cordons.
 const FILE_LEN_MAX: usize = 1024 * 1024;
@@ -44,6 +49,9 @@ pub enum CordonsError {
     /// It cannot be written.
     #[error("cannot write {}", .0.display())]
     Write(PathBuf, #[source] io::Error),
+    /// It is written, and its copy is not.
+    #[error("it is written, but its copy cannot be: {}", .0.display())]
+    Copy(PathBuf, #[source] io::Error),
     /// It is not what `chandler cordon` writes.
     #[error("{}: {what}", path.display())]
     Malformed {
@@ -84,12 +92,59 @@ struct ClearedEntry {
 
 /// What operators have said. A file that is not there says nothing.
 pub fn read(path: &Path) -> Result<Orders, CordonsError> {
-    let text = match files::read_text(path, FILE_LEN_MAX) {
-        Ok(text) => text,
-        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(Orders::default()),
-        Err(err) => return Err(CordonsError::Read(path.to_owned(), err)),
-    };
+    match read_present(path) {
+        Err(CordonsError::Read(_, err)) if err.kind() == io::ErrorKind::NotFound => {
+            Ok(Orders::default())
+        }
+        result => result,
+    }
+}
+
+fn read_present(path: &Path) -> Result<Orders, CordonsError> {
+    let text = files::read_text(path, FILE_LEN_MAX)
+        .map_err(|err| CordonsError::Read(path.to_owned(), err))?;
     parse(&text).map_err(|what| CordonsError::Malformed { path: path.to_owned(), what })
+}
+
+/// What counts instead of a file that cannot be used for `err`, and what is to be said of it.
+pub fn instead(path: &Path, err: &CordonsError) -> (Orders, String) {
+    let what = report::chain(err);
+    match read_present(&last_good(path)) {
+        Ok(orders) => {
+            let copy = last_good(path);
+            (orders, format!("{what}; what is cordoned is taken from {}", copy.display()))
+        }
+        Err(err) => (
+            Orders::default(),
+            format!("{what}; nothing is cordoned, since {}", report::chain(&err)),
+        ),
+    }
+}
+
+/// What an operator can do about a file that cannot be used.
+pub fn remedy(path: &Path) -> String {
+    let copy = last_good(path);
+    match read_present(&copy) {
+        Ok(_) => format!("mend the file, or put {} in its place", copy.display()),
+        Err(_) => "mend the file, or remove it, and then nothing is cordoned".to_owned(),
+    }
+}
+
+/// Has the last good copy of the file say what the file says.
+pub fn keep(path: &Path, orders: &Orders) -> Result<(), CordonsError> {
+    let copy = last_good(path);
+    match read(&copy) {
+        Ok(kept) if kept == *orders => Ok(()),
+        Ok(_) | Err(_) => {
+            files::write_text(&copy, &text_of(orders)).map_err(|err| CordonsError::Copy(copy, err))
+        }
+    }
+}
+
+fn last_good(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(LAST_GOOD);
+    name.into()
 }
 
 fn parse(text: &str) -> Result<Orders, String> {
@@ -174,6 +229,16 @@ pub fn heed(cordons: &[Cordon], scan: &Scan, verdicts: &mut Verdicts) {
 }
 
 fn write(path: &Path, orders: &Orders) -> Result<(), CordonsError> {
+    let text = text_of(orders);
+    if text.len() > FILE_LEN_MAX {
+        let err = io::Error::other(format!("it would have more than {FILE_LEN_MAX} bytes"));
+        return Err(CordonsError::Write(path.to_owned(), err));
+    }
+    files::write_text(path, &text).map_err(|err| CordonsError::Write(path.to_owned(), err))?;
+    keep(path, orders)
+}
+
+fn text_of(orders: &Orders) -> String {
     let cordon = |it: &Cordon| CordonEntry {
         device: it.device.to_string(),
         resource: it.resource.as_ref().map(ToString::to_string),
@@ -190,8 +255,7 @@ fn write(path: &Path, orders: &Orders) -> Result<(), CordonsError> {
         cleared: orders.clearances.iter().map(clearance).collect(),
     };
     // These types have no way to fail.
-    let text = serde_json::to_string_pretty(&file).unwrap_or_default() + "\n";
-    files::write_text(path, &text).map_err(|err| CordonsError::Write(path.to_owned(), err))
+    serde_json::to_string_pretty(&file).unwrap_or_default() + "\n"
 }
 
 #[cfg(test)]

@@ -54,6 +54,7 @@ fn nodes(host: &Host, device: &Device) -> Result<(), Fault> {
             | FileKind::File
             | FileKind::Socket
             | FileKind::DanglingLink
+            | FileKind::Fifo
             | FileKind::Other => {
                 let what = format!("{path} is {}, not a device node", kind.describe());
                 return Err(fault("node", what));

@@ -58,7 +58,7 @@ def story(node):
     node.must("systemctl restart chandler", "start again", patience=0)
     node._until(lambda: node.registrations("example.com/nic") > before, "a registration after the restart")
     node.expect("example.com/nic", "0000:04:00.0 Healthy")
-    node.expect_after("a line in the kernel's log", lambda: node.sh("echo '<3>dead: 0000:04:00.0' > /dev/kmsg", check=True),
+    node.expect_after("a line in the kernel's log", lambda: node.sh("modprobe ttyprintk; echo 'dead: 0000:04:00.0' > /dev/ttyprintk", check=True),
                       "example.com/nic", "0000:04:00.0 Unhealthy")
 
     # Its loop is stuck, and so is everything else of it.
