@@ -28,7 +28,7 @@ pub use crate::config::{
 use crate::model::resource::Resource;
 
 /// The largest configuration file that is read, in bytes. A hundred resources are about 30 KiB.
-pub const FILE_LEN_MAX: usize = 1024 * 1024;
+pub const FILE_LEN_MAX: usize = 256 * 1024;
 
 /// Where the kubelet looks for plugins: a constant of the kubelet, which does not follow its
 /// `--root-dir` (`pkg/kubelet/apis/deviceplugin/v1beta1` in Kubernetes).

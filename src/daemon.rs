@@ -11,12 +11,12 @@ mod signals;
 mod state;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     io,
     ops::ControlFlow,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 pub use crate::daemon::{config_watch::ConfigFile, scan_workers::scan, signals::Abruptly};
@@ -33,8 +33,9 @@ use crate::{
     host::Host,
     kubelet::{endpoint, plugin::Plugin, pods::Pods, server, watch::Watch},
     model::{
-        event::{Effect, Event, Scope},
+        event::{Effect, Event, PluginEvent, Scope},
         name::ResourceName,
+        snapshot::Snapshot,
     },
     operate::{
         notify::{Notifier, Supervision},
@@ -48,6 +49,9 @@ use crate::{
 /// A burst is one kubelet restart with a hundred resources: three events each. When the inbox is
 /// full, producers wait; the loop itself never waits for anything but the inbox.
 pub const INBOX_LEN_MAX: usize = 1024;
+
+/// How often retired plugins are looked after while there are any. They end within about a second.
+const RETIRED_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Why the daemon could not start.
 #[derive(Debug, thiserror::Error)]
@@ -89,12 +93,7 @@ pub fn run(
     let pod_resources = config.pod_resources();
     let Config { plugin_dir, resources, .. } = config;
     let producers = Producers::start(&host, &resources, file, &events)?;
-    match endpoint::sweep(&plugin_dir) {
-        Ok(0) => {}
-        Ok(n_removed) => log::info!("removed={n_removed} sockets that a dead process left behind"),
-        // The directory may not be there yet.
-        Err(err) => log::debug!("cannot look for old sockets: {err}"),
-    }
+    sweep(&plugin_dir);
     let mut inventory =
         Inventory::new(resources.clone(), producers.scan_interval(), endpoint::token());
     let (cordon_watch, cordons) = CordonWatch::start(state_dir, events.clone())
@@ -132,7 +131,9 @@ pub fn run(
 
     log::info!("version={} started", env!("CARGO_PKG_VERSION"));
     abruptly.disarm();
-    while let Some(event) = next_event(&inventory, &notifier, &inbox) {
+    loop {
+        let deadlines = [inventory.deadline(), notifier.deadline(), shell.deadline()];
+        let Some(event) = next_event(deadlines.into_iter().flatten().min(), &inbox) else { break };
         log::debug!("event: {event:?}");
         if shell.step(&mut inventory, event).is_break() {
             break;
@@ -161,12 +162,18 @@ fn now() -> Instant {
     Instant::now()
 }
 
-fn next_event(
-    inventory: &Inventory,
-    notifier: &Notifier,
-    inbox: &Receiver<Event>,
-) -> Option<Event> {
-    let Some(deadline) = inventory.deadline().into_iter().chain(notifier.deadline()).min() else {
+/// Removes what processes like us have left that did not end properly.
+fn sweep(plugin_dir: &Path) {
+    match endpoint::sweep(plugin_dir) {
+        Ok(0) => {}
+        Ok(n_removed) => log::info!("removed={n_removed} sockets that a dead process left behind"),
+        // The directory may not be there yet.
+        Err(err) => log::debug!("cannot look for old sockets: {err}"),
+    }
+}
+
+fn next_event(deadline: Option<Instant>, inbox: &Receiver<Event>) -> Option<Event> {
+    let Some(deadline) = deadline else {
         return inbox.recv().ok();
     };
     match inbox.recv_deadline(deadline) {
@@ -184,7 +191,7 @@ struct Shell {
     plugin_dir: PathBuf,
     events: Sender<Event>,
     plugins: BTreeMap<ResourceName, Plugin>,
-    /// Asked to stop, and not waited for until the end.
+    /// Asked to stop, and dropped once they have: nothing waits for them before the end.
     retired: Vec<Plugin>,
     /// How many there have been.
     n_plugins: usize,
@@ -197,27 +204,30 @@ struct Shell {
 }
 
 impl Shell {
+    /// When to take a step though nothing has happened.
+    fn deadline(&self) -> Option<Instant> {
+        (!self.retired.is_empty()).then(|| now() + RETIRED_INTERVAL)
+    }
+
     fn step(&mut self, inventory: &mut Inventory, event: Event) -> ControlFlow<()> {
-        for effect in inventory.apply(event, now()) {
-            log::debug!("effect: {effect:?}");
-            self.carry_out(effect)?;
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            for effect in inventory.apply(event, now()) {
+                log::debug!("effect: {effect:?}");
+                self.carry_out(effect, &mut events)?;
+            }
         }
         self.scan_thread.retry();
+        self.retired.retain(|it| !it.has_ended());
         ControlFlow::Continue(())
     }
 
-    fn carry_out(&mut self, effect: Effect) -> ControlFlow<()> {
+    /// What comes of it at once is added to `now_known`.
+    fn carry_out(&mut self, effect: Effect, now_known: &mut VecDeque<Event>) -> ControlFlow<()> {
         match effect {
             Effect::Serve(snapshot) => {
-                let resource = snapshot.resource.clone();
-                let env = Arc::clone(&self.env);
-                let number = self.n_plugins;
-                self.n_plugins += 1;
-                let events = self.events.clone();
-                match Plugin::start(&self.plugin_dir, env, number, snapshot, events) {
-                    Ok(plugin) => drop(self.plugins.insert(resource, plugin)),
-                    // The other resources are served all the same.
-                    Err(err) => log::error!("resource={resource} cannot be served: {err}"),
+                if let Err(not_started) = self.serve(snapshot) {
+                    now_known.push_back(not_started);
                 }
             }
             Effect::Publish(snapshot) => {
@@ -252,5 +262,19 @@ impl Shell {
             Effect::Stop => return ControlFlow::Break(()),
         }
         ControlFlow::Continue(())
+    }
+
+    /// Starts a plugin, or gives the event that it could not be.
+    fn serve(&mut self, snapshot: Arc<Snapshot>) -> Result<(), Event> {
+        let resource = snapshot.resource.clone();
+        let (number, env) = (self.n_plugins, Arc::clone(&self.env));
+        self.n_plugins += 1;
+        match Plugin::start(&self.plugin_dir, env, number, snapshot, self.events.clone()) {
+            Ok(plugin) => {
+                self.plugins.insert(resource, plugin);
+                Ok(())
+            }
+            Err(err) => Err(Event::Plugin(resource, PluginEvent::NotStarted(report::chain(&err)))),
+        }
     }
 }

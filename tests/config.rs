@@ -1,7 +1,12 @@
 //! The configuration file: what it means, and what is said about mistakes.
 
+use std::{fs, process::Command};
+
 use chandler::config;
 use expect_test::{Expect, expect};
+
+/// What a process that reads no file has of data, of which most is room for the stacks of threads.
+const OWN_DATA_MIB: usize = 4;
 
 /// `text` is the part below `resources:`, as a rule.
 #[track_caller]
@@ -458,19 +463,98 @@ fn text_that_is_no_yaml_is_refused_with_its_place() {
     );
 }
 
-#[test]
-fn a_short_file_cannot_fill_the_memory() {
-    let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
-    for n in 1..12 {
+/// Values of values: each anchor repeats the one before ten times.
+fn repeated(n_anchors: usize, innermost: &str) -> String {
+    let mut text = format!("a0: &a0 {innermost}\n");
+    for n in 1..n_anchors {
         let all = vec![format!("*a{}", n - 1); 10].join(", ");
         text += &format!("a{n}: &a{n} [{all}]\n");
     }
-    let err = config::parse("c.yaml", &text).unwrap_err().to_string();
-    assert!(err.contains("more than 100000 values"), "{err}");
+    text
+}
 
-    let deep = "[".repeat(5000);
-    let err = config::parse("c.yaml", &deep).unwrap_err().to_string();
-    assert!(err.contains("recursion limit exceeded"), "{err}");
+#[test]
+fn a_short_file_cannot_fill_the_memory() {
+    let mistakes = |text: &str| config::parse("c.yaml", text).unwrap_err().to_string();
+    let advice =
+        "up to here, counting what aliases repeat each time; write less, or use fewer aliases";
+    assert_eq!(
+        mistakes(&repeated(12, "[x, x, x, x, x, x, x, x, x, x]")),
+        format!("c.yaml:4:5: more than 20000 values {advice}")
+    );
+    for (n_anchors, len) in [(4, 2_600), (5, 12_000)] {
+        let said = mistakes(&repeated(n_anchors, &"x".repeat(len)));
+        let end = format!(": more than 2097152 bytes {advice}");
+        assert!(said.starts_with("c.yaml:") && said.ends_with(&end), "{said}");
+    }
+
+    let deep = mistakes(&"[".repeat(5000));
+    assert!(deep.contains("recursion limit exceeded"), "{deep}");
+}
+
+#[test]
+fn a_file_needs_less_than_16_mib_or_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("c.yaml");
+    let resource =
+        |n: usize| format!("  - {{ name: a/r{n}, discovery: {{ nodes: [/dev/r{n}] }} }}\n");
+    let resources = |n: usize| (0..n).map(resource).collect::<String>();
+    let regexp = |n: usize| format!("'(a{{60}}){{60}}{n}', ");
+    let regexps = (0..9_000).map(regexp).collect::<String>();
+    let anchors = (0..30).map(|n| format!("&a{n} [")).collect::<String>();
+    for (text, code) in [
+        // The data of the process without any file is about this much.
+        ("version: v1\nresources: [{ name: a/b, discovery: { nodes: [/dev/x] } }]".to_owned(), 0),
+        (format!("version: v1\nresources:\n{}", resources(1_800)), 0),
+        (format!("version: v1\nresources:\n{}", resources(3_000)), 2),
+        (repeated(5, &"x".repeat(2_600)), 2),
+        (repeated(6, &"x".repeat(12_000)), 2),
+        (repeated(6, &"x".repeat(104_000)), 2),
+        (format!("{anchors}{}{}", "y, ".repeat(19_000), "]".repeat(30)), 2),
+        (format!("[{}]", "y, ".repeat(85_000)), 2),
+        (format!("[{}]", "y,".repeat(19_900)), 2),
+        (format!("{{{}}}", "y: y,".repeat(9_900)), 2),
+        ("- y\n".repeat(60_000), 2),
+        (format!("version: v1\nresources:\n{}", "  - { nam: a/b }\n".repeat(12_000)), 2),
+        (
+            format!(
+                "version: v1\nresources: [{{ name: a/b, discovery: {{ sysfs: class/net, match: [{{ \
+                 key: name, operator: InRegexp, values: [{regexps}] }}] }} }}]"
+            ),
+            2,
+        ),
+    ] {
+        fs::write(&path, &text).unwrap();
+        let output = Command::new("sh")
+            .args(["-c", &format!("ulimit -d {}; exec \"$@\"", (16 + OWN_DATA_MIB) * 1024), "sh"])
+            .args([env!("CARGO_BIN_EXE_chandler").as_ref(), "check".as_ref(), path.as_os_str()])
+            .output()
+            .unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        let beginning = &text[..text.len().min(200)];
+        assert_eq!(output.status.code(), Some(code), "{beginning}: {stderr}");
+        assert!(stderr.len() < 40_000, "{} bytes for {beginning}", stderr.len());
+    }
+}
+
+#[test]
+fn mistakes_without_end_are_counted_and_regular_expressions_without_end_refused() {
+    let text = format!("version: v1\nresources:\n{}", "  - { nam: a/b }\n".repeat(200));
+    let said = config::parse("c.yaml", &text).unwrap_err().to_string();
+    assert_eq!(said.lines().count(), 101, "{said}");
+    assert!(said.ends_with("\nc.yaml: 500 more mistakes"), "{said}");
+
+    let one = |regexp: &str| {
+        let text = format!(
+            "version: v1\nresources: [{{ name: a/b, discovery: {{ sysfs: class/net, match: [{{ key: \
+             name, operator: InRegexp, values: ['{regexp}'] }}] }} }}]"
+        );
+        config::parse("c.yaml", &text).map(drop).map_err(|err| err.to_string())
+    };
+    assert_eq!(one("^(a|b){1,9}[0-9a-f:.]{12}$"), Ok(()));
+    assert!(one("(a{100}){100}").unwrap_err().contains("is not a regular expression"));
+    let long = one(&"a".repeat(5_000)).unwrap_err();
+    assert!(long.contains("is 5000 bytes long; a regular expression has at most 4096"), "{long}");
 }
 
 #[test]

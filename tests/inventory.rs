@@ -213,6 +213,43 @@ fn a_resource_is_served_before_it_is_registered_and_registered_once_for_each_kub
 }
 
 #[test]
+fn a_plugin_that_cannot_be_started_is_tried_again_ever_more_rarely_with_the_newest_list() {
+    let mut story = Story::new();
+    story.apply(Event::KubeletAppeared(identity(1)));
+    story.scanned(&["tty1"]);
+    assert!(story.inventory.is_ready());
+    let not_started = || {
+        let event = PluginEvent::NotStarted("no descriptor".to_owned());
+        Event::Plugin(resource(), event)
+    };
+    // What nobody serves is not registered either, whatever the kubelet does.
+    assert_eq!(story.apply(not_started()), []);
+    assert!(!story.inventory.is_ready());
+    assert_eq!(story.apply(Event::KubeletAppeared(identity(2))), []);
+    story.scanned(&["tty1", "tty2"]);
+
+    for wait in [1, 2, 4, 8, 16, 32, 60, 60] {
+        let due = story.now + Duration::from_secs(wait);
+        assert!(story.inventory.deadline().unwrap() <= due);
+        story.now = due - Duration::from_millis(1);
+        assert!(!story.apply(Event::Tick).iter().any(|it| matches!(it, Effect::Serve(_))));
+        story.now = due;
+        let effects = story.apply(Event::Tick);
+        let list = "tty1::0 Healthy, tty1::1 Healthy, tty2::0 Healthy, tty2::1 Healthy";
+        assert_eq!(last_list(effects.clone()).as_deref(), Some(list));
+        assert!(effects.contains(&Effect::Register(resource())), "{effects:?}");
+        assert!(story.inventory.is_ready());
+        story.apply(not_started());
+    }
+    // Once it runs, the next failure is the first again.
+    story.now += Duration::from_secs(60);
+    assert!(story.apply(Event::Tick).contains(&Effect::Register(resource())));
+    let attempt = Attempt { kubelet: Some(identity(2)), streaming: true, result: Ok(()) };
+    story.apply(Event::Plugin(resource(), PluginEvent::Attempted(attempt)));
+    assert!(story.inventory.is_ready());
+}
+
+#[test]
 fn everything_is_looked_at_again_once_in_a_while() {
     let mut story = Story::new();
     assert_eq!(story.inventory.deadline(), None);

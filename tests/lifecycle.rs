@@ -118,6 +118,21 @@ impl Node {
         names.map(|it| it.trim().to_owned()).filter(|it| it.starts_with(prefix)).collect()
     }
 
+    /// How many descriptors it has open, and how many threads.
+    pub(crate) fn n_held(&self) -> (usize, usize) {
+        let process = format!("/proc/{}", self.chandler.as_ref().unwrap().id());
+        let count = |what: &str| fs::read_dir(format!("{process}/{what}")).unwrap().count();
+        (count("fd"), count("task"))
+    }
+
+    /// From now on it may have so many descriptors. False if that cannot be done here.
+    pub(crate) fn limit_descriptors(&self, n_max: usize) -> bool {
+        let pid = self.chandler.as_ref().unwrap().id().to_string();
+        let mut prlimit = std::process::Command::new("prlimit");
+        prlimit.arg(format!("--nofile={n_max}:")).args(["--pid", &pid]);
+        prlimit.status().is_ok_and(|it| it.success())
+    }
+
     fn sockets(&self) -> Vec<String> {
         let entries = fs::read_dir(self.plugin_dir()).unwrap();
         let names = entries.map(|it| it.unwrap().file_name().into_string().unwrap());

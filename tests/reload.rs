@@ -146,6 +146,89 @@ fn what_a_pod_holds_stays_listed_over_a_restart_though_the_device_is_gone() {
     kubelet.expect_devices("example.com/tty", "ttyUSB0 Healthy\nttyUSB1 Healthy");
 }
 
+#[test]
+fn what_a_pod_holds_stays_listed_over_a_restart_though_what_was_offered_cannot_be_read() {
+    let (mut node, mut kubelet) = with_pod_resources();
+    node.start();
+    kubelet.expect_devices("example.com/tty", "ttyUSB0 Healthy\nttyUSB1 Healthy");
+    kubelet.allocate("example.com/tty", 2).unwrap();
+    remove(&node.host, "/dev/ttyUSB1");
+    kubelet.expect_devices("example.com/tty", "ttyUSB0 Healthy\nttyUSB1 Unhealthy");
+    let file = node.dir.path().join("state/offered.json");
+    // No JSON, another's JSON, one flawed entry beside a good one.
+    let flawed = r#"{"version":2,"resources":{"example.com/tty":{
+        "ttyUSB0":{"offers":["ttyUSB0"]},"ttyUSB1":{"offers":7}}}}"#;
+    for broken in ["\0 no JSON", "[]", flawed] {
+        node.signal(nix::sys::signal::Signal::SIGKILL);
+        node.wait();
+        kubelet.expect_gone("example.com/tty");
+        fs::write(&file, broken).unwrap();
+
+        node.start();
+
+        kubelet.expect_devices("example.com/tty", "ttyUSB0 Healthy\nttyUSB1 Unhealthy");
+        assert_eq!(fs::read_to_string(file.with_extension("json.bad")).unwrap(), broken);
+        // What the kubelet says is on disk again.
+        let is_written =
+            || fs::read_to_string(&file).is_ok_and(|it| it.contains(r#":["ttyUSB1"]"#));
+        until(is_written, || node.log());
+    }
+}
+
+#[test]
+fn reloads_that_retire_resources_give_back_their_descriptors_and_threads() {
+    let (mut node, kubelet) = Node::with_kubelet(HOST, &config(&[TTY]));
+    node.start();
+    kubelet.expect_devices("example.com/tty", "ttyUSB0 Healthy");
+    let turn = || {
+        write(node.dir.path(), &config(&[TTY, KVM]));
+        kubelet.expect_devices("example.com/kvm", "kvm Healthy");
+        write(node.dir.path(), &config(&[TTY]));
+        kubelet.expect_gone("example.com/kvm");
+    };
+    // What is kept for a second resource, once, is no leak.
+    turn();
+    until(|| node.threads("plugin-").len() == 1, || format!("{:?}", node.threads("")));
+    let before = node.n_held();
+    (0..50).for_each(|_| turn());
+    let says = || format!("{before:?}, {:?}, {:?}", node.n_held(), node.threads(""));
+    until(|| node.n_held() <= before, says);
+}
+
+#[test]
+fn a_plugin_directory_that_is_a_file_at_first_is_used_once_it_is_a_directory() {
+    let mut node = Node::new(HOST, &config(&[TTY]));
+    fs::write(node.plugin_dir(), "").unwrap();
+    node.start();
+    until(|| node.log().contains("devices=1 offered"), || node.log());
+    fs::remove_file(node.plugin_dir()).unwrap();
+    let kubelet = node.kubelet();
+    kubelet.expect_devices("example.com/tty", "ttyUSB0 Healthy");
+}
+
+#[test]
+fn a_resource_for_which_there_are_no_descriptors_is_served_once_there_are() {
+    let (mut node, mut kubelet) = Node::with_kubelet(HOST, &config(&[TTY]));
+    node.start();
+    kubelet.expect_devices("example.com/tty", "ttyUSB0 Healthy");
+    let n_open = node.n_held().0;
+    // Enough to read the new configuration, and too few for all that it wants.
+    if !node.limit_descriptors(n_open + 3) {
+        eprintln!("skipped: there is no program prlimit");
+        return;
+    }
+    let more: Vec<String> = (0..6).map(|n| KVM.replace("/kvm,", &format!("/kvm{n},"))).collect();
+    write(node.dir.path(), &config(&[TTY, &more.concat()]));
+    until(|| node.log().contains("cannot be served"), || node.log());
+    node.limit_descriptors(1024);
+    for n in 0..6 {
+        let name = format!("example.com/kvm{n}");
+        kubelet.expect_registration(&name);
+        let said = format!("resource={name} cannot be served");
+        assert!(node.log().matches(&said).count() <= 1, "{}", node.log());
+    }
+}
+
 fn remove(host: &Fixture, path: &str) {
     fs::remove_file(host.real(path)).unwrap();
 }

@@ -25,6 +25,7 @@ use crate::{
     cli::chandler,
     fixture::Fixture,
     kubelet::{Kubelet, Options},
+    lifecycle::until,
 };
 
 /// A service manager with one service.
@@ -110,6 +111,10 @@ fn a_signal_ends_it_from_the_start_on_also_the_first_process_of_a_container() {
         .stderr(writer)
         .spawn()
         .unwrap();
+    // The shell has not ignored them from its first moment on.
+    let comm = format!("/proc/{}/comm", child.id());
+    let is_ours = || fs::read_to_string(&comm).is_ok_and(|it| it.trim() == "chandler");
+    until(is_ours, || "the shell does not start the program".to_owned());
     for n_tries in 0.. {
         signal(&child, if n_tries % 2 == 0 { Signal::SIGTERM } else { Signal::SIGINT });
         assert!(n_tries < 400, "it is still there");

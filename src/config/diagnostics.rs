@@ -2,6 +2,12 @@
 
 use std::fmt;
 
+/// How many mistakes are shown, and how many notes. The others are counted.
+const SHOWN_MAX: usize = 100;
+
+/// How much memory the regular expressions of a file may take, in bytes.
+const REGEXPS_LEN_MAX: usize = 4 * 1024 * 1024;
+
 /// Where something stands in the file, from 1.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
@@ -28,15 +34,19 @@ pub struct Diagnostics {
     file: String,
     all: Vec<Diagnostic>,
     notes: Vec<Diagnostic>,
+    // How many were found beside those that are shown.
+    n_more: usize,
+    regexps_len: usize,
 }
 
 impl Diagnostics {
     pub(super) fn new(file: &str) -> Diagnostics {
-        Diagnostics { file: file.to_owned(), all: Vec::new(), notes: Vec::new() }
+        let (all, notes) = (Vec::new(), Vec::new());
+        Diagnostics { file: file.to_owned(), all, notes, n_more: 0, regexps_len: 0 }
     }
 
     pub(super) fn add(&mut self, position: Position, what: impl Into<String>) {
-        self.all.push(Diagnostic { position, what: what.into(), help: None });
+        self.say(position, what, None);
     }
 
     pub(super) fn add_with_help(
@@ -45,7 +55,7 @@ impl Diagnostics {
         what: impl Into<String>,
         help: impl Into<String>,
     ) {
-        self.all.push(Diagnostic { position, what: what.into(), help: Some(help.into()) });
+        self.say(position, what, Some(help.into()));
     }
 
     /// Adds a mistake for which there may be help.
@@ -55,7 +65,18 @@ impl Diagnostics {
         what: impl Into<String>,
         help: Option<String>,
     ) {
+        if self.all.len() == SHOWN_MAX {
+            self.n_more += 1;
+            return;
+        }
         self.all.push(Diagnostic { position, what: what.into(), help });
+    }
+
+    /// Adds what a regular expression may take to what the others of the file do. False if that is too
+    /// much.
+    pub(super) fn affords(&mut self, regexp_len: usize) -> bool {
+        self.regexps_len = self.regexps_len.saturating_add(regexp_len);
+        self.regexps_len <= REGEXPS_LEN_MAX
     }
 
     /// Says that `text` is not one of `known`, and which of them is near.
@@ -72,13 +93,16 @@ impl Diagnostics {
 
     /// Adds what is no mistake, and yet may not be what was meant.
     pub(super) fn note(&mut self, position: Position, what: &str, help: &str) {
+        if self.notes.len() == SHOWN_MAX {
+            return;
+        }
         let what = format!("note: {what}");
         self.notes.push(Diagnostic { position, what, help: Some(help.to_owned()) });
     }
 
     /// The notes of a file without mistakes.
     pub(super) fn into_notes(self) -> Diagnostics {
-        Diagnostics { file: self.file, all: self.notes, notes: Vec::new() }
+        Diagnostics { all: self.notes, notes: Vec::new(), ..self }
     }
 
     /// Whether there is nothing to say.
@@ -86,7 +110,7 @@ impl Diagnostics {
         self.all.is_empty()
     }
 
-    /// All of them, in the order of the file.
+    /// Those that are shown, in the order of the file.
     pub fn sorted(&self) -> Vec<&Diagnostic> {
         let mut all: Vec<&Diagnostic> = self.all.iter().collect();
         all.sort_by_key(|it| it.position);
@@ -104,6 +128,9 @@ impl fmt::Display for Diagnostics {
             if let Some(help) = help {
                 write!(f, "; {help}")?;
             }
+        }
+        if self.n_more > 0 {
+            write!(f, "\n{}: {} more mistakes", self.file, self.n_more)?;
         }
         Ok(())
     }

@@ -1,5 +1,7 @@
 //! Conditions: `{ key, operator, values }`, in `match`, `exclude` and the rules of `health`.
 
+use regex_lite::{Regex, RegexBuilder};
+
 use crate::{
     config::{
         decode::{self, Fields},
@@ -235,15 +237,40 @@ fn plain_text<'t>(node: &'t Node, diagnostics: &mut Diagnostics) -> Option<&'t s
     }
 }
 
-fn regexps(values: &[Node], diagnostics: &mut Diagnostics) -> Option<Vec<regex_lite::Regex>> {
-    let all: Vec<Option<regex_lite::Regex>> =
-        values.iter().map(|node| regexp(node, diagnostics)).collect();
+fn regexps(values: &[Node], diagnostics: &mut Diagnostics) -> Option<Vec<Regex>> {
+    let all: Vec<Option<Regex>> = values.iter().map(|node| regexp(node, diagnostics)).collect();
     all.into_iter().collect()
 }
 
-pub(super) fn regexp(node: &Node, diagnostics: &mut Diagnostics) -> Option<regex_lite::Regex> {
+/// How much memory a regular expression may take, in bytes. A line of the kernel's log with three groups
+/// takes about 4 KiB.
+const REGEXP_LEN_MAX: usize = 64 * 1024;
+
+/// How long it may be as it is written, in bytes: a longer one would need more memory in any case.
+const REGEXP_TEXT_LEN_MAX: usize = 4096;
+
+pub(super) fn regexp(node: &Node, diagnostics: &mut Diagnostics) -> Option<Regex> {
     let text = decode::text(node, "a regular expression", diagnostics)?;
-    match regex_lite::Regex::new(text) {
+    if text.len() > REGEXP_TEXT_LEN_MAX {
+        let what = format!(
+            "{} is {} bytes long; a regular expression has at most {REGEXP_TEXT_LEN_MAX}",
+            quoted(text),
+            text.len()
+        );
+        diagnostics.add_with_help(node.position, what, "write several shorter ones");
+        return None;
+    }
+    let within = |len| RegexBuilder::new(text).size_limit(len).build();
+    // It does not say how much it takes.
+    let len =
+        [REGEXP_LEN_MAX / 64, REGEXP_LEN_MAX / 8].into_iter().find(|len| within(*len).is_ok());
+    if !diagnostics.affords(len.unwrap_or(REGEXP_LEN_MAX)) {
+        let what =
+            format!("with {} the regular expressions of the file are too many", quoted(text));
+        diagnostics.add_with_help(node.position, what, "write fewer, or with smaller repetitions");
+        return None;
+    }
+    match within(REGEXP_LEN_MAX) {
         Ok(regex) => Some(regex),
         Err(err) => {
             let what = format!("{} is not a regular expression: {err}", quoted(text));

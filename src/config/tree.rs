@@ -1,6 +1,6 @@
 //! YAML as a tree of nodes that know their position in the file.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, mem::size_of};
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span};
 
@@ -11,7 +11,14 @@ const DEPTH_MAX: usize = 32;
 
 /// How many nodes a file may have once its aliases are expanded, so that a short file cannot fill
 /// the memory.
-const NODES_MAX: usize = 100_000;
+const NODES_MAX: usize = 20_000;
+
+/// How many of these signs a file may have: the parser keeps a list or map in brackets whole until it
+/// ends, since it may turn out to be a key.
+const SIGNS: &str = "[]{},:";
+
+/// How many bytes they may take, anchors and all. A file of the greatest length fits without aliases.
+const BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// A value, and where it begins.
 #[derive(Debug, Clone)]
@@ -84,11 +91,17 @@ impl Node {
 /// Parses one document. What is wrong with it is added to `diagnostics`.
 pub(super) fn parse(text: &str, diagnostics: &mut Diagnostics) -> Option<Node> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    if let Some((at, _)) = text.match_indices(|it| SIGNS.contains(it)).nth(NODES_MAX) {
+        let line = text[..at].matches('\n').count() + 1;
+        let what = format!("more than {NODES_MAX} of the signs {SIGNS} up to here");
+        diagnostics.add_with_help(Position { line, column: 1 }, what, "write less");
+        return None;
+    }
     let mut builder = Builder {
         diagnostics,
         open: Vec::new(),
         anchors: HashMap::new(),
-        n_nodes: 0,
+        size: Size::default(),
         documents: 0,
         root: None,
     };
@@ -121,9 +134,38 @@ struct Builder<'a> {
     // Outermost first.
     open: Vec<Open>,
     anchors: HashMap<usize, Node>,
-    n_nodes: usize,
+    size: Size,
     documents: usize,
     root: Option<Node>,
+}
+
+/// How much has been built, copies that aliases and anchors make included.
+#[derive(Debug, Clone, Copy, Default)]
+struct Size {
+    n_nodes: usize,
+    n_bytes: usize,
+}
+
+impl Size {
+    fn of(node: &Node) -> Size {
+        let mut size = Size { n_nodes: 1, n_bytes: size_of::<Node>() };
+        match &node.value {
+            Value::Scalar { text, .. } => size.n_bytes += text.len(),
+            Value::List(items) => items.iter().for_each(|it| size.add(Size::of(it))),
+            Value::Map(entries) => {
+                for (key, value) in entries {
+                    size.add(Size::of(key));
+                    size.add(Size::of(value));
+                }
+            }
+        }
+        size
+    }
+
+    fn add(&mut self, more: Size) {
+        self.n_nodes += more.n_nodes;
+        self.n_bytes += more.n_bytes;
+    }
 }
 
 /// A list or map that has not ended.
@@ -162,9 +204,10 @@ impl Builder<'_> {
             },
             Event::Alias(anchor) => match self.anchors.get(&anchor) {
                 Some(node) => {
-                    let node = node.clone();
-                    self.n_nodes += count(&node);
-                    self.finish(node, 0)
+                    // Before it is copied: the copy may be what does not fit.
+                    self.grow(at, Size::of(node))?;
+                    let node = self.anchors.get(&anchor).cloned();
+                    node.map_or(Ok(()), |node| self.place(node))
                 }
                 None => self.abort(at, "an alias to something that has not ended"),
             },
@@ -180,15 +223,31 @@ impl Builder<'_> {
         Ok(())
     }
 
-    /// Puts a node that is complete where it belongs.
+    /// Takes a node that is complete, and whose children were taken before.
     fn finish(&mut self, node: Node, anchor: usize) -> Result<(), Abort> {
-        self.n_nodes += 1;
-        if self.n_nodes > NODES_MAX {
-            return self.abort(node.position, &format!("more than {NODES_MAX} values"));
-        }
+        let n_bytes = size_of::<Node>() + node.as_text().map_or(0, str::len);
+        self.grow(node.position, Size { n_nodes: 1, n_bytes })?;
         if anchor > 0 {
+            self.grow(node.position, Size::of(&node))?;
             self.anchors.insert(anchor, node.clone());
         }
+        self.place(node)
+    }
+
+    fn grow(&mut self, position: Position, more: Size) -> Result<(), Abort> {
+        self.size.add(more);
+        let what = match self.size {
+            Size { n_nodes, .. } if n_nodes > NODES_MAX => format!("more than {NODES_MAX} values"),
+            Size { n_bytes, .. } if n_bytes > BYTES_MAX => format!("more than {BYTES_MAX} bytes"),
+            Size { .. } => return Ok(()),
+        };
+        let what = format!("{what} up to here, counting what aliases repeat each time");
+        self.diagnostics.add_with_help(position, what, "write less, or use fewer aliases");
+        Err(Abort)
+    }
+
+    /// Puts a node where it belongs.
+    fn place(&mut self, node: Node) -> Result<(), Abort> {
         let Some(parent) = self.open.last_mut() else {
             self.root = Some(node);
             return Ok(());
@@ -215,14 +274,6 @@ fn remedy_for(text: &str, err: &ScanError) -> Option<String> {
         return Some("indent with blanks".to_owned());
     }
     line.contains('{').then(|| "quote what holds a template: \"/dev/{name}\"".to_owned())
-}
-
-fn count(node: &Node) -> usize {
-    match &node.value {
-        Value::Scalar { .. } => 0,
-        Value::List(items) => items.iter().map(|it| 1 + count(it)).sum(),
-        Value::Map(entries) => entries.iter().map(|(_, it)| 2 + count(it)).sum(),
-    }
 }
 
 fn position(marker: &Marker) -> Position {

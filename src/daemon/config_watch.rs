@@ -330,6 +330,19 @@ mod tests {
     }
 
     #[test]
+    fn a_file_of_aliases_of_aliases_is_refused_and_the_old_configuration_stays() {
+        let it = Watched::plain();
+        let mut text = format!("a0: &a0 {}\n", "x".repeat(100_000));
+        for n in 1..9 {
+            text += &format!("a{n}: &a{n} [{}]\n", vec![format!("*a{}", n - 1); 9].join(", "));
+        }
+        fs::write(it.path("config.yaml"), text).unwrap();
+        it.expect_failure("more than 2097152 bytes up to here");
+        fs::write(it.path("config.yaml"), resources(2)).unwrap();
+        it.expect(2);
+    }
+
+    #[test]
     fn a_directory_that_is_deleted_and_made_again_is_watched_again() {
         let it = Watched::plain();
         fs::remove_dir_all(it.dir.path()).unwrap();

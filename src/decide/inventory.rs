@@ -11,6 +11,7 @@ mod reload;
 mod remember;
 mod report;
 mod scan;
+mod start;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,6 +26,7 @@ use crate::{
         inventory::{
             devices::Devices,
             listing::{Listing, Publication},
+            start::Start,
         },
         registration::Registration,
         release::Release,
@@ -77,6 +79,8 @@ struct Served {
     devices: Devices,
     /// What the kubelet was told of it.
     listing: Listing,
+    /// Whether there is a plugin.
+    start: Start,
     /// Whether the kubelet knows that we serve it.
     registration: Registration,
 }
@@ -111,7 +115,7 @@ impl Inventory {
 
     /// Whether everything that the first scan found is served.
     pub fn is_ready(&self) -> bool {
-        self.has_scanned && self.served.values().all(|it| it.listing.serve_by.is_none())
+        self.has_scanned && self.served.values().all(Served::is_started)
     }
 
     /// Takes one step.
@@ -167,7 +171,7 @@ impl Inventory {
         let written = self.publish(now, &mut effects);
         self.remember(&written, &mut effects);
         for (name, served) in &mut self.served {
-            if served.listing.serve_by.is_none() && served.registration.due(now) {
+            if served.is_started() && served.registration.due(now) {
                 effects.push(Effect::Register(name.clone()));
             }
         }
@@ -180,6 +184,7 @@ impl Inventory {
         };
         match event {
             PluginEvent::Attempted(attempt) => {
+                served.start.runs();
                 report::attempt(resource, attempt, served.registration.is_serving());
                 served.registration.attempted(attempt, now);
             }
@@ -194,6 +199,15 @@ impl Inventory {
                 served.registration.endpoint_lost(now);
             }
             PluginEvent::SuccessorLeft => served.successor_left(resource, now),
+            PluginEvent::NotStarted(why) => {
+                if served.start.failed(why, now) {
+                    log::error!(
+                        "resource={resource} cannot be served, and is tried again ever more rarely: {why}"
+                    );
+                }
+                // What it was told to do until now has reached nobody.
+                served.registration = scan::registration(resource, self.seed, self.kubelet, now);
+            }
         }
     }
 
@@ -212,9 +226,12 @@ impl Inventory {
     fn publish(&mut self, now: Instant, effects: &mut Vec<Effect>) -> Vec<ResourceName> {
         let mut written = Vec::new();
         for (name, served) in &mut self.served {
-            let Served { devices, listing, .. } = served;
+            let Served { devices, listing, start, .. } = served;
             listing.is_stale |= devices.tick(name, now);
             listing.tick(now);
+            if start.due(now) {
+                effects.push(Effect::Serve(Arc::clone(&listing.published)));
+            }
             let waits = listing.serve_by.is_some_and(|it| it > now && !devices.is_probed());
             if waits || !listing.is_stale {
                 continue;
@@ -243,12 +260,23 @@ impl Inventory {
 }
 
 impl Served {
+    /// Whether a first list was published, and a plugin serves it.
+    fn is_started(&self) -> bool {
+        self.listing.serve_by.is_none() && self.start.deadline().is_none()
+    }
+
     /// When time alone changes something here.
     fn deadline(&self) -> Option<Instant> {
         let kubelet = match (self.listing.store_by, self.listing.serve_by) {
             (Some(store_by), Some(_)) => Some(store_by),
             (None, Some(serve_by)) => Some(serve_by),
-            (store_by, None) => store_by.into_iter().chain(self.registration.deadline()).min(),
+            (store_by, None) => {
+                let kubelet = match self.is_started() {
+                    true => self.registration.deadline(),
+                    false => self.start.deadline(),
+                };
+                store_by.into_iter().chain(kubelet).min()
+            }
         };
         self.devices.deadline().into_iter().chain(kubelet).min()
     }

@@ -96,6 +96,11 @@ impl Worker {
             Asking::Ring(wake) => wake.wake(),
         }
     }
+
+    /// Whether the thread has ended, so that dropping this does not wait.
+    pub fn has_ended(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
 }
 
 impl Drop for Worker {

@@ -134,6 +134,11 @@ impl Plugin {
     pub fn ask_to_stop(&mut self) {
         self.worker.ask_to_stop();
     }
+
+    /// Whether the thread has ended, so that dropping this does not wait.
+    pub fn has_ended(&self) -> bool {
+        self.worker.has_ended()
+    }
 }
 
 impl Drop for Plugin {

@@ -114,6 +114,8 @@ pub enum PluginEvent {
     EndpointLost,
     /// Another process had registered the same resource after us, and serves it no more.
     SuccessorLeft,
+    /// The plugin could not be started, for this reason.
+    NotStarted(String),
 }
 
 /// How an attempt to register ended.

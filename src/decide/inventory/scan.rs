@@ -9,12 +9,13 @@ use crate::{
             Inventory, Served,
             devices::{self, Devices, Update},
             listing::Listing,
+            start::Start,
         },
         registration::Registration,
     },
     model::{
         device::{Findings, Problem},
-        event::{Effect, Found, Scan},
+        event::{Effect, Found, Scan, SocketIdentity},
         name::ResourceName,
     },
 };
@@ -51,10 +52,7 @@ impl Inventory {
             let Some(configured) = self.resources.get(config_idx) else {
                 return;
             };
-            let mut registration = Registration::new(self.seed ^ hash(&resource), now);
-            if let Some(kubelet) = self.kubelet {
-                registration.kubelet_appeared(kubelet, now);
-            }
+            let registration = registration(&resource, self.seed, self.kubelet, now);
             let serve_by = now + devices::patience(&configured.health);
             let remembered = self.remembered_of(&resource);
             let told = remembered
@@ -62,7 +60,8 @@ impl Inventory {
                 .flat_map(|(device, it)| it.offers.iter().map(|id| (id.clone(), device.clone())));
             let listing = Listing::new(&resource, told.collect(), serve_by);
             let devices = Devices::default();
-            let served = Served { config_idx, devices, listing, registration };
+            let start = Start::default();
+            let served = Served { config_idx, devices, listing, start, registration };
             self.served.insert(resource.clone(), served);
         }
         self.update(&resource, findings, now);
@@ -95,6 +94,20 @@ impl Inventory {
         }
         self.reported = current;
     }
+}
+
+/// The registration of a resource whose plugin has just been started, or is about to be.
+pub(super) fn registration(
+    resource: &ResourceName,
+    seed: u64,
+    kubelet: Option<SocketIdentity>,
+    now: Instant,
+) -> Registration {
+    let mut registration = Registration::new(seed ^ hash(resource), now);
+    if let Some(kubelet) = kubelet {
+        registration.kubelet_appeared(kubelet, now);
+    }
+    registration
 }
 
 /// Something that differs between resources, for what must not happen to all at once.
