@@ -1,7 +1,8 @@
 //! Everything that goes to the kubelet or comes from it.
 //!
 //! From the inside out: [`proto`] is the wire, [`to_proto`] the way there from our types,
-//! [`mailbox`] what a stream reads, [`service`] what the kubelet may call, [`endpoint`] the socket
+//! [`mailbox`] what a stream reads, [`service`] what the kubelet may call, `methods` how that is written on the
+//! wire, [`endpoint`] the socket
 //! it calls on, [`server`] the gRPC server behind that socket, [`unary`] how we make calls, `register` the call that
 //! registers, and [`plugin`] the thread that does all this for one resource. [`watch`] is the thread that
 //! watches for the kubelet, with `arrivals`; [`pods`] asks it which pods hold which devices. [`inquiry`] is
@@ -11,6 +12,7 @@ mod arrivals;
 pub mod endpoint;
 pub mod inquiry;
 pub mod mailbox;
+mod methods;
 pub mod plugin;
 pub mod pods;
 pub mod proto;

@@ -178,6 +178,9 @@ fn replicas_of_one_device_are_one_device_in_the_container() {
 fn what_is_refused_is_named() {
     let snapshot = snapshot("");
     check(&snapshot, &["S0", "S7"], &expect!["example.com/x has no device S7"]);
+    let long = format!("{}\n{}", "S".repeat(40), "S".repeat(1_000_000));
+    let shown = format!("example.com/x has no device {}\\n{}…", "S".repeat(40), "S".repeat(39));
+    assert_eq!(allocate(&snapshot, &[long]).unwrap_err().to_string(), shown);
     check(
         &snapshot,
         &["S10"],

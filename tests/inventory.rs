@@ -286,7 +286,7 @@ fn a_plugin_of_a_resource_that_nobody_knows_changes_nothing() {
     story.now += Duration::from_secs(1);
     let event = Event::Plugin(resource(), PluginEvent::Streaming(true));
     assert_eq!(story.apply(event), []);
-    let disturbed = Event::EndpointsDisturbed { successors_gone: BTreeSet::new() };
+    let disturbed = disturbed(&[], &[]);
     assert_eq!(story.apply(disturbed), []);
     assert_eq!(story.apply(Event::Terminate), [Effect::Stop]);
 }
@@ -367,7 +367,7 @@ fn who_is_left_alone_by_a_process_that_came_later_registers_again() {
     story.listed(&["tty1"]);
     let attempt = Attempt { kubelet: Some(identity(1)), streaming: true, result: Ok(()) };
     story.apply(Event::Plugin(resource(), PluginEvent::Attempted(attempt)));
-    let gone = |tag| Event::EndpointsDisturbed { successors_gone: BTreeSet::from([tag]) };
+    let gone = |tag| disturbed(&[tag], &[]);
 
     story.apply(gone(!resource().tag()));
     story.now += Duration::from_secs(2);
@@ -375,6 +375,31 @@ fn who_is_left_alone_by_a_process_that_came_later_registers_again() {
     story.apply(gone(resource().tag()));
     story.now += Duration::from_secs(1);
     assert_eq!(story.apply(Event::Tick), [Effect::Register(resource())]);
+}
+
+/// A kubelet until 1.36 takes the end of the elder's stream for the end of ours.
+#[test]
+fn who_is_left_by_a_process_that_came_earlier_registers_again_after_a_moment() {
+    for theirs in [resource().tag(), !resource().tag()] {
+        let mut story = Story::new();
+        story.listed(&["tty1"]);
+        let attempt = Attempt { kubelet: Some(identity(1)), streaming: true, result: Ok(()) };
+        story.apply(Event::Plugin(resource(), PluginEvent::Attempted(attempt)));
+        story.now += Duration::from_secs(2);
+        story.apply(Event::Plugin(resource(), PluginEvent::Streaming(false)));
+
+        story.apply(disturbed(&[], &[theirs]));
+        story.now += Duration::from_millis(20);
+        let is_due = story.apply(Event::Tick) == [Effect::Register(resource())];
+        assert_eq!(is_due, theirs == resource().tag());
+    }
+}
+
+fn disturbed(successors: &[u32], predecessors: &[u32]) -> Event {
+    Event::EndpointsDisturbed {
+        successors_gone: successors.iter().copied().collect(),
+        predecessors_gone: predecessors.iter().copied().collect(),
+    }
 }
 
 /// A kubelet until 1.36 drops one of two for the other, and both would meet again and again.

@@ -105,6 +105,10 @@ impl Node {
         kill(Pid::from_raw(pid), signal).unwrap();
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.chandler.as_ref().unwrap().id()
+    }
+
     pub(crate) fn wait(&mut self) -> ExitStatus {
         self.chandler.take().unwrap().wait().unwrap()
     }
@@ -302,6 +306,36 @@ fn a_device_that_is_no_device_is_shown_and_the_others_are_served() {
     kubelet.expect_devices("example.com/serial", "ttyUSB0 Healthy");
     kubelet.expect_devices("example.com/kvm", "");
     assert!(node.log().contains("/dev/ttyUSB1"), "{}", node.log());
+}
+
+/// A kubelet until 1.36 takes the end of the elder's stream for the end of whoever is registered.
+#[test]
+fn in_an_update_the_one_that_stays_takes_over_in_a_moment_if_the_other_ends_in_good_order() {
+    for (signal, within) in [(Signal::SIGTERM, 0..500), (Signal::SIGKILL, 900..5_000)] {
+        let (mut node, mut kubelet) = Node::with_kubelet(TWO_PORTS, CONFIG);
+        node.start();
+        kubelet.expect_registration("example.com/serial");
+        kubelet.expect_devices("example.com/serial", |it: &[Device]| it.len() == 2);
+        let newer = node.another();
+        let first = kubelet.expect_registration("example.com/serial");
+        // Long enough for it to be sure that no list of its own is being written.
+        let began = Instant::now();
+        until(|| began.elapsed() > Duration::from_millis(1_200), || "the time".to_owned());
+
+        node.signal(signal);
+        node.wait();
+        node.chandler = Some(newer);
+        let ended = Instant::now();
+
+        let second = kubelet.expect_registration("example.com/serial");
+        let passed = ended.elapsed().as_millis();
+        assert!(within.contains(&passed), "{signal}: {passed} ms\n{}", node.log());
+        assert_ne!(first.endpoint, second.endpoint);
+        kubelet.expect_devices("example.com/serial", "ttyUSB0 Healthy\nttyUSB1 Healthy");
+        node.signal(Signal::SIGKILL);
+        node.wait();
+        kubelet.expect_gone("example.com/serial");
+    }
 }
 
 /// Waits until something holds that no event tells us of.

@@ -34,6 +34,7 @@ mod partial;
 mod probe;
 mod reload;
 mod shown;
+mod storms;
 mod supervised;
 
 mod cli;

@@ -22,6 +22,9 @@ use crate::{
 /// What a container may do with a device node that no template describes.
 const PERMISSIONS: &str = "rw";
 
+/// How much of an unknown id is shown, in characters.
+const ID_SHOWN_MAX: usize = 80;
+
 /// Why a request was refused. The kubelet fails the pod with this text, so it says which device.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AllocateError {
@@ -130,6 +133,15 @@ fn container_paths(nodes: &[DeviceNode], device: &Device) -> Vec<String> {
     device.node_paths().filter_map(path_of).collect()
 }
 
+/// An id that nobody has checked, as it is shown: so much of it that any of ours would be whole.
+fn shown(id: &str) -> String {
+    let mut shown: String = id.chars().take(ID_SHOWN_MAX).flat_map(char::escape_debug).collect();
+    if id.chars().nth(ID_SHOWN_MAX).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
 /// The hardware behind `ids`, each once, in the natural order of the kernel's names.
 fn physical_devices<'s>(
     snapshot: &'s Snapshot,
@@ -145,7 +157,7 @@ fn physical_devices<'s>(
     let mut devices: Vec<&Device> = Vec::new();
     for id in ids {
         let Some(offer) = snapshot.get(id) else {
-            return Err(AllocateError::UnknownDevice { resource: resource(), id: id.clone() });
+            return Err(AllocateError::UnknownDevice { resource: resource(), id: shown(id) });
         };
         if let Health::Unhealthy { reason } = &offer.health {
             return Err(AllocateError::UnhealthyDevice {

@@ -136,11 +136,14 @@ impl Inventory {
                     served.registration.kubelet_gone(now);
                 }
             }
-            Event::EndpointsDisturbed { successors_gone } => {
+            Event::EndpointsDisturbed { successors_gone, predecessors_gone } => {
                 effects.extend(self.served.keys().cloned().map(Effect::CheckEndpoint));
                 for (name, served) in &mut self.served {
                     if successors_gone.contains(&name.tag()) {
                         served.successor_left(name, now);
+                    }
+                    if predecessors_gone.contains(&name.tag()) {
+                        served.registration.predecessor_left(now);
                     }
                 }
             }
@@ -226,7 +229,7 @@ impl Inventory {
     fn publish(&mut self, now: Instant, effects: &mut Vec<Effect>) -> Vec<ResourceName> {
         let mut written = Vec::new();
         for (name, served) in &mut self.served {
-            let Served { devices, listing, start, .. } = served;
+            let Served { devices, listing, start, registration, .. } = served;
             listing.is_stale |= devices.tick(name, now);
             listing.tick(now);
             if start.due(now) {
@@ -252,7 +255,10 @@ impl Inventory {
                     log::info!("resource={name} devices={n_devices} offered");
                     Effect::Serve(snapshot)
                 }
-                Some(Publication::Next) => Effect::Publish(snapshot),
+                Some(Publication::Next) => {
+                    registration.listed(now);
+                    Effect::Publish(snapshot)
+                }
             });
         }
         written

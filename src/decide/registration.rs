@@ -10,27 +10,22 @@
 
 use std::time::{Duration, Instant};
 
-use crate::model::event::{Attempt, Refusal, SocketIdentity};
+use crate::{
+    decide::registration::{
+        handover::{Handover, SETTLED},
+        waits::{bump, doubling, not_listening},
+    },
+    model::event::{Attempt, Refusal, SocketIdentity},
+};
+
+mod handover;
+mod waits;
 
 /// How often we try to connect though nobody has seen a kubelet: a net under the watch.
 const ABSENT_RETRY: Duration = Duration::from_secs(1);
 
 /// How long a kubelet may take from its answer to its stream, which it opens at once.
 const STREAM_MAX: Duration = Duration::from_secs(5);
-
-/// The waits while a kubelet's socket refuses: it appears some milliseconds before it is listened
-/// on.
-const NOT_LISTENING_FIRST: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(10)];
-
-/// The wait after those, a hundred times: two seconds, which is long for a kubelet that starts.
-const NOT_LISTENING: Duration = Duration::from_millis(20);
-
-/// See [`NOT_LISTENING`].
-const N_NOT_LISTENING: u32 = 100;
-
-/// The longest wait for a socket that refuses: a kubelet whose container runtime is down, or a file
-/// that a dead one has left.
-const NOT_LISTENING_MAX: Duration = Duration::from_secs(1);
 
 /// The first and the longest wait after a kubelet has answered with an error, or has opened no
 /// stream.
@@ -44,11 +39,10 @@ const PERMANENT: Duration = Duration::from_secs(60);
 const LOCAL: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
 
 /// The first and the longest wait after a stream has ended under a kubelet that lives; one that
-/// starts anew is registered with at once. A kubelet until 1.36 that hangs up writes its checkpoint
-/// first, if it has just had a list, and notices the end of the stream after that: 15 ms later on a
-/// busy disk. Whoever has registered again by then is taken for the one that has ended, and dropped,
-/// or served without ever being missed. It grows if streams are [`SHORT_LIVED`].
-const DROPPED: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// starts anew is registered with at once. A kubelet until 1.36 that hangs up has not [`SETTLED`] yet:
+/// whoever registers again too early is taken for the one that has ended, and dropped, or served
+/// without ever being missed. It grows if streams are [`SHORT_LIVED`].
+const DROPPED: (Duration, Duration) = (SETTLED, Duration::from_secs(60));
 
 /// A stream that ends before this is a sign of another plugin for the same resource: kubelets up to
 /// 1.36 drop one for the other, and both would register again at full speed.
@@ -67,6 +61,7 @@ pub struct Registration {
     streaming: bool,
     streaming_changed_at: Instant,
     failures: Failures,
+    handover: Handover,
     refusal: Option<Refusal>,
     counts: Counts,
     /// State of the random numbers; never zero.
@@ -84,8 +79,8 @@ enum Phase {
     Calling,
     /// The kubelet has said yes, and must open its stream.
     Registered { stream_by: Instant },
-    /// The kubelet listens to us.
-    Serving,
+    /// The kubelet listens to us. Whether it would miss us is not sure if we must register again.
+    Serving { again_at: Option<Instant> },
 }
 
 /// How often in a row each thing has gone wrong, since it last went well or a new kubelet came. Each
@@ -125,6 +120,7 @@ impl Registration {
             streaming: false,
             streaming_changed_at: now,
             failures: Failures::default(),
+            handover: Handover::new(),
             refusal: None,
             counts: Counts::default(),
             random: seed | 1,
@@ -138,12 +134,12 @@ impl Registration {
         match self.phase {
             // Whether this is the one that is being asked is known when it has answered.
             Phase::Calling => self.failures = Failures::default(),
-            Phase::Registered { .. } | Phase::Serving if self.has_asked_newest() => {}
+            Phase::Registered { .. } | Phase::Serving { .. } if self.has_asked_newest() => {}
             Phase::Retrying { .. } if !is_news => {}
             Phase::Absent { .. }
             | Phase::Retrying { .. }
             | Phase::Registered { .. }
-            | Phase::Serving => {
+            | Phase::Serving { .. } => {
                 self.failures = Failures::default();
                 self.phase = Phase::Retrying { at: now };
             }
@@ -177,7 +173,7 @@ impl Registration {
             Phase::Retrying { at: now }
         } else if attempt.streaming && self.has_asked_newest() {
             // Whatever it has answered, or not: the stream is the proof.
-            self.succeeded()
+            self.succeeded(now)
         } else if attempt.result.is_ok() {
             Phase::Registered { stream_by: now + STREAM_MAX }
         } else {
@@ -196,16 +192,18 @@ impl Registration {
             Phase::Retrying { at } if at <= now => {}
             Phase::Absent { .. } | Phase::Retrying { .. } | Phase::Registered { .. } => {
                 if streaming && self.has_asked_newest() {
-                    self.phase = self.succeeded();
+                    self.phase = self.succeeded(now);
                 }
             }
-            Phase::Serving if streaming => {}
-            Phase::Serving => {
+            Phase::Serving { .. } if streaming => {}
+            Phase::Serving { .. } => {
                 if lived >= SHORT_LIVED {
                     self.failures.dropped = 0;
                 }
                 self.counts.dropped += 1;
-                self.phase = Phase::Retrying { at: now + self.wait_after_drop() };
+                let at = self.handover.dropped(now);
+                let at = at.unwrap_or_else(|| now + self.wait_after_drop());
+                self.phase = Phase::Retrying { at };
             }
         }
     }
@@ -213,7 +211,7 @@ impl Registration {
     /// The plugin's socket is gone. The next attempt makes another, so it matters only if none is to
     /// come.
     pub fn endpoint_lost(&mut self, now: Instant) {
-        if let Phase::Registered { .. } | Phase::Serving = self.phase {
+        if let Phase::Registered { .. } | Phase::Serving { .. } = self.phase {
             self.phase = Phase::Retrying { at: now };
         }
     }
@@ -223,11 +221,34 @@ impl Registration {
     /// the other's end, as after the end of a stream of ours.
     /// Gives whether anything follows from it.
     pub fn successor_left(&mut self, now: Instant) -> bool {
-        let matters = matches!(self.phase, Phase::Registered { .. } | Phase::Serving);
+        let matters = matches!(self.phase, Phase::Registered { .. } | Phase::Serving { .. });
         if matters {
             self.phase = Phase::Retrying { at: now + DROPPED.0 };
         }
         matters
+    }
+
+    /// Another process that had registered before us is gone, and has taken its socket away. If it is
+    /// why our stream has ended, there is nothing else to wait for.
+    pub fn predecessor_left(&mut self, now: Instant) {
+        let earlier = self.handover.left(now);
+        self.phase = match (self.phase, earlier) {
+            (Phase::Retrying { at }, Some(earlier)) => {
+                // Nobody competes with us.
+                self.failures.dropped = 0;
+                Phase::Retrying { at: at.min(earlier) }
+            }
+            // The stream may have come and gone before anybody looked.
+            (Phase::Registered { stream_by }, _) => {
+                Phase::Retrying { at: stream_by.min(now + SETTLED) }
+            }
+            (phase, _) => phase,
+        };
+    }
+
+    /// The kubelet is given another list.
+    pub fn listed(&mut self, now: Instant) {
+        self.handover.listed(now);
     }
 
     /// When [`Registration::due`] must be asked, at the latest.
@@ -236,15 +257,21 @@ impl Registration {
             Phase::Absent { retry_at: at }
             | Phase::Retrying { at }
             | Phase::Registered { stream_by: at } => Some(at),
-            Phase::Calling | Phase::Serving => None,
+            Phase::Serving { again_at } => again_at,
+            Phase::Calling => None,
         }
     }
 
     /// Whether an attempt must be started now. If so, it counts as started.
     pub fn due(&mut self, now: Instant) -> bool {
         match self.phase {
-            Phase::Absent { retry_at: at } | Phase::Retrying { at } if at <= now => {
+            Phase::Absent { retry_at: at }
+            | Phase::Retrying { at }
+            | Phase::Serving { again_at: Some(at) }
+                if at <= now =>
+            {
                 self.seen_at_call = self.seen;
+                self.handover.attempting();
                 self.phase = Phase::Calling;
                 true
             }
@@ -259,7 +286,7 @@ impl Registration {
             | Phase::Retrying { .. }
             | Phase::Registered { .. }
             | Phase::Calling
-            | Phase::Serving => false,
+            | Phase::Serving { .. } => false,
         }
     }
 
@@ -280,7 +307,7 @@ impl Registration {
             Phase::Retrying { .. } => "retrying",
             Phase::Calling => "registering",
             Phase::Registered { .. } => "registered",
-            Phase::Serving => "serving",
+            Phase::Serving { .. } => "serving",
         }
     }
 
@@ -307,11 +334,11 @@ impl Registration {
         }
     }
 
-    fn succeeded(&mut self) -> Phase {
+    fn succeeded(&mut self, now: Instant) -> Phase {
         self.refusal = None;
         // Not the streams that were dropped: the next may be dropped as well.
         self.failures = Failures { dropped: self.failures.dropped, ..Failures::default() };
-        Phase::Serving
+        Phase::Serving { again_at: self.handover.served(now) }
     }
 
     /// What follows a failure: nothing but another attempt if a new kubelet has come meanwhile.
@@ -364,27 +391,6 @@ impl Registration {
         self.random ^= self.random >> 7;
         self.random ^= self.random << 17;
         u32::try_from(self.random % u64::from(end)).unwrap_or(0)
-    }
-}
-
-/// Counts one more, and returns how many there were before.
-fn bump(count: &mut u32) -> u32 {
-    let before = *count;
-    *count = before.saturating_add(1);
-    before
-}
-
-/// `first`, doubled `n` times, but not longer than `max`.
-fn doubling((first, max): (Duration, Duration), n: u32) -> Duration {
-    // 2^20 times the shortest first wait is hours.
-    first.saturating_mul(1 << n.min(20)).min(max)
-}
-
-fn not_listening(n: u32) -> Duration {
-    let n_first = NOT_LISTENING_FIRST.len();
-    match NOT_LISTENING_FIRST.get(usize::try_from(n).unwrap_or(n_first)) {
-        Some(wait) => *wait,
-        None => doubling((NOT_LISTENING, NOT_LISTENING_MAX), n.saturating_sub(N_NOT_LISTENING)),
     }
 }
 

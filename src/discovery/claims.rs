@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use crate::model::device::{DeviceNumber, Node, Ownership};
 
 /// What exclusive resources before one in the file have taken, by its key: the identity of a candidate
-/// or [`node_key`]. With it, the position of the owner in the file.
+/// or that of a node. With it, the position of the owner in the file.
 #[derive(Debug, Clone, Default)]
 pub struct Claims(HashMap<Arc<str>, usize>);
 

@@ -125,14 +125,16 @@ impl Endpoint {
     pub fn successor(&self, dir: &Path, resource: &ResourceName) -> Successor {
         let Ok(ours) = socket::identity(&self.path) else { return Successor::None };
         let later = |path: &PathBuf| socket::identity(path).is_ok_and(|it| it > ours);
-        let others = socket::names(dir).unwrap_or_default().into_iter();
-        others
-            .filter(|name| is_endpoint_of(name, resource) && !is_own_endpoint(name))
-            .map(|name| dir.join(name))
+        endpoints_of_others(dir, resource)
             .filter(later)
             .map(|path| if is_dead(&path) { Successor::Dead } else { Successor::Living })
             .max()
             .unwrap_or(Successor::None)
+    }
+
+    /// Whether another process that lives has a socket for `resource` in `dir`.
+    pub fn has_living_peers(&self, dir: &Path, resource: &ResourceName) -> bool {
+        self.still_there() && endpoints_of_others(dir, resource).any(|path| !is_dead(&path))
     }
 
     /// The next connection; none if nobody waits.
@@ -193,6 +195,13 @@ pub fn tag(name: &OsStr) -> Option<u32> {
 /// share a name.
 pub fn is_endpoint_of(name: &OsStr, resource: &ResourceName) -> bool {
     is_endpoint(name) && name.as_encoded_bytes().starts_with(prefix(resource).as_bytes())
+}
+
+fn endpoints_of_others(dir: &Path, resource: &ResourceName) -> impl Iterator<Item = PathBuf> {
+    let names = socket::names(dir).unwrap_or_default().into_iter();
+    names
+        .filter(|name| is_endpoint_of(name, resource) && !is_own_endpoint(name))
+        .map(|name| dir.join(name))
 }
 
 /// Removes the sockets that dead processes like us have left in `dir`; returns how many.

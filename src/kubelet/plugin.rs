@@ -18,6 +18,7 @@ use std::{
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use grpcio::Environment;
+use nix::poll::{PollTimeout, poll};
 
 use crate::{
     host::{
@@ -29,7 +30,7 @@ use crate::{
     kubelet::{
         endpoint::{Endpoint, LISTEN_DELAY_MS, Successor},
         mailbox::{Mailbox, Readers},
-        proto::deviceplugin_grpc::create_device_plugin,
+        methods,
         register::{Call, KubeletConnection},
         server::{Closed, Server},
         service::Service,
@@ -50,10 +51,15 @@ pub const KUBELET_SOCKET: &str = "kubelet.sock";
 /// milliseconds; registering before it has closed makes kubelets 1.37 refuse.
 const HANG_UP_MAX: Duration = Duration::from_millis(500);
 
+/// How long our socket stays after the end of our streams if others serve the resource too. They take
+/// its end for the word that the kubelet has dealt with the end of our stream, and register. We cannot
+/// wait for the kubelet to hang up: until 1.36 it never does on the elder of two.
+const HANDOVER_MS: u8 = 30;
+
 /// The plugin of one resource. Nothing here waits, but for dropping it.
 ///
-/// Dropping it ends the streams, shuts the server down, which takes a second at worst, removes the
-/// socket and joins the thread.
+/// Dropping it ends the streams, removes the socket, a moment later if others serve the resource too,
+/// shuts the server down, which takes a second at worst, and joins the thread.
 #[derive(Debug)]
 pub struct Plugin {
     // Dropped in this order: the streams end before the server shuts down, which waits for them.
@@ -78,7 +84,7 @@ impl Plugin {
         let wake = Wake::new()?;
         let resource = initial.resource.clone();
         let mailbox = Mailbox::new(initial);
-        let service = create_device_plugin(Service::new(mailbox.readers(), wake.clone()));
+        let service = methods::build(&Service::new(mailbox.readers(), wake.clone()));
         let server = Server::new(Arc::clone(&env), service).map_err(io::Error::other)?;
         // One slot each: the message is "do it again", so a slot that is full says it already.
         let (register, register_orders) = bounded(1);
@@ -176,6 +182,10 @@ impl PluginThread {
     fn run(mut self) {
         while let Ok(()) = self.turn() {}
         self.readers.end_readers();
+        let has_peers = |it: &Endpoint| it.has_living_peers(&self.dir, &self.resource);
+        if self.server.endpoint().is_some_and(has_peers) {
+            _ = poll(&mut [], PollTimeout::from(HANDOVER_MS));
+        }
         if let Closed::LeftBehind = self.server.close(&self.wake) {
             log::warn!(
                 "resource={} its gRPC server does not shut down in time, and is left behind",

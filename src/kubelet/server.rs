@@ -36,9 +36,9 @@ use crate::{
 /// and a second during `PreStartContainer`; the core's own default costs half a megabyte.
 const REQUEST_SLOTS: usize = 16;
 
-/// The longest message that we accept. A list that the kubelet takes is at most 4 MiB, and it asks
-/// `GetPreferredAllocation` with each id at most twice.
-const MESSAGE_LEN_MAX: i32 = 16 << 20;
+/// The longest message that we accept: twice as much as all ids of the longest list that we offer
+/// (`decide::offer::OFFERS_MAX` of 63 bytes), since the kubelet asks with each id at most twice.
+const MESSAGE_LEN_MAX: i32 = 4 << 20;
 
 /// What the core takes for "never": `INT_MAX` milliseconds. (grpcio would cap a longer duration to
 /// that, but overflows on a very long one.)

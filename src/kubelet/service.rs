@@ -19,18 +19,19 @@ use crate::{
     host::wake::Wake,
     kubelet::{
         mailbox::{Reader, Readers},
-        proto::{
-            deviceplugin::{
-                AllocateRequest, AllocateResponse, ContainerPreferredAllocationResponse,
-                DevicePluginOptions, Empty, ListAndWatchResponse, PreStartContainerRequest,
-                PreStartContainerResponse, PreferredAllocationRequest, PreferredAllocationResponse,
-            },
-            deviceplugin_grpc::DevicePlugin,
+        methods::Undecoded,
+        proto::deviceplugin::{
+            AllocateResponse, ContainerPreferredAllocationResponse, DevicePluginOptions,
+            ListAndWatchResponse, PreStartContainerResponse, PreferredAllocationResponse,
         },
         to_proto,
     },
     model::snapshot::Snapshot,
 };
+
+/// How long the text of a refusal may be, in characters. The core takes 8 KiB of all that is said beside
+/// an answer.
+const REFUSAL_LEN_MAX: usize = 1000;
 
 /// The service of one resource. gRPC clones it as it needs.
 #[derive(Clone)]
@@ -51,22 +52,19 @@ pub fn options() -> DevicePluginOptions {
     DevicePluginOptions::new()
 }
 
-impl DevicePlugin for Service {
+impl Service {
     // An error here, or a late answer, would fail a registration that is under way, and a
     // registration that fails while an earlier stream lives keeps the kubelet from noticing our end.
-    fn get_device_plugin_options(
-        &mut self,
-        ctx: RpcContext<'_>,
-        _: Empty,
+    pub(super) fn get_device_plugin_options(
+        ctx: &RpcContext<'_>,
         sink: UnarySink<DevicePluginOptions>,
     ) {
-        answer(&ctx, sink, options());
+        answer(ctx, sink, options());
     }
 
-    fn list_and_watch(
-        &mut self,
-        ctx: RpcContext<'_>,
-        _: Empty,
+    pub(super) fn list_and_watch(
+        &self,
+        ctx: &RpcContext<'_>,
         sink: ServerStreamingSink<ListAndWatchResponse>,
     ) {
         let snapshots = self.snapshots.open();
@@ -80,31 +78,31 @@ impl DevicePlugin for Service {
 
     // An error here fails the pod and loses devices in the kubelet. An empty answer leaves the
     // choice to it.
-    fn get_preferred_allocation(
-        &mut self,
-        ctx: RpcContext<'_>,
-        request: PreferredAllocationRequest,
+    pub(super) fn get_preferred_allocation(
+        ctx: &RpcContext<'_>,
+        request: &Undecoded,
         sink: UnarySink<PreferredAllocationResponse>,
     ) {
-        let container_responses = request
-            .container_requests
-            .iter()
-            .map(|_| ContainerPreferredAllocationResponse::new())
-            .collect();
-        answer(
-            &ctx,
-            sink,
-            PreferredAllocationResponse { container_responses, ..Default::default() },
-        );
+        let container_responses =
+            vec![ContainerPreferredAllocationResponse::new(); request.n_containers()];
+        let preferred = PreferredAllocationResponse { container_responses, ..Default::default() };
+        answer(ctx, sink, preferred);
     }
 
-    fn allocate(
-        &mut self,
-        ctx: RpcContext<'_>,
-        request: AllocateRequest,
+    pub(super) fn allocate(
+        &self,
+        ctx: &RpcContext<'_>,
+        request: &Undecoded,
         sink: UnarySink<AllocateResponse>,
     ) {
         let snapshot = self.snapshots.now();
+        let request = match request.allocate_request(snapshot.offers.len()) {
+            Ok(request) => request,
+            Err(err) => {
+                let status = status(RpcStatusCode::INVALID_ARGUMENT, &err);
+                return refuse(ctx, sink, &snapshot, status);
+            }
+        };
         let container_responses = request
             .container_requests
             .iter()
@@ -112,23 +110,18 @@ impl DevicePlugin for Service {
             .collect::<Result<Vec<_>, AllocateError>>();
         match container_responses {
             Ok(container_responses) => {
-                answer(&ctx, sink, AllocateResponse { container_responses, ..Default::default() });
+                answer(ctx, sink, AllocateResponse { container_responses, ..Default::default() });
             }
-            Err(err) => {
-                log::warn!("resource={} refused to allocate: {err}", snapshot.resource);
-                refuse(&ctx, sink, status(&err));
-            }
+            Err(err) => refuse(ctx, sink, &snapshot, status(code(&err), &err)),
         }
     }
 
     // Not offered, so never called; but there is nothing to do, and that can be said.
-    fn pre_start_container(
-        &mut self,
-        ctx: RpcContext<'_>,
-        _: PreStartContainerRequest,
+    pub(super) fn pre_start_container(
+        ctx: &RpcContext<'_>,
         sink: UnarySink<PreStartContainerResponse>,
     ) {
-        answer(&ctx, sink, PreStartContainerResponse::new());
+        answer(ctx, sink, PreStartContainerResponse::new());
     }
 }
 
@@ -144,19 +137,34 @@ fn answer<T: Send + 'static>(ctx: &RpcContext<'_>, sink: UnarySink<T>, answer: T
     ctx.spawn(async move { drop(sent.await) });
 }
 
-fn refuse<T: 'static>(ctx: &RpcContext<'_>, sink: UnarySink<T>, status: RpcStatus) {
+fn refuse<T: 'static>(
+    ctx: &RpcContext<'_>,
+    sink: UnarySink<T>,
+    snapshot: &Snapshot,
+    status: RpcStatus,
+) {
+    log::warn!("resource={} refused to allocate: {}", snapshot.resource, status.message());
     let sent = sink.fail(status);
     ctx.spawn(async move { drop(sent.await) });
 }
 
-fn status(err: &AllocateError) -> RpcStatus {
-    let code = match err {
+fn code(err: &AllocateError) -> RpcStatusCode {
+    match err {
         AllocateError::UnknownDevice { .. }
         | AllocateError::TooMany { .. }
         | AllocateError::Edits { .. } => RpcStatusCode::INVALID_ARGUMENT,
         AllocateError::UnhealthyDevice { .. } => RpcStatusCode::FAILED_PRECONDITION,
-    };
-    RpcStatus::with_message(code, err.to_string())
+    }
+}
+
+/// The answer that refuses. What hardware says of itself may be long, and gRPC takes only so much.
+fn status(code: RpcStatusCode, err: &impl fmt::Display) -> RpcStatus {
+    let text = err.to_string();
+    let mut shown: String = text.chars().take(REFUSAL_LEN_MAX).collect();
+    if shown.len() < text.len() {
+        shown.push('…');
+    }
+    RpcStatus::with_message(code, shown)
 }
 
 /// Sends every newer snapshot, the first at once, until the reader is ended or the client gone.

@@ -36,7 +36,7 @@ use crate::{
         worker::{StopFd, Worker},
     },
     kubelet::{
-        arrivals::Arrivals,
+        arrivals::{Arrivals, Gone},
         endpoint::{is_endpoint, is_own_endpoint},
         plugin::KUBELET_SOCKET,
     },
@@ -76,6 +76,7 @@ impl Watch {
                 endpoints: BTreeSet::new(),
                 arrivals: Arrivals::default(),
                 successors_gone: BTreeSet::new(),
+                predecessors_gone: BTreeSet::new(),
                 has_warned: false,
                 outbox: Outbox::new(events),
             };
@@ -100,6 +101,7 @@ struct Watcher {
     arrivals: Arrivals,
     /// What the main thread does not know yet.
     successors_gone: BTreeSet<u32>,
+    predecessors_gone: BTreeSet<u32>,
     /// What keeps us from watching the directory has been logged.
     has_warned: bool,
     outbox: Outbox,
@@ -244,7 +246,8 @@ impl Watcher {
         }
         if hint >= DirectoryHint::Endpoint {
             let successors_gone = mem::take(&mut self.successors_gone);
-            self.outbox.push(Event::EndpointsDisturbed { successors_gone });
+            let predecessors_gone = mem::take(&mut self.predecessors_gone);
+            self.outbox.push(Event::EndpointsDisturbed { successors_gone, predecessors_gone });
         }
     }
 
@@ -288,6 +291,14 @@ impl Watcher {
         }
     }
 
+    fn gone(&mut self, name: &OsStr) {
+        match self.arrivals.gone(name) {
+            Some(Gone::Successor(tag)) => drop(self.successors_gone.insert(tag)),
+            Some(Gone::Predecessor(tag)) => drop(self.predecessors_gone.insert(tag)),
+            None => {}
+        }
+    }
+
     fn hint(&mut self, event: &InotifyEvent) -> DirectoryHint {
         if event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW) {
             self.arrivals.forget();
@@ -305,7 +316,7 @@ impl Watcher {
         match &event.name {
             Some(name) if watched.path == self.dir => {
                 match is_removal(event.mask) {
-                    true => self.successors_gone.extend(self.arrivals.gone(name)),
+                    true => self.gone(name),
                     false => self.arrivals.arrived(name),
                 }
                 hint_of_name(name, event.mask)

@@ -55,6 +55,8 @@ pub enum Event {
         /// Of which resources another process had a socket that came after ours, and is gone: their
         /// [`ResourceName::tag`]s.
         successors_gone: BTreeSet<u32>,
+        /// The same for sockets that were there before ours.
+        predecessors_gone: BTreeSet<u32>,
     },
     /// A plugin has something to say.
     Plugin(ResourceName, PluginEvent),

@@ -59,9 +59,10 @@ type kubelet struct {
 
 	admission sync.Mutex // a kubelet admits one pod at a time
 
-	mu   sync.Mutex
-	pods map[types.UID]*podState
-	node map[string]quantity // what the node status says of each resource
+	mu         sync.Mutex
+	refreshing sync.Mutex // taken before mu, and before the manager is asked
+	pods       map[types.UID]*podState
+	node       map[string]quantity // what the node status says of each resource
 }
 
 // quantity is one resource in the node status.
@@ -173,9 +174,13 @@ func (k *kubelet) watchNode() {
 
 // refreshNode recomputes the node status from the manager and reports a change.
 func (k *kubelet) refreshNode() map[string]quantity {
+	// The manager asks for the active pods, which needs mu, with its own mutex
+	// taken: asking the manager with mu taken would be a deadlock.
+	k.refreshing.Lock()
+	defer k.refreshing.Unlock()
+	capacity, allocatable, deleted := capacityOf(k.manager)
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	capacity, allocatable, deleted := capacityOf(k.manager)
 	node := maps.Clone(k.node)
 	for _, name := range deleted {
 		node[name] = quantity{Deleted: true}

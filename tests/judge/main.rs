@@ -1,7 +1,7 @@
 //! Chandler and the simulated kubelet, judged by the kubelet's own code.
 //!
 //! `tests/devicemanager` makes a program of the kubelet's device manager, one for each release.
-//! [`stories`], [`pods`], [`restarts`] and [`deaths`] run the real `chandler` against it; [`agreement`] runs
+//! [`stories`], [`pods`], [`restarts`], [`updates`] and [`deaths`] run the real `chandler` against it; [`agreement`] runs
 //! it and the simulator side by side on the same seeded histories, with the same plugin.
 //!
 //! `make test-kubelet` builds the programs and names them in `CHANDLER_KUBELETS`, a list of
@@ -41,3 +41,4 @@ mod deaths;
 mod pods;
 mod restarts;
 mod stories;
+mod updates;
