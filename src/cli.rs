@@ -18,7 +18,7 @@ use crate::{
     cli::{cordoning::Mistake, environment::Environment},
     config::{self, Config, Diagnostics},
     daemon::{self, Abruptly, ConfigFile, Surroundings},
-    host::Host,
+    host::{Host, descriptors},
     operate::{logger, probing, report},
 };
 
@@ -201,6 +201,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn run(args: &Args, environment: &Environment) -> ExitCode {
+    descriptors::raise_limit();
     let abruptly = match Abruptly::arm() {
         Ok(abruptly) => abruptly,
         Err(err) => {

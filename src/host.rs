@@ -2,11 +2,13 @@
 
 pub mod command;
 pub mod deadline;
+pub mod descriptors;
 pub mod devdir;
 pub mod directories;
 pub mod files;
 pub(crate) mod hints;
 pub mod hold;
+pub mod inotifier;
 mod inside;
 pub mod kernel_log;
 pub mod latest;

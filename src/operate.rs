@@ -8,6 +8,7 @@ pub mod logger;
 pub mod notify;
 pub mod probing;
 pub mod remembered;
+mod repeats;
 pub mod running;
 
 pub use crate::model::report;

@@ -5,7 +5,7 @@ use std::{
     fs,
     os::unix::net::UnixListener,
     path::{Path, PathBuf},
-    process::{Child, ExitStatus},
+    process::{Child, Command, ExitStatus},
     time::{Duration, Instant},
 };
 
@@ -79,13 +79,23 @@ impl Node {
         self.another_on(self.host.root())
     }
 
+    /// By another program, which becomes Chandler.
+    pub(crate) fn start_as(&mut self, command: Command) {
+        let child = self.spawn(command, self.host.root());
+        self.chandler = Some(child);
+    }
+
     fn another_on(&self, root: &Path) -> Child {
+        self.spawn(chandler(), root)
+    }
+
+    fn spawn(&self, mut command: Command, root: &Path) -> Child {
         let log = fs::File::options()
             .create(true)
             .append(true)
             .open(self.dir.path().join("log"))
             .unwrap();
-        chandler()
+        command
             .arg("run")
             .arg("--config")
             .arg(self.dir.path().join("config.yaml"))

@@ -1,11 +1,12 @@
 //! The real program under attack: what it costs, and that it goes on.
 
-use std::{fs, io::Read, path::Path, sync::Arc};
+use std::{fs, io::Read, path::Path, process::Command, sync::Arc, time::Instant};
 
 use grpcio::{
     CallOption, ChannelBuilder, Client, EnvBuilder, Error, Marshaller, Method, MethodType,
     RpcStatusCode,
 };
+use nix::sys::signal::Signal;
 
 use crate::lifecycle::Node;
 
@@ -96,4 +97,76 @@ fn requests_that_no_kubelet_makes_cost_little_and_are_refused() {
     let log = node.log();
     assert!(log.lines().all(|it| it.len() < 400) && log.contains("refused to allocate"), "{log}");
     assert!(kubelet.allocate_ids("example.com/serial", &["ttyUSB0"]).is_ok());
+}
+
+#[test]
+fn lines_that_a_client_or_an_operator_causes_are_counted_when_they_come_too_often() {
+    let (mut node, kubelet) = Node::with_kubelet("//- /dev/ttyUSB0 char\n", CONFIG);
+    node.start();
+    kubelet.expect_devices("example.com/serial", "ttyUSB0 Healthy");
+
+    let start = Instant::now();
+    for n in 0..1_000 {
+        node.signal(Signal::SIGHUP);
+        kubelet.allocate_ids("example.com/serial", &[&format!("x{n}")]).unwrap_err();
+    }
+    node.signal(Signal::SIGTERM);
+    assert!(node.wait().success());
+
+    // Two hundred in ten seconds, so that a slow machine may see more of them.
+    let n_windows = usize::try_from(start.elapsed().as_secs() / 10 + 1).unwrap();
+    let log = node.log();
+    for part in ["refused to allocate", "signal=1 ", "the configuration has not changed"] {
+        let n_lines = log.lines().filter(|it| it.contains(part)).count();
+        assert!(n_lines > 0 && n_lines <= 201 * n_windows, "{n_lines} of {part}");
+    }
+    let n_refused = log.lines().filter(|it| it.contains("refused to allocate")).count();
+    assert!(n_refused >= 200, "{n_refused}");
+}
+
+#[test]
+fn with_a_low_soft_limit_of_descriptors_many_resources_are_served_all_the_same() {
+    let resource = |n| {
+        format!(
+            "  - {{ name: example.com/r{n}, discovery: {{ nodes: [/dev/ttyUSB0] }}, exclusive: false }}\n"
+        )
+    };
+    let config = format!("version: v1\nresources:\n{}", (0..20).map(resource).collect::<String>());
+    let (mut node, kubelet) = Node::with_kubelet("//- /dev/ttyUSB0 char\n", &config);
+    let mut limited = Command::new("sh");
+    // Each resource takes about ten.
+    limited.args(["-c", "ulimit -S -n 64; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_chandler")]);
+    node.start_as(limited);
+    for n in 0..20 {
+        kubelet.expect_devices(&format!("example.com/r{n}"), "ttyUSB0 Healthy");
+    }
+}
+
+#[test]
+fn without_an_inotify_instance_it_starts_and_checks_regularly() {
+    // In a user namespace of its own a process may lower the limit for itself.
+    let limited = |command: &str| {
+        let limit = "echo 0 > /proc/sys/user/max_inotify_instances && exec \"$@\"";
+        let mut unshare = Command::new("unshare");
+        unshare.args(["--user", "--map-root-user", "sh", "-c", limit, "sh", command]);
+        unshare
+    };
+    if !limited("true").status().is_ok_and(|it| it.success()) {
+        eprintln!("skipped: needs user namespaces");
+        return;
+    }
+    let (mut node, mut kubelet) = Node::with_kubelet("//- /dev/ttyUSB0 char\n", CONFIG);
+    node.start_as(limited(env!("CARGO_BIN_EXE_chandler")));
+
+    kubelet.expect_devices("example.com/serial", "ttyUSB0 Healthy");
+    let log = node.log();
+    assert_eq!(log.matches("fs.inotify.max_user_instances").count(), 1, "{log}");
+    // What it would hear of by inotify it finds by itself: another kubelet, and another configuration.
+    kubelet.restart();
+    kubelet.expect_devices("example.com/serial", "ttyUSB0 Healthy");
+    let more = "  - { name: example.com/kvm, discovery: { nodes: [/dev/kvm] } }\n";
+    fs::write(node.dir.path().join("config.yaml"), format!("{CONFIG}{more}")).unwrap();
+    kubelet.expect_registration("example.com/kvm");
+    node.signal(Signal::SIGTERM);
+    assert!(node.wait().success());
 }

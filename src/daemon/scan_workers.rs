@@ -225,8 +225,14 @@ mod tests {
 
     #[test]
     fn what_comes_late_is_used_and_asks_for_nothing_that_would_be_late_again() {
+        // So much takes longer than nothing on any machine.
         let root = tempfile::tempdir().unwrap();
-        let text = "version: v1\nresources: [{ name: a/b, discovery: { nodes: [/dev/a] } }]\n";
+        std::fs::create_dir(root.path().join("dev")).unwrap();
+        for n in 0..2000 {
+            let node = root.path().join(format!("dev/a{n}"));
+            std::os::unix::fs::symlink("/dev/null", node).unwrap();
+        }
+        let text = "version: v1\nresources: [{ name: a/b, discovery: { nodes: [\"/dev/a*\"] } }]\n";
         let resources = Arc::new(crate::config::parse("c", text).unwrap().resources);
         let configured = Configured { version: 0, resources };
         let (events, inbox) = bounded(16);
@@ -244,12 +250,16 @@ mod tests {
             panic!("always in time")
         };
         assert!(matches!(scan(&configured), ScanOutcome::Blocked), "the first time, nobody knows");
-        let hint = inbox.recv_timeout(Duration::from_secs(20)).unwrap();
         let ended = Hint::ScanEnded { resource: "a/b".to_owned() };
-        assert!(matches!(&hint, Event::Hinted(it) if *it == ended), "{hint:?}");
-
-        let outcome = workers.scan(&configured, 0, &Claims::default());
-        assert!(matches!(outcome, ScanOutcome::Done(_)), "{outcome:?}");
+        loop {
+            // One for each that was late, of which the last is the one that counts.
+            let hint = inbox.recv_timeout(Duration::from_secs(20)).unwrap();
+            assert!(matches!(&hint, Event::Hinted(it) if *it == ended), "{hint:?}");
+            let outcome = workers.scan(&configured, 0, &Claims::default());
+            if matches!(outcome, ScanOutcome::Done(_)) {
+                break;
+            }
+        }
         assert!(workers.hung.is_empty());
         for hint in inbox.try_iter() {
             assert!(matches!(&hint, Event::Hinted(it) if *it == ended), "{hint:?}");

@@ -13,11 +13,13 @@ use std::{
 
 use nix::{
     errno::Errno,
-    sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor},
+    sys::inotify::{AddWatchFlags, InotifyEvent, WatchDescriptor},
 };
 
 use crate::host::{
     Host,
+    deadline::Deadline,
+    inotifier::Inotifier,
     socket::{self, FileIdentity},
 };
 
@@ -43,7 +45,7 @@ pub enum Interest {
 /// What has happened since the last time.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// Events were lost: anything may have happened.
+    /// Events were lost, or there are none: anything may have happened.
     pub lost: bool,
     /// The directories, as they were asked for, whose entries came or went, or which did so themselves.
     pub directories: BTreeSet<PathBuf>,
@@ -53,7 +55,9 @@ pub struct Changes {
 #[derive(Debug)]
 pub struct Directories {
     host: Host,
-    inotify: Inotify,
+    inotify: Inotifier,
+    /// When anything may have happened again, where inotify does not tell.
+    check_at: Deadline,
     events: AddWatchFlags,
     wanted: BTreeMap<PathBuf, Option<Watched>>,
     // How many of `wanted` use a watch: two may wait in the same ancestor.
@@ -78,7 +82,7 @@ impl Directories {
         wanted: impl IntoIterator<Item = PathBuf>,
         interest: Interest,
     ) -> io::Result<Directories> {
-        let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
+        let inotify = Inotifier::new()?;
         let mut events = AddWatchFlags::IN_CREATE
             | AddWatchFlags::IN_DELETE
             | AddWatchFlags::IN_MOVED_FROM
@@ -91,8 +95,12 @@ impl Directories {
         }
         let wanted = wanted.into_iter().map(|it| (it, None)).collect();
         let (users, warned) = (BTreeMap::new(), BTreeSet::new());
-        let mut directories = Directories { host, inotify, events, wanted, users, warned };
-        directories.find(&mut Changes::default());
+        let check_at = Deadline::after(CHECK_MISSING_EVERY);
+        let mut directories =
+            Directories { host, inotify, check_at, events, wanted, users, warned };
+        if directories.inotify.works() {
+            directories.find(&mut Changes::default());
+        }
         Ok(directories)
     }
 
@@ -122,7 +130,12 @@ impl Directories {
                 Err(err) => return Err(err.into()),
             }
         }
-        self.find(&mut changes);
+        if self.inotify.works() {
+            self.find(&mut changes);
+        } else if self.check_at.has_passed() {
+            self.check_at = Deadline::after(CHECK_MISSING_EVERY);
+            changes.lost = true;
+        }
         Ok(changes)
     }
 

@@ -24,13 +24,14 @@ use crossbeam_channel::Sender;
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, poll},
-    sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor},
+    sys::inotify::{AddWatchFlags, InotifyEvent, WatchDescriptor},
 };
 
 use crate::{
     host::{
         deadline::Deadline,
         directories::end_events,
+        inotifier::Inotifier,
         outbox::Outbox,
         socket::{self, FileIdentity},
         worker::{StopFd, Worker},
@@ -47,7 +48,7 @@ use crate::{
 /// which it reports, and when a parent of the directory is moved.
 const CHECK_EVERY: Duration = Duration::from_secs(10);
 
-/// How often we check for a directory that is not there. Its parent is watched as well, so this
+/// How often we check where nothing is reported: for a directory that is not there, or without inotify. Its parent is watched as well, so this
 /// matters only if several levels are missing.
 const CHECK_MISSING_EVERY: Duration = Duration::from_secs(1);
 
@@ -63,7 +64,7 @@ pub struct Watch {
 impl Watch {
     /// Starts the thread `kubelet`, which watches `dir`. If the kubelet is there, it says so at once.
     pub fn start(dir: &Path, events: Sender<Event>) -> io::Result<Watch> {
-        let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
+        let inotify = Inotifier::new()?;
         let dir = dir.to_owned();
         let worker = Worker::spawn_polling("kubelet", move |stop| {
             let watcher = Watcher {
@@ -92,7 +93,7 @@ struct Watcher {
     /// The kubelet's, in `dir`.
     socket: PathBuf,
     stop: StopFd,
-    inotify: Inotify,
+    inotify: Inotifier,
     watched: Option<Watched>,
     /// The kubelet's socket, as the main thread knows it.
     known: Option<SocketIdentity>,
@@ -181,6 +182,9 @@ impl Watcher {
 
     /// Makes sure that the plugin directory is watched, or the nearest ancestor that exists.
     fn find_directory(&mut self) {
+        if !self.inotify.works() {
+            return;
+        }
         // Again until nothing has changed while the watch was being set: directories are made one
         // right after the other. A few times, because they might be made and deleted for ever.
         for _ in 0..FIND_TRIES {

@@ -2,12 +2,16 @@
 //!
 //! For people a line begins with the time; for the journal, which knows the time itself, with the
 //! priority that it takes off again (sd-daemon(3)). As JSON, the keys at the beginning of a message,
-//! such as `resource=`, are fields of their own as well.
+//! such as `resource=`, are fields of their own as well. Lines that come too often are counted
+//! (`repeats`).
 
 use std::{
     ffi::OsStr,
     fmt::Display,
+    hash::{DefaultHasher, Hash, Hasher},
     io::{self, Write},
+    sync::{Mutex, PoisonError},
+    time::Instant,
 };
 
 use env_logger::{Builder, Target, WriteStyle, fmt::Formatter};
@@ -15,7 +19,10 @@ use log::{Level, Record};
 use nix::sys::stat::fstat;
 use serde_json::{Map, Value};
 
-use crate::operate::report::one_line;
+use crate::operate::{
+    repeats::{Repeats, Thing},
+    report::one_line,
+};
 
 /// Why there is no log.
 #[derive(Debug, thiserror::Error)]
@@ -70,23 +77,55 @@ pub fn init(filter: &str, format: Format, reader: LogTarget) -> Result<(), Logge
     // The gRPC core says at info what only its developers want to know.
     builder.filter_module("grpcio", log::LevelFilter::Warn).parse_filters(filter);
     builder.target(Target::Stderr).write_style(WriteStyle::Never);
-    builder.format(move |to, record| write_line(to, record, format, reader));
+    let repeats = Mutex::new(Repeats::default());
+    builder.format(move |to, record| {
+        for (level, message) in lines(&repeats, record, now()) {
+            write_line(to, level, &message, (format, reader))?;
+        }
+        Ok(())
+    });
     // A second start in one process, as in tests, keeps the first log.
     _ = builder.try_init();
     Ok(())
 }
 
+#[expect(clippy::disallowed_methods, reason = "lines are counted by the time")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+/// What is written now: how often others were not written, and this one. Whoever wants to see every
+/// event gets every event.
+fn lines(repeats: &Mutex<Repeats>, record: &Record<'_>, now: Instant) -> Vec<(Level, String)> {
+    let message = record.args().to_string();
+    let mut repeats = repeats.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut lines = repeats.due(now);
+    let level = record.level();
+    let thing = thing(record, &message);
+    if level > Level::Info || repeats.admits(thing, level, now, || message.clone()) {
+        lines.push((level, message));
+    }
+    lines
+}
+
+/// Which statement speaks, and of what: of the resource, device or file that its keys name.
+fn thing(record: &Record<'_>, message: &str) -> Thing {
+    let mut hasher = DefaultHasher::new();
+    keys(message).for_each(|it| it.hash(&mut hasher));
+    (record.file_static(), record.line(), hasher.finish())
+}
+
 fn write_line(
     to: &mut Formatter,
-    record: &Record<'_>,
-    format: Format,
-    reader: LogTarget,
+    level: Level,
+    message: &str,
+    (format, reader): (Format, LogTarget),
 ) -> io::Result<()> {
     let time = match reader {
         LogTarget::Anyone => Some(to.timestamp_millis().to_string()),
         LogTarget::Journal => None,
     };
-    writeln!(to, "{}", line(time.as_deref(), record.level(), record.args(), format))
+    writeln!(to, "{}", line(time.as_deref(), level, &message, format))
 }
 
 /// One line, without its end. No time means that the journal reads it.
