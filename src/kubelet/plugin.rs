@@ -212,6 +212,10 @@ impl PluginThread {
             self.told_streaming = streaming;
             self.tell(PluginEvent::Streaming(streaming));
         }
+        // An attempt waits too, and hears the ring of orders that it does not carry out.
+        if !self.check_orders.is_empty() || !self.register_orders.is_empty() {
+            return Ok(());
+        }
         self.wait(self.check_again)
     }
 
@@ -261,7 +265,7 @@ impl PluginThread {
         let name = endpoint.name().to_owned();
         self.end_streams(connection.peer())?;
         self.server.listen(endpoint);
-        self.successor = Successor::None;
+        (self.successor, self.check_again) = (Successor::None, None);
         let result = self.call(connection, &name)?;
         Ok(Attempt { kubelet, streaming: self.is_streaming(), result })
     }

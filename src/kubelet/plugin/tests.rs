@@ -328,6 +328,21 @@ fn an_endpoint_that_is_there_is_not_lost() {
 }
 
 #[test]
+fn what_is_asked_during_an_attempt_is_answered_after_it() {
+    let node = Node::new();
+    let kubelet = node.kubelet(Manner::StreamsWithoutAnswer);
+    node.plugin().register();
+    let endpoint = kubelet.expect_registration(&["a"]);
+    fs::remove_file(node.dir.path().join(endpoint)).unwrap();
+    node.plugin().check_endpoint();
+
+    drop(kubelet);
+
+    assert!(matches!(node.next(), PluginEvent::Attempted(_)));
+    while node.next() != PluginEvent::EndpointLost {}
+}
+
+#[test]
 fn the_end_of_a_process_that_came_after_us_is_noticed_however_it_ended() {
     let node = Node::new();
     let kubelet = node.kubelet(Manner::Proper);
