@@ -7,31 +7,14 @@ use nix::sys::signal::Signal;
 
 use crate::{
     cli::chandler,
+    health::{self, STATUS, TWO_CARDS},
     kubelet::Kubelet,
     lifecycle::{Node, until},
 };
 
-const CARDS: &str = "//- /sys/class/acc/acc0/status
-online
-//- /sys/class/acc/acc1/status
-online
-//- /dev/acc0 char
-//- /dev/acc1 char
-";
-
 /// `health` is what is wanted of the cards beside their status.
 fn config(health: &str) -> String {
-    format!(
-        "version: v1
-resources:
-  - name: example.com/acc
-    discovery: {{ sysfs: class/acc, nodes: ['/dev/{{name}}'] }}
-    health:
-      interval: 300ms
-      rules: [{{ key: status, operator: In, values: [online] }}]
-{health}
-"
-    )
+    health::config(&format!("{STATUS}\n{health}"))
 }
 
 const MANUAL: &str = "      recovery: manual";
@@ -64,7 +47,7 @@ fn written(node: &Node) -> String {
 
 /// A daemon that has condemned `acc1`, which looks well again.
 fn with_a_condemned_card(health: &str) -> (Node, Kubelet) {
-    let (mut node, kubelet) = Node::with_kubelet(CARDS, &config(health));
+    let (mut node, kubelet) = Node::with_kubelet(TWO_CARDS, &config(health));
     node.start();
     kubelet.expect_devices("example.com/acc", "acc0 Healthy\nacc1 Healthy");
     set_status(&node, "acc1", "offline\n");
@@ -100,7 +83,7 @@ fn discover_shows_a_device_unhealthy_that_the_daemon_has_condemned() {
 
 #[test]
 fn discover_with_another_state_directory_than_the_daemons_says_that_it_sees_its_own_probe_only() {
-    let (mut node, kubelet) = Node::with_kubelet(CARDS, &config(""));
+    let (mut node, kubelet) = Node::with_kubelet(TWO_CARDS, &config(""));
     let (_, _, said) = say(&node, &["discover"]);
     assert_eq!(said, "", "nobody has ever run, and nothing is kept in mind");
     node.start();
@@ -164,7 +147,7 @@ fn what_was_cleared_before_a_daemon_started_clears_nothing_again() {
 #[test]
 fn a_cordon_of_what_nobody_knows_is_written_and_said_to_be_of_nothing_known() {
     let (mut node, kubelet) =
-        Node::with_kubelet(CARDS, &(config("") + "    sharing: { replicas: 2 }\n"));
+        Node::with_kubelet(TWO_CARDS, &(config("") + "    sharing: { replicas: 2 }\n"));
     let before = say(&node, &["cordon", "acc0"]);
     node.start();
     kubelet.expect_devices(
@@ -209,7 +192,7 @@ fn kill(node: &mut Node, kubelet: &Kubelet) {
 
 #[test]
 fn a_cordon_holds_over_a_restart_though_its_file_is_broken() {
-    let (mut node, kubelet) = Node::with_kubelet(CARDS, &config(""));
+    let (mut node, kubelet) = Node::with_kubelet(TWO_CARDS, &config(""));
     say(&node, &["cordon", "acc0"]);
     let file = cordons_file(&node);
     let whole = fs::read_to_string(&file).unwrap();
@@ -232,7 +215,7 @@ fn a_cordon_holds_over_a_restart_though_its_file_is_broken() {
 
 #[test]
 fn what_was_cordoned_by_hand_holds_over_a_restart_though_the_file_is_broken() {
-    let (mut node, kubelet) = Node::with_kubelet(CARDS, &config(""));
+    let (mut node, kubelet) = Node::with_kubelet(TWO_CARDS, &config(""));
     let file = cordons_file(&node);
     fs::create_dir_all(file.parent().unwrap()).unwrap();
     let by_hand = r#"{"version":1,"cordons":[{"device":"acc1","reason":"fan"}]}"#;
@@ -247,7 +230,7 @@ fn what_was_cordoned_by_hand_holds_over_a_restart_though_the_file_is_broken() {
 
 #[test]
 fn a_daemon_without_any_file_of_cordons_that_can_be_used_says_that_nothing_is_cordoned() {
-    let (mut node, kubelet) = Node::with_kubelet(CARDS, &config(MANUAL));
+    let (mut node, kubelet) = Node::with_kubelet(TWO_CARDS, &config(MANUAL));
     say(&node, &["cordon", "acc0"]);
     let file = cordons_file(&node);
     fs::write(&file, "").unwrap();
@@ -276,7 +259,7 @@ fn a_daemon_without_any_file_of_cordons_that_can_be_used_says_that_nothing_is_co
 
 #[test]
 fn a_broken_file_of_cordons_is_left_alone_and_the_commands_say_what_to_do() {
-    let (node, _kubelet) = Node::with_kubelet(CARDS, &config(""));
+    let (node, _kubelet) = Node::with_kubelet(TWO_CARDS, &config(""));
     say(&node, &["cordon", "acc0", "--reason", "fan"]);
     let file = cordons_file(&node);
     fs::write(&file, "").unwrap();

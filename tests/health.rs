@@ -16,7 +16,7 @@ use crate::{
     lifecycle::{Node, until},
 };
 
-const TWO_CARDS: &str = "//- /sys/class/acc/acc0/status
+pub(crate) const TWO_CARDS: &str = "//- /sys/class/acc/acc0/status
 online
 //- /sys/class/acc/acc1/status
 online
@@ -25,7 +25,7 @@ online
 ";
 
 /// `health` is what is wanted of the cards.
-fn config(health: &str) -> String {
+pub(crate) fn config(health: &str) -> String {
     format!(
         "version: v1
 resources:
@@ -38,7 +38,7 @@ resources:
     )
 }
 
-const STATUS: &str = "      rules: [{ key: status, operator: In, values: [online] }]";
+pub(crate) const STATUS: &str = "      rules: [{ key: status, operator: In, values: [online] }]";
 
 fn set(node: &Node, path: &str, text: &str) {
     // At once, as sysfs does: a reader never sees half of it.

@@ -100,6 +100,15 @@ fn last_list(effects: Vec<Effect>) -> Option<String> {
     })
 }
 
+/// What is to be written down.
+fn written(effects: &[Effect]) -> Arc<Remembered> {
+    let is_written = |it: &&Effect| matches!(it, Effect::Remember(_));
+    let Some(Effect::Remember(written)) = effects.iter().find(is_written) else {
+        panic!("{effects:?}")
+    };
+    Arc::clone(written)
+}
+
 fn bad(reason: &str) -> Outcome {
     Outcome::Bad(Fault { check: reason.to_owned(), reason: reason.to_owned() })
 }
@@ -169,11 +178,7 @@ fn what_a_process_before_us_offered_stays_listed_until_it_is_found_or_free() {
     assert_eq!(story.apply(Event::Remembered(before)), []);
 
     let effects = story.scanned(&["tty1"]);
-    let is_written = |it: &&Effect| matches!(it, Effect::Remember(_));
-    let Some(Effect::Remember(written)) = effects.iter().find(is_written) else {
-        panic!("{effects:?}")
-    };
-    let written = Arc::clone(written);
+    let written = written(&effects);
     assert!(written.contains_key(&stranger), "what is not served is not forgotten");
     let ids: Vec<&str> = written[&resource()].keys().map(DeviceId::as_str).collect();
     assert_eq!(ids, ["tty1", "tty2", "tty3::0"]);
@@ -485,18 +490,15 @@ fn what_was_offered_before_and_is_complete_does_not_wait_after_a_restart() {
     before.modem(&all);
     before.now += Duration::from_secs(1);
     let effects = before.apply(Event::Tick);
-    let is_written = |it: &&Effect| matches!(it, Effect::Remember(_));
-    let Some(Effect::Remember(written)) = effects.iter().find(is_written) else {
-        panic!("{effects:?}")
-    };
+    let written = written(&effects);
 
     let mut after = Story::of_modem(1);
-    after.apply(Event::Remembered(Remembered::clone(written)));
+    after.apply(Event::Remembered(Remembered::clone(&written)));
     assert_eq!(after.modem(&all).as_deref(), Some("tty0 Healthy"));
 
     // After a reboot, on which its ports come late again, it does.
     let mut rebooted = Story::of_modem(2);
-    rebooted.apply(Event::Remembered(Remembered::clone(written)));
+    rebooted.apply(Event::Remembered(Remembered::clone(&written)));
     assert_eq!(rebooted.modem(&all[..1]).as_deref(), Some("tty0 Unhealthy"));
     assert_eq!(rebooted.modem(&all).as_deref(), Some("tty0 Unhealthy"));
     assert_eq!(rebooted.later(1000).as_deref(), Some("tty0 Healthy"));
@@ -534,22 +536,6 @@ fn the_kubelet_is_told_of_a_new_device_when_its_id_is_on_disk_and_of_a_known_one
         let round = Round { resource: resource(), readings };
         effects.extend(story.inventory.apply(Event::Probed(round), story.now));
         effects
-    };
-    let written = |effects: &[Effect]| {
-        let written = effects.iter().find_map(|it| match it {
-            Effect::Remember(it) => Some(Arc::clone(it)),
-            Effect::Serve(_)
-            | Effect::Publish(_)
-            | Effect::Register(_)
-            | Effect::CheckEndpoint(_)
-            | Effect::Scan(_)
-            | Effect::Reconfigure(_)
-            | Effect::Retire(_)
-            | Effect::AskPods
-            | Effect::Probe(_)
-            | Effect::Stop => None,
-        });
-        written.unwrap()
     };
     let effects = probed(&mut story, &["tty1"]);
     let first = written(&effects);

@@ -44,6 +44,8 @@ pub enum Input<'a> {
     Cordoned(&'a str),
     /// An operator says that it may be used: this ends what waits for such a word, too.
     Uncordoned,
+    /// The same of a device that is not cordoned; it ends no cordon.
+    Cleared,
     /// Nothing but time.
     Time,
 }
@@ -161,15 +163,21 @@ impl Monitor {
             Input::Cordoned(reason) => self.cordon = Some(reason.to_owned()),
             Input::Uncordoned => {
                 self.cordon = None;
-                self.held_until = None;
-                self.turned_at.clear();
-                if let Some(trouble) = &mut self.trouble {
-                    trouble.ended_by = EndedBy::Probes;
-                }
+                self.clear();
             }
+            Input::Cleared => self.clear(),
             Input::Time => {}
         }
         self.settle(now)
+    }
+
+    /// Ends what waits for an operator: good probes are enough from now on.
+    fn clear(&mut self) {
+        self.held_until = None;
+        self.turned_at.clear();
+        if let Some(trouble) = &mut self.trouble {
+            trouble.ended_by = EndedBy::Probes;
+        }
     }
 
     fn probed(&mut self, outcome: &Outcome, now: Instant) {

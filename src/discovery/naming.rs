@@ -1,7 +1,7 @@
 //! From devices without an id to findings: each gets an id, and its resource where that is called after
 //! it; what could not be given to a container is a problem.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     decide::{
@@ -34,7 +34,7 @@ pub(super) fn findings<'f>(
     for (it, rung) in unnamed.into_iter().zip(ids) {
         let device = match rung {
             Some(rung) => {
-                let description = std::sync::Arc::clone(&it.description);
+                let description = Arc::clone(&it.description);
                 checked(resource, Device { id: rung.id, id_from: rung.from, description })
             }
             None => {

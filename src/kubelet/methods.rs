@@ -127,40 +127,28 @@ pub(super) fn build(service: &Service) -> grpcio::Service {
         .build()
 }
 
-const OPTIONS: Method<Any, DevicePluginOptions> = Method {
-    ty: MethodType::Unary,
-    name: "/v1beta1.DevicePlugin/GetDevicePluginOptions",
-    req_mar: ANY,
-    resp_mar: Marshaller { ser: pb_ser, de: pb_de },
-};
+const OPTIONS: Method<Any, DevicePluginOptions> =
+    method(MethodType::Unary, "/v1beta1.DevicePlugin/GetDevicePluginOptions", ANY);
 
-const LIST_AND_WATCH: Method<Any, ListAndWatchResponse> = Method {
-    ty: MethodType::ServerStreaming,
-    name: "/v1beta1.DevicePlugin/ListAndWatch",
-    req_mar: ANY,
-    resp_mar: Marshaller { ser: pb_ser, de: pb_de },
-};
+const LIST_AND_WATCH: Method<Any, ListAndWatchResponse> =
+    method(MethodType::ServerStreaming, "/v1beta1.DevicePlugin/ListAndWatch", ANY);
 
-const PREFERRED: Method<Undecoded, PreferredAllocationResponse> = Method {
-    ty: MethodType::Unary,
-    name: "/v1beta1.DevicePlugin/GetPreferredAllocation",
-    req_mar: UNDECODED,
-    resp_mar: Marshaller { ser: pb_ser, de: pb_de },
-};
+const PREFERRED: Method<Undecoded, PreferredAllocationResponse> =
+    method(MethodType::Unary, "/v1beta1.DevicePlugin/GetPreferredAllocation", UNDECODED);
 
-const ALLOCATE: Method<Undecoded, AllocateResponse> = Method {
-    ty: MethodType::Unary,
-    name: "/v1beta1.DevicePlugin/Allocate",
-    req_mar: UNDECODED,
-    resp_mar: Marshaller { ser: pb_ser, de: pb_de },
-};
+const ALLOCATE: Method<Undecoded, AllocateResponse> =
+    method(MethodType::Unary, "/v1beta1.DevicePlugin/Allocate", UNDECODED);
 
-const PRE_START: Method<Any, PreStartContainerResponse> = Method {
-    ty: MethodType::Unary,
-    name: "/v1beta1.DevicePlugin/PreStartContainer",
-    req_mar: ANY,
-    resp_mar: Marshaller { ser: pb_ser, de: pb_de },
-};
+const PRE_START: Method<Any, PreStartContainerResponse> =
+    method(MethodType::Unary, "/v1beta1.DevicePlugin/PreStartContainer", ANY);
+
+const fn method<Request, Response: Message>(
+    ty: MethodType,
+    name: &'static str,
+    req_mar: Marshaller<Request>,
+) -> Method<Request, Response> {
+    Method { ty, name, req_mar, resp_mar: Marshaller { ser: pb_ser, de: pb_de } }
+}
 
 // We only receive requests.
 const ANY: Marshaller<Any> = Marshaller { ser: |_, _| Ok(()), de: |_| Ok(Any) };

@@ -11,6 +11,7 @@ use serde_json::json;
 
 use crate::{
     daemon::{Chandler, Node, RESOURCE},
+    deaths::slow_to_notice,
     kubelet::{Kubelet, pod_of_one},
     release::{Release, each},
     transcript::eventually,
@@ -59,30 +60,13 @@ fn a_kubelet_that_notices_after_the_early_registration_still_notices_the_end() {
     each(|release| {
         for list_delay_ms in [25, 31, 33, 36, 40, 60, 100, 200, 400] {
             if release.minor() < 37 {
-                slow_to_notice(release, list_delay_ms);
+                // If its stream came and went before it looked, only the sure one comes.
+                slow_to_notice(release, list_delay_ms, |n_registered, since| {
+                    n_registered >= 3 || n_registered == 2 && since > AFTERMATH
+                });
             }
         }
     });
-}
-
-fn slow_to_notice(release: &Release, list_delay_ms: u32) {
-    eprintln!("each list takes {list_delay_ms} ms");
-    let node = Node::with_four();
-    let mut kubelet = Kubelet::simulated(release, &node.dir(), 1, &[]);
-    let elder = node.chandler();
-    kubelet.expect(RESOURCE, 4, 4);
-    kubelet.tell(json!({ "cmd": "fault", "list_delay_ms": list_delay_ms }));
-    let newer = node.chandler();
-    eventually("the newer one's registration", || newer.n_registered() == 1);
-    assert!(elder.end().success());
-    let ended_at = Instant::now();
-    // If its stream came and went before it looked, only the sure one comes.
-    eventually("the early registration and the sure one", || {
-        newer.n_registered() >= 3 || newer.n_registered() == 2 && ended_at.elapsed() > AFTERMATH
-    });
-    kubelet.expect(RESOURCE, 4, 4);
-    newer.kill();
-    kubelet.expect_within(Duration::from_secs(5), RESOURCE, 4, 0);
 }
 
 /// The longest time for which pods were refused, in each of some updates.

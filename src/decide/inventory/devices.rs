@@ -159,13 +159,6 @@ impl Devices {
         has_changed
     }
 
-    /// The monitor of a device is told anew whether it is cordoned.
-    pub(super) fn forget_cordon(&mut self, device: &DeviceId) {
-        if let Some(entry) = self.all.get_mut(device) {
-            entry.cordon = None;
-        }
-    }
-
     /// Tells everybody who waits for it that time has passed.
     pub(super) fn tick(&mut self, resource: &ResourceName, now: Instant) -> bool {
         let mut has_changed = false;

@@ -69,14 +69,9 @@ impl Inventory {
     ) {
         for (name, served) in &mut self.served {
             if resource.is_none_or(|it| it == name) {
-                served.tell(name, device, Input::Uncordoned, now);
+                served.tell(name, device, Input::Cleared, now);
             }
         }
-        // That must not end a cordon.
-        for served in self.served.values_mut() {
-            served.devices.forget_cordon(device);
-        }
-        self.heed_cordons(now);
     }
 
     /// Tells the prober which devices there are, if these are not the same.

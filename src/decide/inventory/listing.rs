@@ -39,6 +39,8 @@ pub(super) struct Listing {
     free: BTreeSet<DeviceId>,
     /// Ids that are on disk: a process that is killed after it has told of others would leave them unknown.
     stored: BTreeSet<DeviceId>,
+    /// What `stored` was last made from.
+    stored_from: Arc<RememberedDevices>,
     /// Ids that wait to be on disk before the kubelet is told of them, with the device that each is of…
     unstored: BTreeMap<DeviceId, DeviceId>,
     /// …until then, as a disk may not answer.
@@ -78,6 +80,7 @@ impl Listing {
             stored: remembered.keys().cloned().collect(),
             kept: remembered,
             free: BTreeSet::new(),
+            stored_from: Arc::default(),
             unstored: BTreeMap::new(),
             store_by: None,
         }
@@ -115,7 +118,12 @@ impl Listing {
     }
 
     /// What is remembered is on disk.
-    pub(super) fn stored(&mut self, devices: &RememberedDevices) {
+    pub(super) fn stored(&mut self, devices: Arc<RememberedDevices>) {
+        if Arc::ptr_eq(&self.stored_from, &devices) {
+            return;
+        }
+        self.stored_from = devices;
+        let devices = &self.stored_from;
         self.stored = devices.values().flat_map(|it| it.offers.iter().cloned()).collect();
         self.is_stale |= !self.unstored.is_empty();
     }

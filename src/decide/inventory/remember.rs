@@ -24,8 +24,9 @@ impl Inventory {
     /// This is on disk now.
     pub(super) fn stored(&mut self, remembered: &Remembered) {
         for (name, served) in &mut self.served {
-            let devices = remembered.get(name).cloned().unwrap_or_default();
-            served.listing.stored(&devices);
+            if let Some(devices) = remembered.get(name) {
+                served.listing.stored(Arc::clone(devices));
+            }
         }
     }
 

@@ -73,3 +73,6 @@ impl Handover {
         now.max(dropped_at + QUIET)
     }
 }
+
+#[cfg(test)]
+mod tests;
