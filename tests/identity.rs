@@ -151,6 +151,28 @@ t10.ATA     QEMU HARDDISK   QM00001
 }
 
 #[test]
+fn what_the_kernel_prints_for_a_value_that_is_not_there_yet_is_no_serial_number() {
+    let host = Fixture::new(
+        "
+//- /sys/class/x/nvme0/serial
+(efault)
+//- /sys/class/x/nvme1/serial
+(null)
+",
+    );
+    let config = parsed(&format!("version: v1\nresources:\n{CLASS}"));
+    let mut cache = ScanCache::default();
+    let mut told = || told(&cache.scan(&host.host, &config.resources, &Scope::All));
+    assert_eq!(
+        told(),
+        "nvme1 -\n/sys/class/x/nvme0: cannot read `serial`, which tells it from others: the driver \
+         has no value for it yet, and the kernel prints `(efault)`"
+    );
+    host.add("//- /sys/class/x/nvme0/serial\nLABHOT\n");
+    assert_eq!(told(), "LABHOT -\nnvme1 -");
+}
+
+#[test]
 fn a_disk_without_a_serial_number_is_called_after_its_place_and_not_after_its_letter() {
     let disk = |dir: &str, name: &str| {
         format!(

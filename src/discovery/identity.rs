@@ -162,16 +162,17 @@ fn first(host: &Host, dir: &str, attributes: &[&str]) -> Result<Option<Text>, St
 /// one that always fails is as if it were not there.
 fn read(host: &Host, dir: &str, attribute: &str) -> Result<Option<String>, String> {
     match host.attribute(&format!("{dir}/{attribute}")) {
-        Ok(text) => Ok(text),
+        // What the kernel prints for a text that a driver does not have.
+        Ok(text) => Ok(text.filter(|it| it != "(null)")),
         Err(err) if may_pass(&err) => Err(cannot(attribute, &err)),
         Err(_) => Ok(None),
     }
 }
 
 fn may_pass(err: &io::Error) -> bool {
-    let passing =
-        [Errno::EIO, Errno::ETIMEDOUT, Errno::ENODEV, Errno::EAGAIN, Errno::EBUSY, Errno::EINTR];
-    passing.iter().any(|it| err.raw_os_error() == Some(*it as i32))
+    let passing = [Errno::EIO, Errno::ETIMEDOUT, Errno::ENODEV, Errno::EBUSY, Errno::EINTR];
+    err.kind() == io::ErrorKind::WouldBlock
+        || passing.iter().any(|it| err.raw_os_error() == Some(*it as i32))
 }
 
 fn cannot(attribute: &str, err: &io::Error) -> String {

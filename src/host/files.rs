@@ -25,6 +25,10 @@ use crate::host::{inside::Inside, notes::Notes};
 /// (`Documentation/filesystems/sysfs.rst`).
 pub const ATTRIBUTE_LEN_MAX: u64 = 4096;
 
+/// What the kernel prints in place of a text that it is asked to take from a structure that a driver
+/// has not made yet (`check_pointer_msg` in `lib/vsprintf.c`).
+const NO_VALUE_YET: [&str; 2] = ["(efault)", "(einval)"];
+
 /// How many links are followed for one path; the kernel's limit too (`MAXSYMLINKS`).
 const LINKS_MAX: usize = 40;
 
@@ -112,7 +116,8 @@ impl Host {
     /// Reads a sysfs or procfs attribute, without the newline the kernel adds.
     ///
     /// A missing attribute is `None`: drivers leave out what does not apply to them. At most
-    /// [`ATTRIBUTE_LEN_MAX`] bytes are read; what is not UTF-8 is replaced.
+    /// [`ATTRIBUTE_LEN_MAX`] bytes are read; what is not UTF-8 is replaced. What the kernel prints
+    /// where a driver has no value yet is an error of the kind `WouldBlock`.
     pub fn attribute(&self, path: &str) -> io::Result<Option<String>> {
         match &self.notes {
             Some(notes) => notes.attribute(path, || absent_as_none(self.read(path))),
@@ -123,7 +128,13 @@ impl Host {
     fn read(&self, path: &str) -> io::Result<String> {
         let bytes = self.read_bytes(path, ATTRIBUTE_LEN_MAX)?;
         let text = String::from_utf8_lossy(&bytes);
-        Ok(text.trim_matches(|it: char| it.is_whitespace() || it == '\0').to_owned())
+        let text = text.trim_matches(|it: char| it.is_whitespace() || it == '\0');
+        if NO_VALUE_YET.contains(&text) {
+            let what =
+                format!("the driver has no value for it yet, and the kernel prints `{text}`");
+            return Err(io::Error::new(io::ErrorKind::WouldBlock, what));
+        }
+        Ok(text.to_owned())
     }
 
     fn read_bytes(&self, path: &str, len: u64) -> io::Result<Vec<u8>> {
