@@ -18,14 +18,14 @@ mod show;
 mod template;
 mod tree;
 
-use std::path::PathBuf;
+use std::{cell::RefCell, path::PathBuf};
 
 pub use crate::config::{
     diagnostics::{Diagnostic, Diagnostics, near, quoted},
-    health::duration_text,
-    show::{name_text, show, template_text},
+    show::show,
 };
-use crate::model::resource::Resource;
+pub use crate::model::duration::duration_text;
+use crate::{config::decode::Item, model::resource::Resource};
 
 /// The largest configuration file that is read, in bytes. A hundred resources are about 30 KiB.
 pub const FILE_LEN_MAX: usize = 256 * 1024;
@@ -59,12 +59,14 @@ impl Config {
 /// Parses and checks `text`. `file` is what the diagnostics call it.
 pub fn parse(file: &str, text: &str) -> Result<Config, Diagnostics> {
     let mut diagnostics = Diagnostics::new(file);
-    let config =
-        tree::parse(text, &mut diagnostics).and_then(|root| file::config(&root, &mut diagnostics));
-    match config {
-        Some(config) if diagnostics.is_empty() => {
+    let root = tree::parse(text, &mut diagnostics);
+    let diagnostics = RefCell::new(diagnostics);
+    let root = root.as_ref().map(|it| Item::new(it, "the configuration", &diagnostics));
+    let config = root.and_then(|it| it.map(file::config));
+    match (config, diagnostics.into_inner()) {
+        (Some(config), diagnostics) if diagnostics.is_empty() => {
             Ok(Config { notes: diagnostics.into_notes(), ..config })
         }
-        _ => Err(diagnostics),
+        (_, diagnostics) => Err(diagnostics),
     }
 }

@@ -14,6 +14,7 @@ pub mod kernel_log;
 pub mod latest;
 mod notes;
 pub(crate) mod outbox;
+pub mod replace;
 pub mod socket;
 pub mod uevent;
 pub mod wake;

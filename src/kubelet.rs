@@ -3,12 +3,13 @@
 //! From the inside out: [`proto`] is the wire, [`to_proto`] the way there from our types,
 //! [`mailbox`] what a stream reads, [`service`] what the kubelet may call, `methods` how that is written on the
 //! wire, [`endpoint`] the socket
-//! it calls on, [`server`] the gRPC server behind that socket, [`unary`] how we make calls, `register` the call that
+//! it calls on, [`server`] the gRPC server behind that socket, with `callers`, [`unary`] how we make calls, `register` the call that
 //! registers, and [`plugin`] the thread that does all this for one resource. [`watch`] is the thread that
 //! watches for the kubelet, with `arrivals`; [`pods`] asks it which pods hold which devices. [`inquiry`] is
 //! the other side: what a kubelet asks first.
 
 mod arrivals;
+mod callers;
 pub mod endpoint;
 pub mod inquiry;
 pub mod mailbox;

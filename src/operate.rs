@@ -10,5 +10,6 @@ pub mod probing;
 pub mod remembered;
 mod repeats;
 pub mod running;
+pub mod state_file;
 
 pub use crate::model::report;

@@ -8,7 +8,7 @@ use chandler::{
     model::{
         device::{Description, Device, HostPath, Node, Ownership},
         name::{DeviceId, ResourceName},
-        snapshot::{Health, Snapshot},
+        snapshot::{Health, Preference, Snapshot},
     },
 };
 use expect_test::{Expect, expect};
@@ -45,6 +45,7 @@ fn snapshot(rest: &str) -> Snapshot {
         generation: 1,
         offers: all,
         max_per_container: resource.sharing.max_per_container,
+        preference: Preference::default(),
     }
 }
 

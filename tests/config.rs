@@ -44,6 +44,7 @@ resources:
               discovery:
               - nodes:
                 - /dev/kvm
+                settle: 0s
                 allocation: {}
               exclusive: true
               sharing:
@@ -102,6 +103,19 @@ resources:
     );
 }
 
+/// What `config::show` makes of a file is a file that means the same, to the last value.
+#[track_caller]
+fn assert_means_the_same_when_shown(file: &str, text: &str) {
+    let parse = |text: &str| config::parse(file, text).unwrap_or_else(|err| panic!("{err}"));
+    let first = parse(text);
+    let shown = config::show(&first);
+    let again = parse(&shown);
+    assert_eq!(format!("{:#?}", first.resources), format!("{:#?}", again.resources), "{shown}");
+    assert_eq!(first.plugin_dir, again.plugin_dir);
+    assert_eq!(first.pod_resources(), again.pod_resources());
+    assert_eq!(shown, config::show(&again));
+}
+
 #[test]
 fn what_is_shown_means_the_same_when_it_is_read_again() {
     let text = "version: v1
@@ -126,10 +140,33 @@ resources:
       flapping: none
       kernelLog: [{ pattern: '(?P<a>x) \\d \"y\"', match: { a: name } }]
       command: { run: ['/bin/{name|lower}', '{{}'] }
+    sharing: { replicas: 3, maxPerContainer: 2 }
+    allocation:
+      devices: [{ hostPath: '{node}' }, { hostPath: /dev/x, containerPath: /dev/y, permissions: rwm }]
+      mounts: [{ hostPath: /opt, readOnly: true }]
+      env: { B: '{ids}', 'A{index}': '' }
+      annotations: { 'a.b/c': '{id|upper}' }
+  - name: 'example.com/{vendor|name}'
+    discovery:
+      - { usb: {}, nodes: [] }
+      - { paths: [/dev/snd], allocation: { devices: [] } }
+      - { sysfs: class/x, groupBy: all, limit: 1 }
 ";
-    let shown = config::show(&config::parse("a", text).unwrap());
-    let again = config::show(&config::parse("b", &shown).unwrap());
-    assert_eq!(shown, again);
+    assert_means_the_same_when_shown("a", text);
+}
+
+#[test]
+fn every_sample_means_the_same_when_it_is_shown() {
+    for file in ["deploy/config.yaml", "examples/this-machine.yaml"] {
+        assert_means_the_same_when_shown(file, &fs::read_to_string(file).unwrap());
+    }
+    for file in ["README.md", "docs/config.md"] {
+        let text = fs::read_to_string(file).unwrap();
+        let blocks = text.split("```yaml\n").skip(1).filter_map(|it| it.split("```").next());
+        let samples: Vec<&str> = blocks.filter(|it| it.contains("\nresources:\n")).collect();
+        assert!(!samples.is_empty(), "{file}");
+        samples.into_iter().for_each(|it| assert_means_the_same_when_shown(file, it));
+    }
 }
 
 #[test]
@@ -167,6 +204,7 @@ resources:
             - name: example.com/gpu
               discovery:
               - sysfs: class/gpu
+                settle: 0s
                 allocation: {}
               exclusive: true
               sharing:
@@ -212,6 +250,7 @@ resources:
             - name: example.com/b
               discovery:
               - sysfs: class/b
+                settle: 0s
                 allocation: {}
               exclusive: true
               sharing:

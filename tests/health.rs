@@ -115,6 +115,28 @@ fn a_counter_that_rises_and_a_node_that_becomes_another_thing_are_seen() {
 }
 
 #[test]
+fn a_reload_does_not_forgive_a_counter_that_rose_unless_its_rule_is_another() {
+    let text = config("      rules: [{ key: errors, operator: Rises, values: [2, 1h] }]");
+    let (mut node, kubelet) = Node::with_kubelet(TWO_CARDS, &text);
+    node.host.add("//- /sys/class/acc/acc0/errors\n40\n//- /sys/class/acc/acc1/errors\n7\n");
+    node.start();
+    kubelet.expect_devices("example.com/acc", "acc0 Healthy\nacc1 Healthy");
+    set(&node, "/sys/class/acc/acc0/errors", "42\n");
+    kubelet.expect_devices("example.com/acc", "acc0 Unhealthy\nacc1 Healthy");
+
+    let file = node.dir.path().join("config.yaml");
+    // What acc1's counter is compared with is from before the reload.
+    fs::write(&file, text.replace("300ms", "100ms")).unwrap();
+    until(|| node.log().contains("configured anew"), || node.log());
+    set(&node, "/sys/class/acc/acc1/errors", "9\n");
+    kubelet.expect_devices("example.com/acc", "acc0 Unhealthy\nacc1 Unhealthy");
+    assert!(!node.log().contains("healthy again"), "{}", node.log());
+
+    fs::write(&file, text.replace("[2, 1h]", "[2, 2h]")).unwrap();
+    kubelet.expect_devices("example.com/acc", "acc0 Healthy\nacc1 Healthy");
+}
+
+#[test]
 fn a_command_may_judge_a_device() {
     let dir = tempfile::tempdir().unwrap();
     let list = dir.path().join("ill");

@@ -13,7 +13,7 @@ use chandler::{
     model::{
         cordon::Cordon,
         event::{
-            Attempt, Effect, Event, Hint, Holdings, KernelLine, PluginEvent, Scan, Scope,
+            Attempt, Effect, Event, Hint, Holdings, KernelLine, PluginEvent, Refusal, Scan, Scope,
             SocketIdentity,
         },
         health::{Fault, Outcome, Reading, Round},
@@ -267,6 +267,20 @@ fn everything_is_looked_at_again_once_in_a_while() {
 }
 
 #[test]
+fn everything_is_scanned_more_often_as_soon_as_uevents_are_lost() {
+    let mut story = Story::new();
+    story.scanned(&[]);
+    story.now += Duration::from_secs(5);
+    story.apply(Event::UeventsArrive(false));
+    assert_eq!(story.inventory.deadline(), Some(story.now + Duration::from_secs(10)));
+    story.now += Duration::from_secs(10);
+    assert_eq!(story.apply(Event::Tick), [Effect::Scan(Scope::All)]);
+    story.apply(Event::UeventsArrive(true));
+    story.scanned(&[]);
+    assert_eq!(story.inventory.deadline(), Some(story.now + SCAN_INTERVAL));
+}
+
+#[test]
 fn a_hint_is_followed_by_a_scan_of_what_it_concerns_and_only_that() {
     let mut story = Story::new();
     story.listed(&[]);
@@ -283,6 +297,57 @@ fn a_hint_is_followed_by_a_scan_of_what_it_concerns_and_only_that() {
     story.listed(&["tty1"]);
     story.now = story.inventory.deadline().unwrap();
     assert_eq!(story.apply(Event::Tick), [Effect::Scan(Scope::All)]);
+}
+
+fn configured(text: &str) -> Event {
+    Event::Reconfigured(config::parse("c.yaml", text).unwrap().resources.into())
+}
+
+#[test]
+fn a_reload_that_leaves_the_health_of_a_resource_alone_probes_nothing_anew_and_forgives_nothing() {
+    let mut story = Story::new();
+    assert_eq!(story.listed(&["tty1"]).unwrap(), "tty1::0 Healthy, tty1::1 Healthy");
+    let ill = last_list(story.probe(&["tty1"], &bad("hot"))).unwrap();
+    assert_eq!(ill, "tty1::0 Unhealthy, tty1::1 Unhealthy");
+
+    let more = CONFIG
+        .replace("resources: [", "resources: [{ name: a.io/b, discovery: { nodes: [/dev/b] } }, ");
+    let effects = story.apply(configured(&more));
+    assert!(!effects.iter().any(|it| matches!(it, Effect::Probe(_))), "{effects:?}");
+    assert_eq!(last_list(effects), None);
+
+    let other = more.replace("health: {", "health: { interval: 7s, ");
+    let effects = story.apply(configured(&other));
+    assert!(effects.iter().any(|it| matches!(it, Effect::Probe(_))), "{effects:?}");
+    assert_eq!(last_list(effects), None);
+}
+
+#[test]
+fn hints_that_wait_during_a_reload_are_about_nothing_in_the_new_file() {
+    let mut story = Story::new();
+    story.scanned(&["tty1"]);
+    let uevent = Hint::Uevent {
+        action: "add".to_owned(),
+        devpath: "/devices/tty2".to_owned(),
+        subsystem: "tty".to_owned(),
+        devname: Some("tty2".to_owned()),
+    };
+    story.apply(Event::Hinted(uevent));
+    let more = CONFIG
+        .replace("resources: [", "resources: [{ name: a.io/b, discovery: { nodes: [/dev/b] } }, ");
+    let mut effects = story.apply(configured(&more));
+    // Until the scan for the new file is complete there is no other.
+    for ms in [20, 5_000] {
+        story.now += Duration::from_millis(ms);
+        effects.extend(story.apply(Event::Tick));
+    }
+    assert!(!effects.iter().any(|it| matches!(it, Effect::Scan(_))), "{effects:?}");
+    // One for the old file was under way.
+    story.apply(Event::Scanned(found(&["tty1"])));
+    story.apply(Event::Scanned(Scan { version: 1, ..found(&["tty1"]) }));
+    story.now += Duration::from_secs(10);
+    let scopes: Vec<Effect> = story.apply(Event::Tick);
+    assert!(scopes.iter().any(|it| matches!(it, Effect::Scan(Scope::All))), "{scopes:?}");
 }
 
 #[test]
@@ -427,6 +492,71 @@ fn two_processes_that_serve_one_resource_wait_differently_after_a_drop() {
     };
     assert_eq!(waits(1), waits(1));
     assert_ne!(waits(1), waits(2));
+}
+
+/// Three resources of one device each.
+const THREE: &str = "version: v1
+resources:
+  - { name: a.io/a, discovery: { nodes: [/dev/a] } }
+  - { name: a.io/b, discovery: { nodes: [/dev/b] } }
+  - { name: a.io/c, discovery: { nodes: [/dev/c] } }
+";
+
+#[test]
+fn while_nobody_listens_one_resource_tries_for_all_and_then_all_register_at_once() {
+    let config = config::parse("c.yaml", THREE).unwrap();
+    let host =
+        Fixture::new("//- /dev/a char\n//- /dev/b char\n//- /dev/c char\n//- /sys dir\n").host;
+    let scan = scan(&host, &config);
+    let inventory = Inventory::new(config.resources, SCAN_INTERVAL, 0);
+    let mut story = Story { inventory, now: Instant::now() };
+    story.apply(Event::Scanned(scan));
+    let registers = |effects: Vec<Effect>| -> Vec<String> {
+        let mut names = Vec::new();
+        for effect in effects {
+            if let Effect::Register(name) = effect {
+                names.push(name.to_string());
+            }
+        }
+        names
+    };
+    let until = |story: &mut Story, after: Duration| {
+        let (end, mut all) = (story.now + after, Vec::new());
+        while let Some(at) = story.inventory.deadline().filter(|it| *it <= end) {
+            story.now = story.now.max(at);
+            all.extend(registers(story.apply(Event::Tick)));
+        }
+        story.now = end;
+        all
+    };
+    // There is no socket, and the watch says when there is.
+    assert_eq!(until(&mut story, Duration::from_secs(59)), Vec::<String>::new());
+
+    let ends = |story: &mut Story, name: &str, result| {
+        let attempt = Attempt { kubelet: None, streaming: false, result };
+        let name = ResourceName::parse(name).unwrap();
+        registers(story.apply(Event::Plugin(name, PluginEvent::Attempted(attempt))))
+    };
+    let refuses = || Err(Refusal::NotListening("refused".to_owned()));
+    let all = ["a.io/a", "a.io/b", "a.io/c"];
+    assert_eq!(registers(story.apply(Event::KubeletAppeared(identity(1)))), all);
+    for name in all {
+        assert_eq!(ends(&mut story, name, refuses()), Vec::<String>::new());
+    }
+    let mut n_tries = 0;
+    for _ in 0..1000 {
+        story.now += Duration::from_millis(5);
+        for name in registers(story.apply(Event::Tick)) {
+            n_tries += 1;
+            assert_eq!(name, "a.io/a", "it tries for all");
+            ends(&mut story, &name, refuses());
+        }
+    }
+    assert!((100..130).contains(&n_tries), "{n_tries}");
+    while registers(story.apply(Event::Tick)).is_empty() {
+        story.now += Duration::from_millis(5);
+    }
+    assert_eq!(ends(&mut story, "a.io/a", Ok(())), ["a.io/b", "a.io/c"]);
 }
 
 /// A modem whose serial ports come one after the other, as one device.

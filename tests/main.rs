@@ -34,6 +34,7 @@ mod partial;
 mod probe;
 mod reload;
 mod shown;
+mod state;
 mod storms;
 mod supervised;
 

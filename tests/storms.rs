@@ -1,6 +1,16 @@
 //! The real program under attack: what it costs, and that it goes on.
 
-use std::{fs, io::Read, path::Path, process::Command, sync::Arc, time::Instant};
+use std::{
+    collections::VecDeque,
+    fs,
+    io::Read,
+    os::unix::net::UnixStream,
+    path::Path,
+    process::Command,
+    sync::{Arc, mpsc},
+    thread,
+    time::{Duration, Instant},
+};
 
 use grpcio::{
     CallOption, ChannelBuilder, Client, EnvBuilder, Error, Marshaller, Method, MethodType,
@@ -8,7 +18,7 @@ use grpcio::{
 };
 use nix::sys::signal::Signal;
 
-use crate::lifecycle::Node;
+use crate::lifecycle::{Node, until};
 
 const CONFIG: &str = "version: v1
 resources:
@@ -169,4 +179,45 @@ fn without_an_inotify_instance_it_starts_and_checks_regularly() {
     kubelet.expect_registration("example.com/kvm");
     node.signal(Signal::SIGTERM);
     assert!(node.wait().success());
+}
+
+#[test]
+fn silent_clients_do_not_keep_the_kubelet_out() {
+    let (mut node, mut kubelet) = Node::with_kubelet("//- /dev/ttyUSB0 char\n", CONFIG);
+    node.start();
+    kubelet.expect_devices("example.com/serial", "ttyUSB0 Healthy");
+    let held_before = node.n_held();
+    // Whatever socket there is, it is filled, and somebody tries again and again.
+    let (stop, stopped) = mpsc::channel::<()>();
+    let dir = node.plugin_dir();
+    let attacker = thread::spawn(move || {
+        let mut silent = VecDeque::new();
+        while stopped.try_recv() == Err(mpsc::TryRecvError::Empty) {
+            for entry in fs::read_dir(&dir).unwrap().flatten() {
+                let name = entry.file_name();
+                if name.as_encoded_bytes().starts_with(b"chandler-") {
+                    silent.extend(UnixStream::connect(entry.path()));
+                }
+            }
+            while silent.len() > 200 {
+                silent.pop_front();
+            }
+            thread::park_timeout(Duration::from_millis(2));
+        }
+    });
+    until(|| node.log().contains("silent for longest"), || node.log());
+    // The kubelet's own connection carries a stream.
+    assert!(kubelet.allocate_ids("example.com/serial", &["ttyUSB0"]).is_ok());
+
+    for _ in 0..3 {
+        let start = Instant::now();
+        kubelet.restart();
+        kubelet.expect_registration("example.com/serial");
+        kubelet.expect_devices("example.com/serial", "ttyUSB0 Healthy");
+        assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    }
+    assert!(kubelet.allocate_ids("example.com/serial", &["ttyUSB0"]).is_ok());
+    drop(stop);
+    attacker.join().unwrap();
+    until(|| node.n_held().0 <= held_before.0 + 2, || format!("{:?}", node.n_held()));
 }

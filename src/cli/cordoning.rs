@@ -12,6 +12,7 @@ use crate::{
     operate::{
         cordons::{self, CordonsError, FILE_NAME},
         remembered, report, running,
+        state_file::StateError,
     },
 };
 
@@ -36,7 +37,7 @@ pub(super) fn cordon(
     let file = state_dir.join(FILE_NAME);
     let cordon =
         Cordon { device: device.clone(), resource: resource.clone(), reason: reason.to_owned() };
-    cordons::cordon(&file, cordon).map_err(|err| not_done(&file, &err))?;
+    cordons::cordon(&file, &cordon).map_err(|err| not_done(&file, &err))?;
     let file = file.display();
     let unknown = match Memory::read(state_dir) {
         Ok(memory) => memory.unknown(&device, resource.as_ref()),
@@ -58,7 +59,7 @@ pub(super) fn uncordon(
     let (device, resource) = parse(device, resource)?;
     let file = state_dir.join(FILE_NAME);
     let failed = |err| not_done(&file, &err);
-    if cordons::uncordon(&file, &device, resource.as_ref()).map_err(failed)? > 0 {
+    if cordons::uncordon(&file, &device, resource.as_ref()).map_err(failed)? {
         return Ok(format!("uncordoned {device}, in {}\n", file.display()));
     }
     let memory = Memory::read(state_dir).map_err(Mistake::Failed)?;
@@ -86,10 +87,9 @@ pub(super) fn uncordon(
 fn not_done(file: &Path, err: &CordonsError) -> Mistake {
     let what = report::chain(err);
     Mistake::Failed(match err {
-        CordonsError::Read(..) | CordonsError::Malformed { .. } => {
-            format!("{what}; {}", cordons::remedy(file))
-        }
-        CordonsError::Write(..) | CordonsError::Copy(..) => what,
+        CordonsError::State(StateError::Read(..) | StateError::Malformed { .. })
+        | CordonsError::Partly { .. } => format!("{what}; {}", cordons::remedy(file)),
+        CordonsError::State(StateError::Write(..) | StateError::Copy(..)) => what,
     })
 }
 
@@ -119,8 +119,7 @@ impl<'a> Memory<'a> {
     fn read(state_dir: &'a Path) -> Result<Memory<'a>, String> {
         let file = state_dir.join(remembered::FILE_NAME);
         // What is wrong with single devices is the daemon's to say.
-        let (remembered, _) = remembered::read(&file)
-            .map_err(|err| format!("cannot read {}: {err}", file.display()))?;
+        let (remembered, _) = remembered::read(&file)?;
         let is_running = running::is_daemon_running(state_dir).map_err(|err| {
             let file = state_dir.join(running::FILE_NAME);
             format!("cannot read {}: {err}", file.display())

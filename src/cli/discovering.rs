@@ -24,9 +24,7 @@ use crate::{
 /// What is shown.
 pub(super) fn discover(args: &Args, config: &Config, output: Output) -> String {
     let host = Host::new(&args.host_root);
-    let (remembered, _) = remembered::read(&args.state_dir.join(remembered::FILE_NAME))
-        .inspect_err(|err| log::warn!("which ids are remembered is not known: {err}"))
-        .unwrap_or_default();
+    let remembered = remembered::for_people(&args.state_dir.join(remembered::FILE_NAME));
     let scan = daemon::scan(&host, config, &remembered);
     let mut verdicts = probe::once(&host, config, &scan);
     heed_daemon(args, config, &remembered, (&scan, &mut verdicts));

@@ -11,9 +11,7 @@ use crate::{
 /// What to tell of `wanted`.
 pub(super) fn explain(args: &Args, config: &Config, wanted: &str) -> Result<String, Mistake> {
     let host = Host::new(&args.host_root).for_one_scan();
-    let (remembered, _) = remembered::read(&args.state_dir.join(remembered::FILE_NAME))
-        .inspect_err(|err| log::warn!("which ids are remembered is not known: {err}"))
-        .unwrap_or_default();
+    let remembered = remembered::for_people(&args.state_dir.join(remembered::FILE_NAME));
     match discovery::explain(&host, &config.resources, &remembered, wanted) {
         Ok(answers) => Ok(explained::text(&config.resources, &answers)),
         Err(Unknown(near)) => {

@@ -3,8 +3,8 @@
 
 use crate::{
     config::{
-        diagnostics::{Diagnostics, Position, quoted},
-        show::template_text,
+        decode::Item,
+        diagnostics::{Position, quoted},
         tree::{Node, Value},
     },
     model::{
@@ -16,21 +16,21 @@ use crate::{
     },
 };
 
-/// Checks the entries of `resource`, which stands at `node`.
-pub(super) fn check(resource: &Resource, node: &Node, diagnostics: &mut Diagnostics) {
+/// Checks the entries of `resource`, which is `item`.
+pub(super) fn check(resource: &Resource, item: Item<'_>) {
     // An allocation that several alternatives share is complained about once.
     let mut seen: Vec<Position> = Vec::new();
     for (idx, alternative) in resource.alternatives.iter().enumerate() {
-        let items = entries_at(node, idx);
+        let nodes = entries_at(item.node, idx);
         let entries = alternative.allocation.devices.as_deref().unwrap_or_default();
         // With entries that could not be understood, nobody knows which is which.
-        for (entry, item) in entries.iter().zip(items).filter(|_| entries.len() == items.len()) {
-            let position = item.get("containerPath").unwrap_or(item).position;
+        for (entry, node) in entries.iter().zip(nodes).filter(|_| entries.len() == nodes.len()) {
+            let node = node.get("containerPath").unwrap_or(node);
             if let Some((what, help)) = collision(resource, alternative, entry)
-                && !seen.contains(&position)
+                && !seen.contains(&node.position)
             {
-                seen.push(position);
-                diagnostics.add_with_help(position, what, help);
+                seen.push(node.position);
+                item.on(node).refuse_with::<()>(what, help);
             }
         }
     }
@@ -58,7 +58,7 @@ fn collision(
     entry: &DeviceTemplate,
 ) -> Option<(String, String)> {
     let container_path = entry.container_path.as_ref()?;
-    let shown = quoted(&template_text(container_path));
+    let shown = quoted(&container_path.to_string());
     if names(&entry.host_path, tells_devices_apart)
         && !names(container_path, may_tell_devices_apart)
         && !is_for_one_device(resource, container_path)
@@ -181,7 +181,7 @@ fn is_literal(glob: &Glob) -> bool {
 
 /// The path with a number that tells: `/dev/serial0` becomes `/dev/serial{index}`.
 fn numbered(path: &Template, number: &str) -> String {
-    let text = template_text(path);
+    let text = path.to_string();
     let stem = text.trim_end_matches(|it: char| it.is_ascii_digit());
     // Two numbers run together would say nothing.
     let separator = if stem.ends_with('}') { "-" } else { "" };

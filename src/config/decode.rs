@@ -1,230 +1,359 @@
-//! Reading values out of the tree: maps with known keys, lists, numbers, words.
+//! Reading values out of the tree: one call for each field, which says what is wrong with it.
+//!
+//! What is wrong makes a value `None`, and so does what is absent: once a mistake is known, nobody
+//! will use what becomes of the others. The walk only has to go on, so that it finds them all.
 
-use crate::config::{
-    diagnostics::{Diagnostics, Position, near, quoted, suggestion},
-    remedy,
-    tree::{Node, Value},
+use std::{cell::RefCell, time::Duration};
+
+use crate::{
+    config::{
+        diagnostics::{Diagnostics, near, quoted, suggestion},
+        remedy,
+        template::Scope,
+        tree::{Node, Value},
+    },
+    model::{
+        duration::{duration_text, parse_duration},
+        template::Template,
+    },
 };
 
-/// A map whose keys are taken one by one; those left over are unknown.
-pub(super) struct Fields<'t> {
-    pub(super) position: Position,
-    entries: Vec<(&'t str, &'t Node, &'t Node)>,
-    known: Vec<&'static str>,
+/// A value of the file, what messages call it, and where mistakes go.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Item<'a> {
+    pub(super) node: &'a Node,
+    pub(super) what: &'a str,
+    // For what is no field of a map, the value itself.
+    key: &'a Node,
+    diagnostics: &'a RefCell<Diagnostics>,
 }
 
-impl<'t> Fields<'t> {
-    /// Opens `node`, which must be a map with text keys, each once.
-    pub(super) fn open(
-        node: &'t Node,
-        what: &str,
-        diagnostics: &mut Diagnostics,
-    ) -> Option<Fields<'t>> {
-        Fields::open_or(node, what, |_| None, diagnostics)
+impl<'a> Item<'a> {
+    pub(super) fn new(
+        node: &'a Node,
+        what: &'a str,
+        diagnostics: &'a RefCell<Diagnostics>,
+    ) -> Item<'a> {
+        Item { node, what, key: node, diagnostics }
+    }
+
+    /// The same, under another name.
+    pub(super) fn named(self, what: &'a str) -> Item<'a> {
+        Item { what, ..self }
+    }
+
+    /// Another value of the file, under the same name.
+    pub(super) fn on(self, node: &'a Node) -> Item<'a> {
+        Item { node, key: node, ..self }
+    }
+
+    /// The key of this field, for what is wrong with its being there.
+    pub(super) fn at_key(self) -> Item<'a> {
+        self.on(self.key)
+    }
+
+    /// Says what is wrong. There is no value then, whatever its type would be.
+    pub(super) fn refuse<T>(self, what: impl Into<String>) -> Option<T> {
+        self.refuse_or(what, None)
+    }
+
+    /// The same, with what to write instead.
+    pub(super) fn refuse_with<T>(
+        self,
+        what: impl Into<String>,
+        help: impl Into<String>,
+    ) -> Option<T> {
+        self.refuse_or(what, Some(help.into()))
+    }
+
+    /// The same, with what there may be to write instead.
+    pub(super) fn refuse_or<T>(self, what: impl Into<String>, help: Option<String>) -> Option<T> {
+        self.diagnostics.borrow_mut().say(self.node.position, what, help);
+        None
+    }
+
+    /// Refuses a field that belongs to the grammar but does nothing yet.
+    fn not_yet(self) {
+        self.at_key().refuse::<()>(format!("`{}` is not supported yet", self.what));
+    }
+
+    /// Says what is no mistake, and yet may not be what was meant.
+    pub(super) fn note(self, what: &str, help: &str) {
+        self.diagnostics.borrow_mut().note(self.node.position, what, help);
+    }
+
+    /// Whether the file may have another regular expression that takes so much memory.
+    pub(super) fn affords(self, regexp_len: usize) -> bool {
+        self.diagnostics.borrow_mut().affords(regexp_len)
+    }
+
+    /// Text, quoted or not.
+    pub(super) fn text(self) -> Option<&'a str> {
+        self.node.as_text().or_else(|| self.is_no("text", remedy::for_text))
+    }
+
+    /// Text that YAML cannot have changed: a bare `0451` is a number to other readers of the file.
+    pub(super) fn identifier(self) -> Option<&'a str> {
+        match self.node.as_bare().filter(|it| looks_like_a_number(it)) {
+            Some(number) => self.refuse_with(
+                format!("{} must be text, not the number {}", self.what, quoted(number)),
+                format!("quote it: \"{number}\""),
+            ),
+            None => self.text(),
+        }
+    }
+
+    /// `true` or `false`.
+    pub(super) fn flag(self) -> Option<bool> {
+        match self.node.as_bare() {
+            Some("true") => Some(true),
+            Some("false") => Some(false),
+            Some(_) | None => self.is_no("true or false", remedy::for_flag),
+        }
+    }
+
+    /// A whole number between `min` and `max`.
+    pub(super) fn number<T: TryFrom<u32>>(self, (min, max): (u32, u32)) -> Option<T> {
+        let parsed: Option<u32> = self.node.as_bare().and_then(|it| it.parse().ok());
+        let parsed = parsed.filter(|it| (min..=max).contains(it));
+        parsed
+            .and_then(|it| T::try_from(it).ok())
+            .or_else(|| self.is_no(&format!("a number from {min} to {max}"), remedy::for_number))
+    }
+
+    /// `<number>(ms|s|m|h)`, between two bounds.
+    pub(super) fn duration(self, (min, max): (Duration, Duration)) -> Option<Duration> {
+        let form = "a whole number with ms, s, m or h: 500ms, 5s";
+        let help = |it: &Node| it.as_text().map(|_| form.to_owned());
+        let Some(duration) = self.node.as_text().and_then(parse_duration) else {
+            return self.is_no("a duration", help);
+        };
+        let bounds = || format!("a duration from {} to {}", duration_text(min), duration_text(max));
+        let found = Some(duration).filter(|it| (min..=max).contains(it));
+        found.or_else(|| self.is_no(&bounds(), |_| None))
+    }
+
+    /// One of a few words.
+    pub(super) fn word<T: Copy>(self, words: &[(&'static str, T)]) -> Option<T> {
+        let text = self.text()?;
+        let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
+        found.or_else(|| {
+            let help = suggestion(text, words.iter().map(|(word, _)| *word));
+            self.refuse_with(format!("unknown {} {}", self.what, quoted(text)), help)
+        })
+    }
+
+    /// A list, whose entries have its name.
+    pub(super) fn list<T>(self, decode: impl FnMut(Item<'a>) -> Option<T>) -> Option<Vec<T>> {
+        self.list_or(remedy::for_list, decode)
+    }
+
+    /// The same, with a remedy for what is no list.
+    pub(super) fn list_or<T>(
+        self,
+        remedy: impl FnOnce(&Node) -> Option<String>,
+        decode: impl FnMut(Item<'a>) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        match &self.node.value {
+            Value::List(items) => all(items.iter().map(|it| self.on(it)).map(decode)),
+            Value::Map(_) | Value::Scalar { .. } => self.is_no("a list", remedy),
+        }
+    }
+
+    /// A list that is not empty; `needed` is what it needs.
+    pub(super) fn filled<T>(
+        self,
+        needed: &str,
+        decode: impl FnMut(Item<'a>) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        let items = self.list(decode)?;
+        match items.is_empty() {
+            true => self.refuse(format!("{}: {needed}", self.what)),
+            false => Some(items),
+        }
+    }
+
+    /// A map with known keys: `decode` takes them, and those left over are unknown. It takes all
+    /// before it gives up, or what it did not come to would be called unknown too.
+    pub(super) fn map<T>(self, decode: impl FnOnce(&mut Fields<'a>) -> Option<T>) -> Option<T> {
+        self.map_or(|_| None, decode)
     }
 
     /// The same, with a remedy for what is no map.
-    pub(super) fn open_or(
-        node: &'t Node,
-        what: &str,
+    pub(super) fn map_or<T>(
+        self,
         remedy: impl FnOnce(&Node) -> Option<String>,
-        diagnostics: &mut Diagnostics,
-    ) -> Option<Fields<'t>> {
-        let Value::Map(map) = &node.value else {
-            let what = format!("{what} must be a map, not {}", node.kind());
-            diagnostics.say(node.position, what, remedy(node));
-            return None;
+        decode: impl FnOnce(&mut Fields<'a>) -> Option<T>,
+    ) -> Option<T> {
+        let mut fields = self.fields_or(remedy)?;
+        let decoded = decode(&mut fields);
+        fields.finish_or(|_, _| None, |_, _| None);
+        decoded
+    }
+
+    /// The fields of a map with text keys, each once.
+    pub(super) fn fields_or(
+        self,
+        remedy: impl FnOnce(&Node) -> Option<String>,
+    ) -> Option<Fields<'a>> {
+        let Value::Map(map) = &self.node.value else {
+            return self.is_no("a map", remedy);
         };
-        let mut entries: Vec<(&str, &Node, &Node)> = Vec::new();
-        for (key, value) in map {
+        let mut entries: Vec<Item<'_>> = Vec::new();
+        for (key, node) in map {
+            let entry = Item { node, key, ..self };
             let Value::Scalar { text, .. } = &key.value else {
-                diagnostics.add(key.position, format!("a key must be a word, not {}", key.kind()));
+                let what = format!("a key must be a word, not {}", key.kind());
+                entry.at_key().refuse::<()>(what);
                 continue;
             };
-            if entries.iter().any(|(other, ..)| other == text) {
-                diagnostics.add(key.position, format!("{} is given twice", quoted(text)));
-                continue;
-            }
-            entries.push((text, key, value));
+            let entry = match entries.iter().any(|it| it.what == text) {
+                true => entry.at_key().refuse(format!("{} is given twice", quoted(text))),
+                false => Some(entry.named(text)),
+            };
+            entries.extend(entry);
         }
-        Some(Fields { position: node.position, entries, known: Vec::new() })
+        Some(Fields { item: self, entries, known: Vec::new() })
     }
 
-    /// The value of `key`, unless it is absent or null.
-    pub(super) fn take(&mut self, key: &'static str) -> Option<&'t Node> {
-        self.take_with_position(key).map(|(_, value)| value)
+    /// Refuses what is not `wanted`.
+    fn is_no<T>(self, wanted: &str, remedy: impl FnOnce(&Node) -> Option<String>) -> Option<T> {
+        let what = format!("{} must be {wanted}, not {}", self.what, self.node.kind());
+        self.refuse_or(what, remedy(self.node))
     }
+}
 
-    /// The same, with the position of the key.
-    pub(super) fn take_with_position(&mut self, key: &'static str) -> Option<(Position, &'t Node)> {
+/// A map whose keys are taken one by one. What is null counts as absent.
+pub(super) struct Fields<'a> {
+    /// All of it.
+    pub(super) item: Item<'a>,
+    entries: Vec<Item<'a>>,
+    known: Vec<&'static str>,
+}
+
+impl<'a> Fields<'a> {
+    /// The value of `key`, unless it is absent.
+    pub(super) fn take(&mut self, key: &'static str) -> Option<Item<'a>> {
         self.known.push(key);
-        let idx = self.entries.iter().position(|(it, ..)| *it == key)?;
-        let (_, key, value) = self.entries.remove(idx);
-        (!value.is_null()).then_some((key.position, value))
+        let idx = self.entries.iter().position(|it| it.what == key)?;
+        Some(self.entries.remove(idx)).filter(|it| !it.node.is_null())
     }
 
     /// The value of `key`, which must be there.
-    pub(super) fn require(
-        &mut self,
-        key: &'static str,
-        what: &str,
-        diagnostics: &mut Diagnostics,
-    ) -> Option<&'t Node> {
-        let value = self.take(key);
-        if value.is_none() {
-            diagnostics.add(self.position, format!("{what} needs `{key}`"));
-        }
-        value
+    pub(super) fn require(&mut self, key: &'static str) -> Option<Item<'a>> {
+        let needs = format!("{} needs `{key}`", self.item.what);
+        self.take(key).or_else(|| self.item.refuse(needs))
     }
 
     /// Refuses `key`, which belongs to the grammar but does nothing yet.
-    pub(super) fn not_yet(&mut self, key: &'static str, diagnostics: &mut Diagnostics) {
-        if let Some((position, _)) = self.take_with_position(key) {
-            diagnostics.add(position, format!("`{key}` is not supported yet"));
+    pub(super) fn not_yet(&mut self, key: &'static str) {
+        if let Some(it) = self.take(key) {
+            it.not_yet();
         }
     }
 
-    /// Whether none of these keys is there.
+    /// Refuses `key` unless it says that it is not to be done.
+    pub(super) fn not_yet_true(&mut self, key: &'static str) {
+        if let Some(it) = self.take(key).filter(|it| it.flag() == Some(true)) {
+            it.not_yet();
+        }
+    }
+
+    /// `true` or `false`.
+    pub(super) fn flag(&mut self, key: &'static str) -> Option<bool> {
+        self.take(key)?.flag()
+    }
+
+    /// A whole number.
+    pub(super) fn number<T: TryFrom<u32>>(
+        &mut self,
+        key: &'static str,
+        bounds: (u32, u32),
+    ) -> Option<T> {
+        self.take(key)?.number(bounds)
+    }
+
+    /// A duration.
+    pub(super) fn duration(
+        &mut self,
+        key: &'static str,
+        bounds: (Duration, Duration),
+    ) -> Option<Duration> {
+        self.take(key)?.duration(bounds)
+    }
+
+    /// One of a few words.
+    pub(super) fn word<T: Copy>(
+        &mut self,
+        key: &'static str,
+        words: &[(&'static str, T)],
+    ) -> Option<T> {
+        self.take(key)?.word(words)
+    }
+
+    /// A template.
+    pub(super) fn template(&mut self, key: &'static str, scope: Scope) -> Option<Template> {
+        self.take(key)?.template(scope)
+    }
+
+    /// A list.
+    pub(super) fn list<T>(
+        &mut self,
+        key: &'static str,
+        decode: impl FnMut(Item<'a>) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        self.take(key)?.list(decode)
+    }
+
+    /// A map with known keys.
+    pub(super) fn map<T>(
+        &mut self,
+        key: &'static str,
+        decode: impl FnOnce(&mut Fields<'a>) -> Option<T>,
+    ) -> Option<T> {
+        self.take(key)?.map(decode)
+    }
+
+    /// Whether none of these keys is left.
     pub(super) fn has_none_of(&self, keys: &[&str]) -> bool {
-        !self.entries.iter().any(|(it, ..)| keys.contains(it))
+        !self.entries.iter().any(|it| keys.contains(&it.what))
     }
 
-    /// Reports what nobody took.
-    pub(super) fn finish(self, diagnostics: &mut Diagnostics) {
-        self.finish_or(|_, _| None, |_, _| None, diagnostics);
+    /// All that nobody took, of maps whose keys are free.
+    pub(super) fn rest(&mut self) -> Vec<Item<'a>> {
+        std::mem::take(&mut self.entries)
     }
 
-    /// The same, with remedies: `before` is asked first, and `after` when no known key is near.
+    /// Reports what nobody took. Of the remedies `before` is asked first, and `after` when no known
+    /// key is near.
     pub(super) fn finish_or(
         self,
         before: impl Fn(&str, &Node) -> Option<String>,
         after: impl Fn(&str, &Node) -> Option<String>,
-        diagnostics: &mut Diagnostics,
     ) {
-        for (text, key, value) in &self.entries {
+        for entry in &self.entries {
+            let (text, node) = (entry.what, entry.node);
             let near = near(text, self.known.iter().copied());
-            let help = before(text, value).or_else(|| remedy::home(text));
-            let help = help.or_else(|| near.map_or_else(|| after(text, value), |_| None));
+            let help = before(text, node).or_else(|| remedy::home(text));
+            let help = help.or_else(|| near.map_or_else(|| after(text, node), |_| None));
             let help = help.unwrap_or_else(|| suggestion(text, self.known.iter().copied()));
-            diagnostics.add_with_help(key.position, format!("unknown key {}", quoted(text)), help);
+            entry.at_key().refuse_with::<()>(format!("unknown key {}", quoted(text)), help);
         }
     }
-
-    /// What nobody took, for maps whose keys are free.
-    pub(super) fn rest(self) -> Vec<(&'t str, &'t Node, &'t Node)> {
-        self.entries
-    }
 }
 
-/// Text, quoted or not.
-pub(super) fn text<'t>(
-    node: &'t Node,
-    what: &str,
-    diagnostics: &mut Diagnostics,
-) -> Option<&'t str> {
-    if let Value::Scalar { text, .. } = &node.value
-        && !node.is_null()
-    {
-        return Some(text);
-    }
-    let what = format!("{what} must be text, not {}", node.kind());
-    diagnostics.say(node.position, what, remedy::for_text(node));
-    None
-}
-
-/// Text that YAML cannot have changed: a bare `0451` is a number to other readers of the file.
-pub(super) fn identifier<'t>(
-    node: &'t Node,
-    what: &str,
-    diagnostics: &mut Diagnostics,
-) -> Option<&'t str> {
-    if let Some(number) = node.as_bare().filter(|it| looks_like_a_number(it)) {
-        diagnostics.add_with_help(
-            node.position,
-            format!("{what} must be text, not the number {}", quoted(number)),
-            format!("quote it: \"{number}\""),
-        );
-        return None;
-    }
-    text(node, what, diagnostics)
+/// All of them if none is missing. Each is looked at before that is known.
+pub(super) fn all<T>(items: impl Iterator<Item = Option<T>>) -> Option<Vec<T>> {
+    let items: Vec<Option<T>> = items.collect();
+    items.into_iter().collect()
 }
 
 /// Whether a reader of YAML 1.1 or 1.2 may take bare `text` for a number.
-pub(super) fn looks_like_a_number(text: &str) -> bool {
+fn looks_like_a_number(text: &str) -> bool {
     let digits = text.trim_start_matches(['+', '-']);
     digits.starts_with(|it: char| it.is_ascii_digit())
         && (digits.parse::<f64>().is_ok()
             || digits.starts_with("0x")
             || digits.starts_with("0o")
             || digits.bytes().all(|it| it.is_ascii_digit() || it == b'_'))
-}
-
-/// `true` or `false`.
-pub(super) fn flag(node: &Node, what: &str, diagnostics: &mut Diagnostics) -> Option<bool> {
-    match node.as_bare() {
-        Some("true") => Some(true),
-        Some("false") => Some(false),
-        Some(_) | None => {
-            let what = format!("{what} must be true or false, not {}", node.kind());
-            diagnostics.say(node.position, what, remedy::for_flag(node));
-            None
-        }
-    }
-}
-
-/// A whole number between `min` and `max`.
-pub(super) fn number(
-    node: &Node,
-    what: &str,
-    (min, max): (u32, u32),
-    diagnostics: &mut Diagnostics,
-) -> Option<u32> {
-    let parsed: Option<u32> = node.as_bare().and_then(|it| it.parse().ok());
-    match parsed.filter(|it| (min..=max).contains(it)) {
-        Some(number) => Some(number),
-        None => {
-            let what = format!("{what} must be a number from {min} to {max}, not {}", node.kind());
-            diagnostics.say(node.position, what, remedy::for_number(node));
-            None
-        }
-    }
-}
-
-/// A list.
-pub(super) fn list<'t>(
-    node: &'t Node,
-    what: &str,
-    diagnostics: &mut Diagnostics,
-) -> Option<&'t [Node]> {
-    list_or(node, what, remedy::for_list, diagnostics)
-}
-
-/// The same, with a remedy for what is no list.
-pub(super) fn list_or<'t>(
-    node: &'t Node,
-    what: &str,
-    remedy: impl FnOnce(&Node) -> Option<String>,
-    diagnostics: &mut Diagnostics,
-) -> Option<&'t [Node]> {
-    if let Value::List(items) = &node.value {
-        return Some(items);
-    }
-    let what = format!("{what} must be a list, not {}", node.kind());
-    diagnostics.say(node.position, what, remedy(node));
-    None
-}
-
-/// One of a few words.
-pub(super) fn word<T: Copy>(
-    node: &Node,
-    what: &str,
-    words: &[(&'static str, T)],
-    diagnostics: &mut Diagnostics,
-) -> Option<T> {
-    let text = text(node, what, diagnostics)?;
-    let found = words.iter().find(|(word, _)| *word == text);
-    if found.is_none() {
-        diagnostics.unknown(node.position, what, text, words.iter().map(|(word, _)| *word));
-    }
-    found.map(|(_, value)| *value)
 }

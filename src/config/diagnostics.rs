@@ -79,18 +79,6 @@ impl Diagnostics {
         self.regexps_len <= REGEXPS_LEN_MAX
     }
 
-    /// Says that `text` is not one of `known`, and which of them is near.
-    pub(super) fn unknown<'a>(
-        &mut self,
-        position: Position,
-        kind: &str,
-        text: &str,
-        known: impl IntoIterator<Item = &'a str>,
-    ) {
-        let help = suggestion(text, known);
-        self.add_with_help(position, format!("unknown {kind} {}", quoted(text)), help);
-    }
-
     /// Adds what is no mistake, and yet may not be what was meant.
     pub(super) fn note(&mut self, position: Position, what: &str, help: &str) {
         if self.notes.len() == SHOWN_MAX {

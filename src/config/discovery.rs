@@ -5,13 +5,12 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     config::{
         allocation,
-        decode::{self, Fields},
-        diagnostics::{Diagnostics, quoted},
-        health::duration,
+        decode::Item,
+        diagnostics::quoted,
         remedy,
         requirement::{compared, requirements},
-        template::{self, Scope},
-        tree::{Node, Value},
+        template::Scope,
+        tree::Value,
     },
     model::{
         allocation::Allocation,
@@ -22,10 +21,10 @@ use crate::{
 };
 
 /// More devices than the kubelet takes in one list anyway.
-const LIMIT_MAX: u32 = 100_000;
+const LIMITS: (u32, u32) = (1, 100_000);
 
 /// The most candidates that make one device.
-const MEMBERS_MAX: u32 = 1000;
+const MEMBERS: (u32, u32) = (1, 1000);
 
 /// How long a device that comes in parts must have been still: the four serial ports of a modem
 /// appear within 100 ms, on a slow machine within a few hundred.
@@ -40,107 +39,86 @@ const RAW_USB_HELP: &str = r#"for a serial port write nodes: ["{usb.tty}"]; if t
 
 /// Parses `discovery`: one source or a list of them. `allocation` is for those without their own.
 pub(super) fn alternatives(
-    node: &Node,
+    item: Item<'_>,
     allocation: &Arc<Allocation>,
-    diagnostics: &mut Diagnostics,
 ) -> Option<Vec<Alternative>> {
-    let Value::List(items) = &node.value else {
-        return Some(vec![alternative(node, allocation, diagnostics)?]);
-    };
-    if items.is_empty() {
-        diagnostics.add(node.position, "discovery: at least one source is needed");
-        return None;
+    match &item.node.value {
+        Value::List(_) => {
+            item.filled("at least one source is needed", |it| alternative(it, allocation))
+        }
+        Value::Map(_) | Value::Scalar { .. } => Some(vec![alternative(item, allocation)?]),
     }
-    let all: Vec<Option<Alternative>> =
-        items.iter().map(|item| alternative(item, allocation, diagnostics)).collect();
-    all.into_iter().collect()
 }
 
-fn alternative(
-    node: &Node,
-    allocation: &Arc<Allocation>,
-    diagnostics: &mut Diagnostics,
-) -> Option<Alternative> {
-    let mut fields = Fields::open_or(node, "discovery", remedy::for_source, diagnostics)?;
-    let sysfs = fields.take("sysfs");
-    let usb_key = fields.take_with_position("usb");
-    let usb = usb_key.map(|(_, node)| node);
-    let nodes = fields.take("nodes");
-    let paths = fields.take("paths");
+fn alternative(item: Item<'_>, allocation: &Arc<Allocation>) -> Option<Alternative> {
+    let mut fields = item.fields_or(remedy::for_source)?;
+    let (sysfs, usb) = (fields.take("sysfs"), fields.take("usb"));
+    let (nodes, paths) = (fields.take("nodes"), fields.take("paths"));
     let mut matches = Vec::new();
-    let mut templates = None;
     let source = match (sysfs, usb, nodes, paths) {
-        (Some(node), None, _, None) => sysfs_source(node, diagnostics),
-        (None, Some(node), _, None) => usb_source(node, &mut matches, diagnostics),
-        (None, None, Some(node), None) => globs(node, "nodes", diagnostics).map(Source::Nodes),
-        (None, None, None, Some(node)) => globs(node, "paths", diagnostics).map(Source::Paths),
+        (Some(it), None, _, None) => sysfs_source(it),
+        (None, Some(it), _, None) => usb_source(it, &mut matches),
+        (None, None, Some(it), None) => globs(it).map(Source::Nodes),
+        (None, None, None, Some(it)) => globs(it).map(Source::Paths),
         (None, None, None, None) => {
-            let what = "discovery needs a source: `sysfs`, `usb`, `nodes` or `paths`";
-            diagnostics.add(node.position, what);
-            None
+            item.refuse("discovery needs a source: `sysfs`, `usb`, `nodes` or `paths`")
         }
-        _ => {
-            let what = "a source is one of `sysfs`, `usb`, `nodes` and `paths`";
-            diagnostics.add_with_help(
-                node.position,
-                what,
-                "make a list of alternatives, or put `nodes` alone beside `sysfs` or `usb`",
-            );
-            None
-        }
+        _ => item.refuse_with(
+            "a source is one of `sysfs`, `usb`, `nodes` and `paths`",
+            "make a list of alternatives, or put `nodes` alone beside `sysfs` or `usb`",
+        ),
     };
-    if (sysfs.is_some() || usb.is_some())
-        && let Some(node) = nodes
-    {
-        templates = Some(node_templates(node, diagnostics));
+    let templates = nodes.filter(|_| sysfs.or(usb).is_some());
+    let templates = templates.map(|it| it.list(node_template).unwrap_or_default());
+    matches.extend(fields.take("match").and_then(requirements).unwrap_or_default());
+    let excludes = fields.take("exclude").and_then(requirements).unwrap_or_default();
+    let grouped = fields.take("groupBy");
+    let group_by = grouped.and_then(group_by);
+    let default_settle =
+        default_settle(group_by.as_ref(), templates.as_deref().unwrap_or_default());
+    let settle = fields.duration("settle", SETTLES).unwrap_or(default_settle);
+    let members = fields.take("members");
+    if let (Some(it), None) = (members, grouped) {
+        let help = "add `groupBy` and the key whose value the members share";
+        it.at_key().refuse_with::<()>("`members` needs `groupBy`", help);
     }
-    let listed = fields.take("match").and_then(|it| requirements(it, "match", diagnostics));
-    matches.extend(listed.unwrap_or_default());
-    let excludes = fields.take("exclude").and_then(|it| requirements(it, "exclude", diagnostics));
-    let grouping = grouping(&mut fields, templates.as_deref().unwrap_or_default(), diagnostics);
-    let limit = fields.take("limit");
-    let limit = limit.and_then(|it| decode::number(it, "limit", (1, LIMIT_MAX), diagnostics));
-    let own = fields.take("allocation");
-    let own = own.and_then(|it| allocation::allocation(it, diagnostics)).map(Arc::new);
+    let members = members.and_then(|it| it.number(MEMBERS));
+    let limit = fields.number("limit", LIMITS);
+    let own = fields.map("allocation", allocation::allocation).map(Arc::new);
     let allocation = own.unwrap_or_else(|| Arc::clone(allocation));
-    if let (Some((position, _)), None, None) = (usb_key, nodes, &allocation.devices) {
-        diagnostics.note(position, RAW_USB, RAW_USB_HELP);
+    if let (Some(usb), None, None) = (usb, nodes, &allocation.devices) {
+        usb.at_key().note(RAW_USB, RAW_USB_HELP);
     }
     fields.finish_or(
         |key, value| remedy::beside_source(key, value, source.as_ref()),
         remedy::attribute_beside_source,
-        diagnostics,
     );
     Some(Alternative {
         source: source?,
         nodes: templates,
         matches,
-        excludes: excludes.unwrap_or_default(),
-        group_by: grouping.group_by,
-        settle: grouping.settle,
-        members: grouping.members,
-        limit: limit.and_then(|it| usize::try_from(it).ok()),
+        excludes,
+        group_by,
+        settle,
+        members,
+        limit,
         allocation,
     })
 }
-
-fn sysfs_source(node: &Node, diagnostics: &mut Diagnostics) -> Option<Source> {
-    if let Value::List(_) = &node.value {
+fn sysfs_source(item: Item<'_>) -> Option<Source> {
+    if let Value::List(_) = &item.node.value {
         let help = "make `discovery` a list of alternatives, each with one `sysfs`";
-        diagnostics.add_with_help(node.position, "sysfs must be text, not a list", help);
-        return None;
+        return item.refuse_with("sysfs must be text, not a list", help);
     }
-    let text = decode::text(node, "sysfs", diagnostics)?;
-    let source = match text.split_once('/') {
+    let text = item.text()?;
+    match text.split_once('/') {
         Some(("class", name)) if is_file_name(name) => Some(Source::Class(name.to_owned())),
         Some(("bus", name)) if is_file_name(name) => Some(Source::Bus(name.to_owned())),
-        _ => None,
-    };
-    if source.is_none() {
-        let what = format!("sysfs must be class/<name> or bus/<name>, not {}", quoted(text));
-        diagnostics.add_with_help(node.position, what, remedy::for_sysfs(text));
+        _ => {
+            let what = format!("sysfs must be class/<name> or bus/<name>, not {}", quoted(text));
+            item.refuse_with(what, remedy::for_sysfs(text))
+        }
     }
-    source
 }
 
 fn is_file_name(text: &str) -> bool {
@@ -150,148 +128,81 @@ fn is_file_name(text: &str) -> bool {
         && !text.contains(|it: char| it == '/' || it.is_control() || it.is_whitespace())
 }
 
-fn usb_source(
-    node: &Node,
-    matches: &mut Vec<Requirement>,
-    diagnostics: &mut Diagnostics,
-) -> Option<Source> {
-    let mut fields = Fields::open_or(node, "usb", remedy::for_usb, diagnostics)?;
+fn usb_source(item: Item<'_>, matches: &mut Vec<Requirement>) -> Option<Source> {
+    let mut fields = item.fields_or(remedy::for_usb)?;
     for (name, word) in
         [("vendor", "usb.vendor"), ("product", "usb.product"), ("serial", "usb.serial")]
     {
-        let Some(node) = fields.take(name) else {
-            continue;
-        };
-        let Some(fact) = Fact::find(word) else {
-            continue;
-        };
-        let key = Key::Fact(fact);
-        if let Some(help) = remedy::for_several(&key, node) {
-            let what = format!("{name} must be text, not a list");
-            diagnostics.add_with_help(node.position, what, help);
-        } else if let Some(text) = decode::identifier(node, name, diagnostics)
-            && let Some(value) = compared(&key, text, node, diagnostics)
-        {
-            matches.push(Requirement { key, test: Test::In(vec![value]) });
-        }
+        let key = Fact::find(word).map(Key::Fact);
+        matches.extend(key.zip(fields.take(name)).and_then(|(key, it)| usb_condition(key, it)));
     }
-    fields.finish_or(|key, _| remedy::in_usb(key), |_, _| None, diagnostics);
+    fields.finish_or(|key, _| remedy::in_usb(key), |_, _| None);
     Some(Source::Usb)
 }
 
-fn node_templates(node: &Node, diagnostics: &mut Diagnostics) -> Vec<NodeTemplate> {
-    let Some(items) = decode::list(node, "nodes", diagnostics) else {
-        return Vec::new();
-    };
-    let mut templates = Vec::new();
-    for item in items {
-        let (path, optional) = match &item.value {
-            Value::Map(_) if remedy::unquoted_template(item).is_none() => {
-                let Some(mut fields) = Fields::open(item, "a node", diagnostics) else {
-                    continue;
-                };
-                let path = fields.require("path", "a node", diagnostics);
-                let optional = fields.take("optional");
-                let optional = optional.and_then(|it| decode::flag(it, "optional", diagnostics));
-                fields.finish(diagnostics);
-                (path, optional.unwrap_or(false))
-            }
-            Value::Scalar { .. } | Value::List(_) | Value::Map(_) => (Some(item), false),
-        };
-        let path = path.and_then(|it| {
-            let template = template::template(it, "a node's path", Scope::Nodes, diagnostics)?;
-            allocation::check_absolute(&template, "a node's path", it, diagnostics);
-            Some(template)
-        });
-        templates.extend(path.map(|path| NodeTemplate { path, optional }));
+fn usb_condition(key: Key, item: Item<'_>) -> Option<Requirement> {
+    if let Some(help) = remedy::for_several(&key, item.node) {
+        return item.refuse_with(format!("{} must be text, not a list", item.what), help);
     }
-    templates
+    let value = compared(&key, item.identifier()?, item)?;
+    Some(Requirement { key, test: Test::In(vec![value]) })
 }
 
-fn globs(node: &Node, what: &str, diagnostics: &mut Diagnostics) -> Option<Vec<Glob>> {
-    let items = decode::list(node, what, diagnostics)?;
-    if items.is_empty() {
-        diagnostics.add(node.position, format!("{what}: at least one path is needed"));
-    }
-    let all: Vec<Option<Glob>> = items.iter().map(|item| glob(item, what, diagnostics)).collect();
-    all.into_iter().collect()
-}
-
-fn glob(node: &Node, what: &str, diagnostics: &mut Diagnostics) -> Option<Glob> {
-    let text = match &node.value {
-        Value::Map(_) => {
-            let help = remedy::for_glob(node, what);
-            let what = format!("{what} without `sysfs` or `usb` are globs, not maps");
-            diagnostics.say(node.position, what, help);
-            return None;
+fn node_template(item: Item<'_>) -> Option<NodeTemplate> {
+    let path = |it: Item<'_>| it.named("a node's path").path(Scope::Nodes);
+    match &item.node.value {
+        Value::Map(_) if remedy::unquoted_template(item.node).is_none() => {
+            item.named("a node").map(|fields| {
+                let path = fields.require("path").and_then(path);
+                let optional = fields.flag("optional").unwrap_or(false);
+                Some(NodeTemplate { path: path?, optional })
+            })
         }
-        Value::Scalar { .. } | Value::List(_) => decode::text(node, what, diagnostics)?,
-    };
+        Value::Scalar { .. } | Value::List(_) | Value::Map(_) => {
+            Some(NodeTemplate { path: path(item)?, optional: false })
+        }
+    }
+}
+
+fn globs(item: Item<'_>) -> Option<Vec<Glob>> {
+    item.filled("at least one path is needed", glob)
+}
+
+fn glob(item: Item<'_>) -> Option<Glob> {
+    let what = item.what;
+    if let Value::Map(_) = &item.node.value {
+        let help = remedy::for_glob(item.node, what);
+        return item
+            .refuse_or(format!("{what} without `sysfs` or `usb` are globs, not maps"), help);
+    }
+    let text = item.text()?;
+    let shown = quoted(text);
     if text.contains(['{', '}']) {
         let help = remedy::no_template(what);
-        let what = format!("{what}: {} holds a brace", quoted(text));
-        diagnostics.add_with_help(node.position, what, help);
-        return None;
+        return item.refuse_with(format!("{what}: {shown} holds a brace"), help);
     }
     let Some(path) = text.strip_prefix('/') else {
-        let what = format!("{what}: {} must be an absolute path", quoted(text));
-        diagnostics.add(node.position, what);
-        return None;
+        return item.refuse(format!("{what}: {shown} must be an absolute path"));
     };
     let mut components = Vec::new();
     for part in path.split('/') {
         if part.is_empty() || part == "." || part == ".." || part.contains("**") {
-            let what = format!(
-                "{what}: {} has a part that is empty, `.`, `..` or holds `**`",
-                quoted(text)
-            );
-            diagnostics.add(node.position, what);
-            return None;
+            return item.refuse(format!(
+                "{what}: {shown} has a part that is empty, `.`, `..` or holds `**`"
+            ));
         }
         match glob::Pattern::new(part) {
             Ok(pattern) => components.push(pattern),
             Err(err) => {
-                let what = format!("{what}: {} is not a glob: {}", quoted(text), err.msg);
-                diagnostics.add(node.position, what);
-                return None;
+                return item.refuse(format!("{what}: {shown} is not a glob: {}", err.msg));
             }
         }
     }
     Some(Glob { text: text.to_owned(), components })
 }
 
-/// Which candidates make one device, and when it is whole.
-struct Grouping {
-    group_by: Option<GroupBy>,
-    settle: Duration,
-    members: Option<usize>,
-}
-
-fn grouping(
-    fields: &mut Fields<'_>,
-    nodes: &[NodeTemplate],
-    diagnostics: &mut Diagnostics,
-) -> Grouping {
-    let grouped = fields.take("groupBy");
-    let group_by = grouped.and_then(|it| group_by(it, diagnostics));
-    let settle = fields.take("settle").and_then(|it| duration(it, "settle", SETTLES, diagnostics));
-    let members = fields.take_with_position("members");
-    let members = members.and_then(|(position, it)| {
-        if grouped.is_none() {
-            let help = "add `groupBy` and the key whose value the members share";
-            diagnostics.add_with_help(position, "`members` needs `groupBy`", help);
-        }
-        decode::number(it, "members", (1, MEMBERS_MAX), diagnostics)
-    });
-    Grouping {
-        settle: settle.unwrap_or_else(|| default_settle(group_by.as_ref(), nodes)),
-        group_by,
-        members: members.and_then(|it| usize::try_from(it).ok()),
-    }
-}
-
 /// What comes in parts is waited for: a group, and a device with a list of nodes.
-pub(super) fn default_settle(group_by: Option<&GroupBy>, nodes: &[NodeTemplate]) -> Duration {
+fn default_settle(group_by: Option<&GroupBy>, nodes: &[NodeTemplate]) -> Duration {
     let is_list = |key: &Key| matches!(key, Key::Fact(fact) if fact.form == Form::Nodes);
     match group_by.is_some() || nodes.iter().any(|it| it.path.keys().any(is_list)) {
         true => SETTLE,
@@ -299,9 +210,9 @@ pub(super) fn default_settle(group_by: Option<&GroupBy>, nodes: &[NodeTemplate])
     }
 }
 
-fn group_by(node: &Node, diagnostics: &mut Diagnostics) -> Option<GroupBy> {
-    if decode::text(node, "groupBy", diagnostics)? == "all" {
-        return Some(GroupBy::All);
+fn group_by(item: Item<'_>) -> Option<GroupBy> {
+    match item.text()? {
+        "all" => Some(GroupBy::All),
+        _ => item.key(Scope::Match).map(GroupBy::Key),
     }
-    template::key(node, "groupBy", Scope::Match, diagnostics).map(GroupBy::Key)
 }

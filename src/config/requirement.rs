@@ -4,22 +4,23 @@ use regex_lite::{Regex, RegexBuilder};
 
 use crate::{
     config::{
-        decode::{self, Fields},
-        diagnostics::{Diagnostics, Position, quoted},
+        decode::{Item, all},
+        diagnostics::quoted,
+        health::SPANS,
         remedy,
-        template::{self, Scope},
-        tree::Node,
+        template::Scope,
     },
     model::{
-        discovery::{Requirement, Test},
+        discovery::{Requirement, Test, parse_number},
         fact::Fact,
+        health::Rule,
         template::Key,
     },
 };
 
 /// The operators as they are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Operator {
+enum Operator {
     In,
     NotIn,
     InRegexp,
@@ -33,21 +34,8 @@ pub(super) enum Operator {
     Rises,
 }
 
-/// What `match` and `exclude` understand.
-const OPERATORS: &[(&str, Operator)] = &[
-    ("In", Operator::In),
-    ("NotIn", Operator::NotIn),
-    ("InRegexp", Operator::InRegexp),
-    ("Exists", Operator::Exists),
-    ("DoesNotExist", Operator::DoesNotExist),
-    ("Gt", Operator::Gt),
-    ("Ge", Operator::Ge),
-    ("Lt", Operator::Lt),
-    ("Le", Operator::Le),
-];
-
 /// What rules of `health` understand.
-pub(super) const RULE_OPERATORS: &[(&str, Operator)] = &[
+const RULE_OPERATORS: &[(&str, Operator)] = &[
     ("In", Operator::In),
     ("NotIn", Operator::NotIn),
     ("InRegexp", Operator::InRegexp),
@@ -60,63 +48,50 @@ pub(super) const RULE_OPERATORS: &[(&str, Operator)] = &[
     ("Rises", Operator::Rises),
 ];
 
-/// A condition whose values are not parsed yet; their number is right.
-pub(super) struct Condition<'t> {
-    pub(super) key: Key,
-    pub(super) operator: Operator,
-    pub(super) values: &'t [Node],
+/// What `match` and `exclude` understand: one reading can tell.
+const OPERATORS: &[(&str, Operator)] = match RULE_OPERATORS.split_last() {
+    Some((_rises, others)) => others,
+    None => &[],
+};
+
+/// `match` or `exclude`.
+pub(super) fn requirements(item: Item<'_>) -> Option<Vec<Requirement>> {
+    item.list_or(
+        |node| remedy::for_conditions(node, item.what),
+        |item| match condition(item, OPERATORS)? {
+            Rule::Holds(requirement) => Some(requirement),
+            Rule::Rises { .. } => None,
+        },
+    )
 }
 
-pub(super) fn requirements(
-    node: &Node,
-    what: &str,
-    diagnostics: &mut Diagnostics,
-) -> Option<Vec<Requirement>> {
-    let remedy = |node: &Node| remedy::for_conditions(node, what);
-    let items = decode::list_or(node, what, remedy, diagnostics)?;
-    let all: Vec<Option<Requirement>> = items
-        .iter()
-        .map(|item| requirement(condition(item, what, OPERATORS, diagnostics)?, diagnostics))
-        .collect();
-    all.into_iter().collect()
+/// An entry of `rules`.
+pub(super) fn rule(item: Item<'_>) -> Option<Rule> {
+    condition(item, RULE_OPERATORS)
 }
 
-pub(super) fn condition<'t>(
-    node: &'t Node,
-    what: &str,
-    operators: &[(&'static str, Operator)],
-    diagnostics: &mut Diagnostics,
-) -> Option<Condition<'t>> {
-    let entry = format!("an entry of {what}");
-    let mut fields = Fields::open_or(node, &entry, remedy::for_condition, diagnostics)?;
-    if fields.has_none_of(&["key", "operator"])
-        && let Some(help) = remedy::for_condition(node)
-    {
-        diagnostics.add_with_help(node.position, format!("{entry} needs `key`"), help);
-        return None;
-    }
-    let key = fields.require("key", "a condition", diagnostics);
-    let key = key.and_then(|it| template::key(it, "key", Scope::Match, diagnostics));
-    let operator = fields.require("operator", "a condition", diagnostics);
-    let operator = operator.and_then(|it| decode::word(it, "operator", operators, diagnostics));
-    let values = fields.take_with_position("values");
-    let value_position = values.map_or(node.position, |(position, _)| position);
-    let values = match values {
-        Some((_, values)) => decode::list(values, "values", diagnostics)?,
-        None => &[],
-    };
-    fields.finish(diagnostics);
-    let (key, operator) = (key?, operator?);
-    check_number_of(values, operator, value_position, diagnostics)?;
-    Some(Condition { key, operator, values })
+fn condition(item: Item<'_>, operators: &[(&'static str, Operator)]) -> Option<Rule> {
+    let entry = format!("an entry of {}", item.what);
+    let item = item.named(&entry);
+    item.map_or(remedy::for_condition, |fields| {
+        if fields.has_none_of(&["key", "operator"])
+            && let Some(help) = remedy::for_condition(item.node)
+        {
+            // They would be unknown as well.
+            fields.rest();
+            return item.refuse_with(format!("{entry} needs `key`"), help);
+        }
+        let key = fields.require("key").and_then(|it| it.key(Scope::Match));
+        let operator = fields.require("operator").and_then(|it| it.word(operators));
+        let values = fields.take("values");
+        let items = values.map_or(Some(Vec::new()), |it| it.list(Some));
+        let (key, operator, items) = (key?, operator?, items?);
+        check_number_of(&items, operator, values.map_or(item, Item::at_key))?;
+        test(item, key, operator, &items)
+    })
 }
 
-fn check_number_of(
-    values: &[Node],
-    operator: Operator,
-    position: Position,
-    diagnostics: &mut Diagnostics,
-) -> Option<()> {
+fn check_number_of(values: &[Item<'_>], operator: Operator, at: Item<'_>) -> Option<()> {
     let (ok, needs) = match operator {
         Operator::In | Operator::NotIn | Operator::InRegexp => {
             (!values.is_empty(), "at least one value")
@@ -127,45 +102,42 @@ fn check_number_of(
         }
         Operator::Rises => (values.len() == 2, "two values: by how much, and within which time"),
     };
-    if !ok {
-        diagnostics.add(position, format!("operator {operator:?} needs {needs}"));
+    match ok {
+        true => Some(()),
+        false => at.refuse(format!("operator {operator:?} needs {needs}")),
     }
-    ok.then_some(())
 }
 
-/// A condition that one reading can tell. `Rises` is none.
-pub(super) fn requirement(
-    condition: Condition<'_>,
-    diagnostics: &mut Diagnostics,
-) -> Option<Requirement> {
-    let Condition { key, operator, values } = condition;
+/// What a condition says, whose values are as many as they have to be.
+fn test(item: Item<'_>, key: Key, operator: Operator, values: &[Item<'_>]) -> Option<Rule> {
+    let texts = || all(values.iter().map(|it| text(&key, *it)));
+    let number = || values.first().copied().and_then(bound);
     let test = match operator {
-        Operator::In => Test::In(texts(&key, values, diagnostics)?),
-        Operator::NotIn => Test::NotIn(texts(&key, values, diagnostics)?),
-        Operator::InRegexp => Test::InRegexp(regexps(values, diagnostics)?),
+        Operator::In => Test::In(texts()?),
+        Operator::NotIn => Test::NotIn(texts()?),
+        Operator::InRegexp => Test::InRegexp(all(values.iter().copied().map(regexp))?),
         Operator::Exists => Test::Exists,
         Operator::DoesNotExist => Test::DoesNotExist,
-        Operator::Gt => Test::Gt(bound(values, diagnostics)?),
-        Operator::Ge => Test::Ge(bound(values, diagnostics)?),
-        Operator::Lt => Test::Lt(bound(values, diagnostics)?),
-        Operator::Le => Test::Le(bound(values, diagnostics)?),
-        Operator::Rises => return None,
+        Operator::Gt => Test::Gt(number()?),
+        Operator::Ge => Test::Ge(number()?),
+        Operator::Lt => Test::Lt(number()?),
+        Operator::Le => Test::Le(number()?),
+        Operator::Rises => {
+            let (by, within) = (number(), values.get(1)?.named("the time of Rises"));
+            let (within, by) = (within.duration(SPANS), by?);
+            if by <= 0.0 {
+                return item.refuse(format!("a counter rises by more than 0, not by {by}"));
+            }
+            return Some(Rule::Rises { key, by, within: within? });
+        }
     };
-    Some(Requirement { key, test })
+    Some(Rule::Holds(Requirement { key, test }))
 }
 
 /// A text that values of `key` are compared with. What can never be equal to one is refused.
-pub(super) fn compared(
-    key: &Key,
-    text: &str,
-    node: &Node,
-    diagnostics: &mut Diagnostics,
-) -> Option<String> {
-    let mut refuse = |why: &str, help: String| {
-        let what = format!("{} {why}", quoted(text));
-        diagnostics.add_with_help(node.position, what, help);
-        None
-    };
+pub(super) fn compared(key: &Key, text: &str, item: Item<'_>) -> Option<String> {
+    let refuse =
+        |why: &str, help: String| item.refuse_with(format!("{} {why}", quoted(text)), help);
     if text.trim() != text {
         let help = format!("write {}", remedy::quotes(text.trim()));
         return refuse("begins or ends with a blank, which no value does", help);
@@ -178,7 +150,7 @@ pub(super) fn compared(
         return refuse("is compared as it is, not as a pattern", remedy::for_wildcard(text));
     }
     match key {
-        Key::Fact(fact) => normal(*fact, text, node, diagnostics),
+        Key::Fact(fact) => normal(*fact, text, item),
         Key::Core(_) | Key::Attribute(_) | Key::Ancestor(_) => Some(text.to_owned()),
     }
 }
@@ -191,7 +163,7 @@ fn is_pattern(text: &str) -> bool {
 
 /// `0x10DE` and `10de` mean the same vendor. A number with too few or too many digits is never equal
 /// to what the hardware says, and nobody would be told.
-fn normal(fact: Fact, text: &str, node: &Node, diagnostics: &mut Diagnostics) -> Option<String> {
+fn normal(fact: Fact, text: &str, item: Item<'_>) -> Option<String> {
     let Some(n_digits) = fact.n_hex_digits() else {
         return Some(text.to_owned());
     };
@@ -205,41 +177,24 @@ fn normal(fact: Fact, text: &str, node: &Node, diagnostics: &mut Diagnostics) ->
         [one] => format!("{one}"),
         _ => "2, 4 or 6".to_owned(),
     };
-    let what = format!("{} must be {needed} hex digits, not {}", fact.word, quoted(text));
-    diagnostics.add(node.position, what);
-    None
+    item.refuse(format!("{} must be {needed} hex digits, not {}", fact.word, quoted(text)))
 }
 
-fn texts(key: &Key, values: &[Node], diagnostics: &mut Diagnostics) -> Option<Vec<String>> {
-    let all: Vec<Option<String>> = values
-        .iter()
-        .map(|node| match key {
-            Key::Fact(fact) if fact.n_hex_digits().is_some() => {
-                let text = decode::identifier(node, fact.word, diagnostics)?;
-                compared(key, text, node, diagnostics)
+/// A bare number is text here if every reader of YAML would write it the same way again, and digits
+/// are no part of its meaning.
+fn text(key: &Key, item: Item<'_>) -> Option<String> {
+    let text = match key {
+        Key::Fact(fact) if fact.n_hex_digits().is_some() => item.named(fact.word).identifier()?,
+        Key::Fact(_) | Key::Core(_) | Key::Attribute(_) | Key::Ancestor(_) => {
+            let item = item.named("a value");
+            let text = item.text()?;
+            match text.parse::<i64>().is_ok_and(|it| it.to_string() == text) {
+                true => text,
+                false => item.identifier()?,
             }
-            Key::Fact(_) | Key::Core(_) | Key::Attribute(_) | Key::Ancestor(_) => {
-                let text = plain_text(node, diagnostics)?;
-                compared(key, text, node, diagnostics)
-            }
-        })
-        .collect();
-    all.into_iter().collect()
-}
-
-/// A bare number is text here if every reader of YAML would write it the same way again.
-fn plain_text<'t>(node: &'t Node, diagnostics: &mut Diagnostics) -> Option<&'t str> {
-    let text = decode::text(node, "a value", diagnostics)?;
-    let canonical = text.parse::<i64>().is_ok_and(|it| it.to_string() == text);
-    match canonical {
-        true => Some(text),
-        false => decode::identifier(node, "a value", diagnostics),
-    }
-}
-
-fn regexps(values: &[Node], diagnostics: &mut Diagnostics) -> Option<Vec<Regex>> {
-    let all: Vec<Option<Regex>> = values.iter().map(|node| regexp(node, diagnostics)).collect();
-    all.into_iter().collect()
+        }
+    };
+    compared(key, text, item)
 }
 
 /// How much memory a regular expression may take, in bytes. A line of the kernel's log with three groups
@@ -249,43 +204,36 @@ const REGEXP_LEN_MAX: usize = 64 * 1024;
 /// How long it may be as it is written, in bytes: a longer one would need more memory in any case.
 const REGEXP_TEXT_LEN_MAX: usize = 4096;
 
-pub(super) fn regexp(node: &Node, diagnostics: &mut Diagnostics) -> Option<Regex> {
-    let text = decode::text(node, "a regular expression", diagnostics)?;
+pub(super) fn regexp(item: Item<'_>) -> Option<Regex> {
+    let text = item.named("a regular expression").text()?;
+    let shown = quoted(text);
     if text.len() > REGEXP_TEXT_LEN_MAX {
-        let what = format!(
-            "{} is {} bytes long; a regular expression has at most {REGEXP_TEXT_LEN_MAX}",
-            quoted(text),
-            text.len()
+        let len = text.len();
+        return item.refuse_with(
+            format!(
+                "{shown} is {len} bytes long; a regular expression has at most {REGEXP_TEXT_LEN_MAX}"
+            ),
+            "write several shorter ones",
         );
-        diagnostics.add_with_help(node.position, what, "write several shorter ones");
-        return None;
     }
     let within = |len| RegexBuilder::new(text).size_limit(len).build();
     // It does not say how much it takes.
     let len =
         [REGEXP_LEN_MAX / 64, REGEXP_LEN_MAX / 8].into_iter().find(|len| within(*len).is_ok());
-    if !diagnostics.affords(len.unwrap_or(REGEXP_LEN_MAX)) {
-        let what =
-            format!("with {} the regular expressions of the file are too many", quoted(text));
-        diagnostics.add_with_help(node.position, what, "write fewer, or with smaller repetitions");
-        return None;
+    if !item.affords(len.unwrap_or(REGEXP_LEN_MAX)) {
+        return item.refuse_with(
+            format!("with {shown} the regular expressions of the file are too many"),
+            "write fewer, or with smaller repetitions",
+        );
     }
     match within(REGEXP_LEN_MAX) {
         Ok(regex) => Some(regex),
-        Err(err) => {
-            let what = format!("{} is not a regular expression: {err}", quoted(text));
-            diagnostics.add(node.position, what);
-            None
-        }
+        Err(err) => item.refuse(format!("{shown} is not a regular expression: {err}")),
     }
 }
 
-pub(super) fn bound(values: &[Node], diagnostics: &mut Diagnostics) -> Option<f64> {
-    let node = values.first()?;
-    let text = decode::text(node, "a bound", diagnostics)?;
-    let bound = crate::model::discovery::parse_number(text);
-    if bound.is_none() {
-        diagnostics.add(node.position, format!("a bound must be a number, not {}", quoted(text)));
-    }
-    bound
+fn bound(item: Item<'_>) -> Option<f64> {
+    let text = item.named("a bound").text()?;
+    let refuse = || item.refuse(format!("a bound must be a number, not {}", quoted(text)));
+    parse_number(text).or_else(refuse)
 }

@@ -4,109 +4,86 @@ use std::sync::Arc;
 
 use crate::{
     config::{
-        allocation, collision,
-        decode::{self, Fields},
-        diagnostics::{Diagnostics, Position, quoted},
-        discovery, health,
+        allocation::allocation,
+        collision,
+        decode::{Fields, Item},
+        diagnostics::quoted,
+        discovery::alternatives,
+        health,
         template::{self, Scope},
         tree::Node,
     },
     model::{
         name::ResourceName,
         resource::{NamePattern, Resource, Sharing, Topology},
+        template::Template,
     },
 };
 
 /// The most replicas of one device. With the kubelet's limit of 4 MiB for a list, more would not
 /// fit for long ids.
-const REPLICAS_MAX: u32 = 10_000;
+const REPLICAS: (u32, u32) = (1, 10_000);
 
 /// Replicas are told apart by this, unless `sharing.ids` says otherwise.
 const REPLICA_IDS: &str = "{id}::{replica}";
 
-/// Parses one resource; with it comes the position of its name.
-pub(super) fn resource(node: &Node, diagnostics: &mut Diagnostics) -> Option<(Position, Resource)> {
-    let mut fields = Fields::open(node, "a resource", diagnostics)?;
-    let name_node = fields.require("name", "a resource", diagnostics);
-    let name = name_node.and_then(|node| name(node, diagnostics));
+const TOPOLOGIES: &[(&str, Topology)] = &[("numa", Topology::Numa), ("none", Topology::None)];
 
-    fields.not_yet("profile", diagnostics);
-
-    let allocation = fields.take("allocation");
-    let allocation =
-        allocation.and_then(|node| allocation::allocation(node, diagnostics)).map(Arc::new);
-    let discovery_node = fields.require("discovery", "a resource", diagnostics);
-    let alternatives = discovery_node.and_then(|node| {
-        discovery::alternatives(node, &allocation.clone().unwrap_or_default(), diagnostics)
-    });
-    let exclusive = fields.take("exclusive");
-    let exclusive = exclusive.and_then(|node| decode::flag(node, "exclusive", diagnostics));
-    let id = fields.take("id");
-    let id = id.and_then(|node| template::template(node, "id", Scope::Id, diagnostics));
-    let sharing = fields.take("sharing").and_then(|node| sharing(node, diagnostics));
-    let topology = fields.take("topology").and_then(|node| {
-        let words = [("numa", Topology::Numa), ("none", Topology::None)];
-        decode::word(node, "topology", &words, diagnostics)
-    });
+pub(super) fn resource(fields: &mut Fields<'_>) -> Option<Resource> {
+    let name = fields.require("name").and_then(name);
+    fields.not_yet("profile");
+    let allocation = Arc::new(fields.map("allocation", allocation).unwrap_or_default());
+    let alternatives = fields.require("discovery").and_then(|it| alternatives(it, &allocation));
+    let exclusive = fields.flag("exclusive").unwrap_or(true);
+    let id = fields.template("id", Scope::Id);
+    let sharing = fields.take("sharing").and_then(sharing).unwrap_or_default();
+    let topology = fields.word("topology", TOPOLOGIES).unwrap_or_default();
     let health = match fields.take("health") {
-        Some(node) => health::health(node, diagnostics),
+        Some(it) => it.map(health::health),
         None => Some(health::basic()),
     };
-    fields.finish(diagnostics);
-
     let resource = Resource {
         name: name?,
         alternatives: alternatives?,
-        exclusive: exclusive.unwrap_or(true),
+        exclusive,
         id,
-        sharing: sharing.unwrap_or_default(),
-        topology: topology.unwrap_or_default(),
+        sharing,
+        topology,
         health: Arc::new(health?),
     };
-    collision::check(&resource, node, diagnostics);
-    Some((name_node.map(|it| it.position).unwrap_or_default(), resource))
+    collision::check(&resource, fields.item);
+    Some(resource)
 }
 
-fn name(node: &Node, diagnostics: &mut Diagnostics) -> Option<NamePattern> {
-    let template = template::template(node, "name", Scope::Name, diagnostics)?;
+fn name(item: Item<'_>) -> Option<NamePattern> {
+    let template = item.template(Scope::Name)?;
     let Some(text) = template.as_literal() else {
         return Some(NamePattern::Template(template));
     };
     match ResourceName::parse(text) {
         Ok(name) => Some(NamePattern::Fixed(name)),
-        Err(err) => {
-            diagnostics.add(node.position, format!("resource name {} {err}", quoted(text)));
-            None
-        }
+        Err(err) => item.refuse(format!("resource name {} {err}", quoted(text))),
     }
 }
 
-fn sharing(node: &Node, diagnostics: &mut Diagnostics) -> Option<Sharing> {
+fn sharing(item: Item<'_>) -> Option<Sharing> {
     let remedy = |node: &Node| Some(format!("write {{ replicas: {} }}", node.as_text()?));
-    let mut fields = Fields::open_or(node, "sharing", remedy, diagnostics)?;
-    let replicas = match fields.take("replicas") {
-        Some(node) => decode::number(node, "replicas", (1, REPLICAS_MAX), diagnostics),
-        None => Some(1),
-    };
-    let ids = fields.take("ids");
-    let ids = ids.map(|node| (node, template::template(node, "ids", Scope::Replica, diagnostics)));
-    let max = fields
-        .take("maxPerContainer")
-        .and_then(|node| decode::number(node, "maxPerContainer", (1, REPLICAS_MAX), diagnostics));
-    fields.finish(diagnostics);
+    item.map_or(remedy, |fields| {
+        let replicas = fields.number("replicas", REPLICAS).unwrap_or(1);
+        let ids = match fields.take("ids") {
+            Some(it) => replica_ids(it, replicas),
+            None if replicas > 1 => template::literal_template(REPLICA_IDS),
+            None => None,
+        };
+        let max_per_container = fields.number("maxPerContainer", REPLICAS);
+        Some(Sharing { replicas, ids, max_per_container })
+    })
+}
 
-    let replicas = replicas?;
-    let ids = match ids {
-        Some((node, Some(template))) => {
-            if replicas > 1 && !template::names_replica(&template) {
-                let what = "ids must hold `{replica}`, or all replicas would have one id";
-                diagnostics.add(node.position, what);
-            }
-            Some(template)
-        }
-        Some((_, None)) => None,
-        None if replicas > 1 => template::literal_template(REPLICA_IDS),
-        None => None,
-    };
-    Some(Sharing { replicas, ids, max_per_container: max })
+fn replica_ids(item: Item<'_>, replicas: u32) -> Option<Template> {
+    let ids = item.template(Scope::Replica)?;
+    match replicas > 1 && !template::names_replica(&ids) {
+        true => item.refuse("ids must hold `{replica}`, or all replicas would have one id"),
+        false => Some(ids),
+    }
 }

@@ -2,9 +2,8 @@
 
 use crate::{
     config::{
-        decode,
-        diagnostics::{Diagnostics, quoted, suggestion},
-        tree::Node,
+        decode::Item,
+        diagnostics::{quoted, suggestion},
     },
     model::{
         fact::{FACTS, Fact},
@@ -86,45 +85,47 @@ impl Scope {
     }
 }
 
-/// Parses the text of `node` as a template.
-pub(super) fn template(
-    node: &Node,
-    what: &str,
-    scope: Scope,
-    diagnostics: &mut Diagnostics,
-) -> Option<Template> {
-    let text = decode::text(node, what, diagnostics)?;
-    match parse_template(text, scope) {
-        Ok(template) => Some(template),
-        Err(mistake) => {
-            let what = format!("{what}: {} in {}", mistake.what, quoted(text));
-            match mistake.help {
-                Some(help) => diagnostics.add_with_help(node.position, what, help),
-                None => diagnostics.add(node.position, what),
+impl Item<'_> {
+    /// The text as a template.
+    pub(super) fn template(self, scope: Scope) -> Option<Template> {
+        let text = self.text()?;
+        parse_template(text, scope).map_or_else(
+            |it| {
+                let what = format!("{}: {} in {}", self.what, it.what, quoted(text));
+                self.refuse_or(what, it.help)
+            },
+            Some,
+        )
+    }
+
+    /// The text as a template of a path, which must be absolute and must not lead upwards.
+    pub(super) fn path(self, scope: Scope) -> Option<Template> {
+        let template = self.template(scope)?;
+        let relative = match template.pieces.first() {
+            Some(Piece::Text(text)) => !text.starts_with('/'),
+            // The value of a key such as `node` is an absolute path.
+            Some(Piece::Value(..)) => false,
+            None => true,
+        };
+        let upwards = template.pieces.iter().any(|piece| match piece {
+            Piece::Text(text) => text.split('/').any(|part| part == ".."),
+            Piece::Value(..) => false,
+        });
+        match relative || upwards {
+            true => {
+                let shown = self.node.kind();
+                let what = self.what;
+                self.refuse(format!("{what} must be an absolute path without `..`, not {shown}"))
             }
-            None
+            false => Some(template),
         }
     }
-}
 
-/// Parses the text of `node` as a key.
-pub(super) fn key(
-    node: &Node,
-    what: &str,
-    scope: Scope,
-    diagnostics: &mut Diagnostics,
-) -> Option<Key> {
-    let text = decode::text(node, what, diagnostics)?;
-    match parse_key(text, scope) {
-        Ok(key) => Some(key),
-        Err(Mistake { what: text, help: Some(help) }) => {
-            diagnostics.add_with_help(node.position, format!("{what}: {text}"), help);
-            None
-        }
-        Err(Mistake { what: text, help: None }) => {
-            diagnostics.add(node.position, format!("{what}: {text}"));
-            None
-        }
+    /// The text as a key.
+    pub(super) fn key(self, scope: Scope) -> Option<Key> {
+        let text = self.text()?;
+        parse_key(text, scope)
+            .map_or_else(|it| self.refuse_or(format!("{}: {}", self.what, it.what), it.help), Some)
     }
 }
 
@@ -189,10 +190,10 @@ fn parse_hole(hole: &str, scope: Scope) -> Result<Piece, Mistake> {
     let mut filters = Vec::new();
     for word in words {
         let word = word.trim();
-        match Filter::ALL.iter().find(|(name, _)| *name == word) {
-            Some((_, filter)) => filters.push(*filter),
+        match Filter::ALL.into_iter().find(|it| it.word() == word) {
+            Some(filter) => filters.push(filter),
             None => {
-                let known = Filter::ALL.iter().map(|(name, _)| *name);
+                let known = Filter::ALL.into_iter().map(Filter::word);
                 return Err(Mistake::unknown("filter", word, known));
             }
         }

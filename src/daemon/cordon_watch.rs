@@ -110,6 +110,7 @@ impl CordonReader {
 
     /// Reads the file for the first time, or else its last good copy.
     fn begin(&mut self) {
+        cordons::sweep(&self.path);
         match cordons::read(&self.path) {
             Ok(orders) => drop(self.heed(orders)),
             Err(err) => {
@@ -134,7 +135,7 @@ impl CordonReader {
                     log::error!("{what}; what was cordoned stays so");
                     self.broken = Some(what);
                 }
-                Vec::new()
+                self.cordoned(err.cordons(&self.cordons)).into_iter().collect()
             }
         }
     }
@@ -143,11 +144,7 @@ impl CordonReader {
         self.keep(&orders);
         let is_first = !std::mem::replace(&mut self.has_read, true);
         let Orders { cordons, clearances } = orders;
-        let mut events = Vec::new();
-        if cordons != self.cordons {
-            self.cordons = cordons;
-            events.push(Event::Cordons(self.cordons.clone()));
-        }
+        let mut events = Vec::from_iter(self.cordoned(cordons));
         for Clearance { device, resource, token } in clearances {
             if self.heeded.insert(token) && !is_first {
                 events.push(Event::Cleared { device, resource });
@@ -156,16 +153,29 @@ impl CordonReader {
         events
     }
 
+    fn cordoned(&mut self, cordons: Vec<Cordon>) -> Option<Event> {
+        if cordons == self.cordons {
+            return None;
+        }
+        self.cordons = cordons;
+        Some(Event::Cordons(self.cordons.clone()))
+    }
+
     /// The commands keep a copy too, but not of what was written by hand or by an earlier version.
     fn keep(&mut self, orders: &Orders) {
         if self.kept.as_ref() == Some(orders) {
             return;
         }
-        if let Err(err) = cordons::keep(&self.path, orders) {
-            let (file, what) = (self.path.display(), report::chain(&err));
-            log::warn!(
-                "{file}: {what}; if the file breaks, a later daemon does not know what was cordoned"
-            );
+        match cordons::keep(&self.path) {
+            // A command that writes just now keeps a copy itself, unless it is killed.
+            Ok(false) => return,
+            Ok(true) => {}
+            Err(err) => {
+                let (file, what) = (self.path.display(), report::chain(&err));
+                log::warn!(
+                    "{file}: {what}; if the file breaks, a later daemon does not know what was cordoned"
+                );
+            }
         }
         self.kept = Some(orders.clone());
     }

@@ -11,10 +11,7 @@ use crate::{
         config_watch::{ConfigFile, ConfigWatch},
         signals::Signals,
     },
-    decide::{
-        hints,
-        inventory::{SCAN_INTERVAL, SCAN_INTERVAL_WITHOUT_HINTS},
-    },
+    decide::{hints, inventory::scan_interval},
     host::{
         Host,
         devdir::DevDir,
@@ -82,12 +79,9 @@ impl Producers {
         }
     }
 
-    /// How often everything must be scanned.
+    /// How often everything must be scanned at first; [`Event::UeventsArrive`] changes it.
     pub(super) fn scan_interval(&self) -> Duration {
-        match self.uevents.is_degraded() {
-            true => SCAN_INTERVAL_WITHOUT_HINTS,
-            false => SCAN_INTERVAL,
-        }
+        scan_interval(!self.uevents.is_degraded())
     }
 }
 

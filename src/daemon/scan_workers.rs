@@ -15,7 +15,7 @@ use std::{
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::{
-    config::{Config, name_text},
+    config::Config,
     discovery::{self, Claims, ResourceScan, ScanCache, ScanOutcome},
     host::{Host, worker::Worker},
     model::{
@@ -113,7 +113,7 @@ impl ScanWorkers {
         let Some(resource) = configured.resources.get(config_idx) else {
             return ScanOutcome::Blocked;
         };
-        let name = name_text(&resource.name);
+        let name = resource.name.to_string();
         if let Some(worker) = self.hung.get(&name) {
             match worker.scans.try_recv() {
                 Ok(scan) => {
@@ -194,7 +194,7 @@ impl ScanWorkers {
                     return;
                 }
                 if late.load(Ordering::SeqCst) {
-                    let resource = resources.get(config_idx).map(|it| name_text(&it.name));
+                    let resource = resources.get(config_idx).map(|it| it.name.to_string());
                     let resource = resource.unwrap_or_default();
                     drop(events.send(Event::Hinted(Hint::ScanEnded { resource })));
                     return;

@@ -1,21 +1,20 @@
 //! What must outlive this process: the thread `state`, which writes it down.
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{io, path::Path, sync::Arc, time::Duration};
 
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use crate::{
-    host::{files, hold::Hold, latest::Latest, worker::Worker},
+    host::{hold::Hold, latest::Latest, worker::Worker},
     model::{event::Event, state::Remembered},
     operate::{
-        remembered::{self, FILE_NAME},
-        running,
+        remembered::{FILE_NAME, Memory},
+        report, running,
     },
 };
+
+/// When a write that failed is tried again: a full disk may have room then.
+const RETRY: Duration = Duration::from_secs(30);
 
 /// Writes down what must outlive us, and says that we run for as long as it lives. Dropping it waits until
 /// the last of it is written.
@@ -34,19 +33,22 @@ impl StateWriter {
         events: Sender<Event>,
     ) -> io::Result<(StateWriter, Remembered)> {
         let path = state_dir.join(FILE_NAME);
-        let before = read(&path);
+        let (memory, before) = Memory::open(&path);
         let (latest, inbox) = Latest::<Arc<Remembered>>::new();
+        let mut unwritten = memory.is_broken().then(|| Arc::new(before.clone()));
         let worker = Worker::spawn("state", move |_stop| {
-            let mut said = false;
-            while let Ok(remembered) = inbox.recv() {
-                match remembered::write(&path, &remembered) {
+            let (mut said, mut wait) = (false, Duration::ZERO);
+            while let Some(remembered) = next(&inbox, unwritten.take(), wait) {
+                wait = RETRY;
+                match memory.write(&remembered) {
                     Ok(()) => said = false,
                     Err(err) => {
+                        unwritten = Some(Arc::clone(&remembered));
                         if !std::mem::replace(&mut said, true) {
                             log::warn!(
-                                "cannot write {}: {err}; a device that is removed while Chandler \
-                                 does not run is forgotten, and twins may change their ids",
-                                path.display()
+                                "{}; it is tried again, and until then a device that is removed while \
+                                 Chandler does not run is forgotten, and twins may change their ids",
+                                report::chain(&err)
                             );
                         }
                     }
@@ -71,22 +73,17 @@ impl StateWriter {
     }
 }
 
-/// What is wrong with the file costs no more than that: the rest is used, and the file is set aside
-/// before it is written anew.
-fn read(path: &Path) -> Remembered {
-    let (before, mistakes) = match remembered::read(path) {
-        Ok(read) => read,
-        Err(err) => (Remembered::new(), vec![err]),
-    };
-    let Some(first) = mistakes.first() else {
-        return before;
-    };
-    let aside = PathBuf::from(format!("{}.bad", path.display()));
-    let kept = match files::copy(path, &aside) {
-        Ok(()) => format!("a copy is in {}", aside.display()),
-        Err(err) => format!("no copy could be made: {err}"),
-    };
-    let n = mistakes.len();
-    log::warn!("{}: {first} ({n} mistakes); the rest is used, and {kept}", path.display());
-    before
+/// What is to be written next: the latest, or else after a while what could not be written. `None` at the
+/// end.
+fn next(
+    inbox: &Receiver<Arc<Remembered>>,
+    unwritten: Option<Arc<Remembered>>,
+    wait: Duration,
+) -> Option<Arc<Remembered>> {
+    let Some(unwritten) = unwritten else { return inbox.recv().ok() };
+    match inbox.recv_timeout(wait) {
+        Ok(latest) => Some(latest),
+        Err(RecvTimeoutError::Timeout) => Some(unwritten),
+        Err(RecvTimeoutError::Disconnected) => None,
+    }
 }

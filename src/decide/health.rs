@@ -15,7 +15,7 @@ use std::{
 use crate::{
     decide::health::window::Window,
     model::{
-        health::{Fault, HealthPolicy, Outcome, Recovery, Rule},
+        health::{Count, Fault, HealthPolicy, Outcome, Recovery, Rule},
         snapshot::Health,
     },
 };
@@ -28,6 +28,9 @@ pub const REMOVED: &str = "the device was removed";
 
 /// The check that lines of the kernel's log stand for.
 const KERNEL_LOG: &str = "kernel log";
+
+/// The check that the command of a policy stands for.
+pub const COMMAND: &str = "command";
 
 /// What can happen to a device.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -140,10 +143,29 @@ impl Monitor {
         self.held_until
     }
 
-    /// Goes on under another policy.
-    pub fn set_policy(&mut self, policy: Arc<HealthPolicy>) {
+    /// Goes on under another policy. Only what is different in it begins anew: what a rule has seen and found
+    /// holds as long as the rule is there.
+    pub fn set_policy(&mut self, policy: Arc<HealthPolicy>, now: Instant) -> Option<Change> {
+        let mut before = std::mem::take(&mut self.windows);
         self.windows = windows(&policy);
+        for window in &mut self.windows {
+            if let Some(at) = before.iter().position(|it| it.is_like(window)) {
+                *window = before.swap_remove(at);
+            }
+        }
+        if policy.flapping != self.policy.flapping {
+            self.held_until = None;
+            self.turned_at.clear();
+        }
+        if let Some(trouble) = &mut self.trouble
+            && !is_judged_alike(&trouble.fault, &self.policy, &policy)
+        {
+            // Not at once: no probe has been good yet by what counts now.
+            trouble.ended_by = EndedBy::Probes;
+            self.start_over();
+        }
         self.policy = policy;
+        self.settle(now)
     }
 
     /// Takes one step. `Some` if the verdict is another than before.
@@ -207,10 +229,12 @@ impl Monitor {
     }
 
     /// The first counter that rose too fast. Each is looked at, so that none misses a reading.
-    fn risen(&mut self, counters: &[f64], now: Instant) -> Option<Fault> {
+    fn risen(&mut self, counters: &[Count], now: Instant) -> Option<Fault> {
         let mut fault = None;
-        for (window, value) in self.windows.iter_mut().zip(counters) {
-            if let Some(risen) = window.push(*value, now) {
+        for window in &mut self.windows {
+            // By name: a probe may have begun under another policy.
+            let count = counters.iter().find(|it| it.key == *window.key());
+            if let Some(risen) = count.and_then(|it| window.push(it.value, now)) {
                 fault = fault.or(Some(risen));
             }
         }
@@ -315,9 +339,22 @@ pub fn cordoned(reason: &str) -> String {
     format!("cordoned: {reason}")
 }
 
+/// Whether what has found a fault under one policy would judge by the same under another.
+fn is_judged_alike(fault: &Fault, before: &HealthPolicy, now: &HealthPolicy) -> bool {
+    let rules = |policy: &HealthPolicy| -> Vec<Rule> {
+        policy.rules.iter().filter(|it| it.key().to_string() == fault.check).cloned().collect()
+    };
+    match fault.check.as_str() {
+        // Which of them it was is not known, and a sick device is not taken for a sound one.
+        KERNEL_LOG => before.kernel_log.is_empty() || !now.kernel_log.is_empty(),
+        COMMAND => before.command == now.command,
+        _ => rules(before).iter().all(|it| now.rules.contains(it)),
+    }
+}
+
 fn windows(policy: &HealthPolicy) -> Vec<Window> {
     let rises = policy.rules.iter().filter_map(|rule| match rule {
-        Rule::Rises { key, by, within } => Some(Window::new(key.to_string(), *by, *within)),
+        Rule::Rises { key, by, within } => Some(Window::new(key.clone(), *by, *within)),
         Rule::Holds(_) => None,
     });
     rises.collect()

@@ -6,15 +6,12 @@
 
 use std::collections::BTreeSet;
 
-use crate::{
-    config::name_text,
-    model::{
-        discovery::{Alternative, Glob, GroupBy, Source},
-        event::Hint,
-        fact::Namespace,
-        resource::{NamePattern, Resource},
-        template::{Core, Key, Piece, Template},
-    },
+use crate::model::{
+    discovery::{Alternative, Glob, GroupBy, Source},
+    event::Hint,
+    fact::Namespace,
+    resource::{NamePattern, Resource},
+    template::{Core, Key, Piece, Template},
 };
 
 /// Classes whose entries are links to devices of another class or bus (`class_compat_register` in
@@ -51,7 +48,7 @@ pub fn concerned(resources: &[Resource], hint: &Hint) -> Vec<usize> {
     let all = resources.iter().enumerate();
     let concerned = all.filter(|(_, resource)| match hint {
         Hint::Everything => true,
-        Hint::ScanEnded { resource: name } => name_text(&resource.name) == *name,
+        Hint::ScanEnded { resource: name } => resource.name.to_string() == *name,
         Hint::Directory(dir) => {
             resource.alternatives.iter().any(|it| is_concerned_by_directory(it, dir))
         }

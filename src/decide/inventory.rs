@@ -50,6 +50,14 @@ pub const SCAN_INTERVAL: Duration = Duration::from_secs(60);
 /// change.
 pub const SCAN_INTERVAL_WITHOUT_HINTS: Duration = Duration::from_secs(10);
 
+/// How often everything is scanned again, by whether uevents reach us.
+pub fn scan_interval(uevents_arrive: bool) -> Duration {
+    match uevents_arrive {
+        true => SCAN_INTERVAL,
+        false => SCAN_INTERVAL_WITHOUT_HINTS,
+    }
+}
+
 /// All mutable state. Owned by the main thread and never shared.
 #[derive(Debug)]
 pub struct Inventory {
@@ -149,7 +157,8 @@ impl Inventory {
             }
             Event::Plugin(resource, event) => self.plugin(&resource, &event, now),
             Event::Hinted(hint) => self.hinted(&hint, now),
-            Event::Reconfigured(resources) => self.reconfigured(&resources, &mut effects),
+            Event::UeventsArrive(arrive) => self.rescan.set_interval(scan_interval(arrive), now),
+            Event::Reconfigured(resources) => self.reconfigured(&resources, now, &mut effects),
             // The thread that read it has said why; what runs goes on.
             Event::ReconfigureFailed(_) | Event::Tick => {}
             Event::PodsListed(holdings) => self.pods_listed(holdings.as_ref(), now),
@@ -173,6 +182,7 @@ impl Inventory {
         }
         let written = self.publish(now, &mut effects);
         self.remember(&written, &mut effects);
+        self.appoint_scout();
         for (name, served) in &mut self.served {
             if served.is_started() && served.registration.due(now) {
                 effects.push(Effect::Register(name.clone()));
@@ -190,6 +200,9 @@ impl Inventory {
                 served.start.runs();
                 report::attempt(resource, attempt, served.registration.is_serving());
                 served.registration.attempted(attempt, now);
+                if attempt.has_asked() {
+                    self.served.values_mut().for_each(|it| it.registration.kubelet_listens(now));
+                }
             }
             PluginEvent::Streaming(streaming) => {
                 if !streaming {
@@ -211,6 +224,20 @@ impl Inventory {
                 // What it was told to do until now has reached nobody.
                 served.registration = scan::registration(resource, self.seed, self.kubelet, now);
             }
+        }
+    }
+
+    /// While nobody listens on the kubelet's socket, one resource tries to connect for all.
+    fn appoint_scout(&mut self) {
+        let is_scouting = |it: &Served| it.is_started() && it.registration.is_scouting();
+        if self.served.values().filter(|it| is_scouting(it)).count() == 1 {
+            return;
+        }
+        let mut is_wanted = true;
+        for served in self.served.values_mut() {
+            let is_scout = is_wanted && served.is_started() && served.registration.is_unreached();
+            served.registration.appoint(is_scout);
+            is_wanted &= !is_scout;
         }
     }
 

@@ -13,16 +13,16 @@ use std::time::{Duration, Instant};
 use crate::{
     decide::registration::{
         handover::{Handover, SETTLED},
-        waits::{bump, doubling, not_listening},
+        waits::{Random, Unreached, bump, doubling},
     },
     model::event::{Attempt, Refusal, SocketIdentity},
 };
 
+mod counts;
 mod handover;
 mod waits;
 
-/// How often we try to connect though nobody has seen a kubelet: a net under the watch.
-const ABSENT_RETRY: Duration = Duration::from_secs(1);
+pub use counts::Counts;
 
 /// How long a kubelet may take from its answer to its stream, which it opens at once.
 const STREAM_MAX: Duration = Duration::from_secs(5);
@@ -64,15 +64,16 @@ pub struct Registration {
     handover: Handover,
     refusal: Option<Refusal>,
     counts: Counts,
-    /// State of the random numbers; never zero.
-    random: u64,
+    random: Random,
+    /// Whether it tries to connect for all resources while nobody listens.
+    is_scout: bool,
 }
 
 /// Where a registration stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// There is no kubelet.
-    Absent { retry_at: Instant },
+    /// Nobody listens on the kubelet's socket, or there is none.
+    Unreached(Unreached),
     /// It has not worked, or must be done again.
     Retrying { at: Instant },
     /// An attempt is under way.
@@ -95,19 +96,6 @@ struct Failures {
     dropped: u32,
 }
 
-/// How often things have happened, since the resource was first served.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Attempts that found a kubelet.
-    pub asked: u64,
-    /// Attempts that it answered with an error, or not in time.
-    pub refused: u64,
-    /// Those of the refusals by which it thinks that we are connected already.
-    pub already_connected: u64,
-    /// Streams that the kubelet, or its death, has ended.
-    pub dropped: u64,
-}
-
 impl Registration {
     /// A registration that is due at once. `seed` makes two plugins that compete for a resource wait
     /// differently.
@@ -123,7 +111,8 @@ impl Registration {
             handover: Handover::new(),
             refusal: None,
             counts: Counts::default(),
-            random: seed | 1,
+            random: Random::new(seed),
+            is_scout: true,
         }
     }
 
@@ -135,8 +124,8 @@ impl Registration {
             // Whether this is the one that is being asked is known when it has answered.
             Phase::Calling => self.failures = Failures::default(),
             Phase::Registered { .. } | Phase::Serving { .. } if self.has_asked_newest() => {}
-            Phase::Retrying { .. } if !is_news => {}
-            Phase::Absent { .. }
+            Phase::Retrying { .. } | Phase::Unreached(_) if !is_news => {}
+            Phase::Unreached(_)
             | Phase::Retrying { .. }
             | Phase::Registered { .. }
             | Phase::Serving { .. } => {
@@ -150,25 +139,47 @@ impl Registration {
     /// gone.
     pub fn kubelet_gone(&mut self, now: Instant) {
         self.seen = None;
-        if let Phase::Retrying { .. } = self.phase {
-            self.phase = Phase::Absent { retry_at: now + ABSENT_RETRY };
+        if let Phase::Retrying { .. } | Phase::Unreached(_) = self.phase {
+            self.phase = Phase::Unreached(Unreached::absent(now));
         }
+    }
+
+    /// Another resource has found a kubelet that listens.
+    pub fn kubelet_listens(&mut self, now: Instant) {
+        if let Phase::Unreached(unreached) = self.phase {
+            self.phase = Phase::Retrying { at: unreached.again_at(now) };
+        }
+    }
+
+    /// Whether nobody listens, as far as this resource knows.
+    pub fn is_unreached(&self) -> bool {
+        matches!(self.phase, Phase::Unreached(_))
+    }
+
+    /// Whether it tries to connect for all, or is about to say how that went.
+    pub fn is_scouting(&self) -> bool {
+        self.is_scout && matches!(self.phase, Phase::Unreached(_) | Phase::Calling)
+    }
+
+    /// From now on it tries to connect for all, or relies on another that does. Alone, it is its own scout.
+    pub fn appoint(&mut self, is_scout: bool) {
+        self.is_scout = is_scout;
     }
 
     /// The attempt that was due has ended.
     pub fn attempted(&mut self, attempt: &Attempt, now: Instant) {
         self.set_streaming(attempt.streaming, now);
         self.refusal = attempt.result.clone().err();
-        if let Some(Refusal::Absent(_) | Refusal::NotListening(_) | Refusal::Local(_)) =
-            self.refusal
-        {
-            // No kubelet was asked, and whatever stream there was lives on.
+        if !attempt.has_asked() {
+            // Whatever stream there was lives on.
             self.phase = self.after_refusal(now);
             return;
         }
         self.counts.asked += 1;
         self.asked = attempt.kubelet.or(self.seen_at_call);
-        self.count_refusal();
+        if let Some(refusal) = &self.refusal {
+            self.counts.refused(refusal);
+        }
         self.phase = if !self.has_asked_newest() && attempt.result.is_ok() {
             Phase::Retrying { at: now }
         } else if attempt.streaming && self.has_asked_newest() {
@@ -190,7 +201,7 @@ impl Registration {
             Phase::Calling => {}
             // Due already, and for a reason that a stream does not mend.
             Phase::Retrying { at } if at <= now => {}
-            Phase::Absent { .. } | Phase::Retrying { .. } | Phase::Registered { .. } => {
+            Phase::Unreached(_) | Phase::Retrying { .. } | Phase::Registered { .. } => {
                 if streaming && self.has_asked_newest() {
                     self.phase = self.succeeded(now);
                 }
@@ -254,9 +265,8 @@ impl Registration {
     /// When [`Registration::due`] must be asked, at the latest.
     pub fn deadline(&self) -> Option<Instant> {
         match self.phase {
-            Phase::Absent { retry_at: at }
-            | Phase::Retrying { at }
-            | Phase::Registered { stream_by: at } => Some(at),
+            Phase::Unreached(unreached) => unreached.at(self.is_scout),
+            Phase::Retrying { at } | Phase::Registered { stream_by: at } => Some(at),
             Phase::Serving { again_at } => again_at,
             Phase::Calling => None,
         }
@@ -264,29 +274,26 @@ impl Registration {
 
     /// Whether an attempt must be started now. If so, it counts as started.
     pub fn due(&mut self, now: Instant) -> bool {
+        if self.deadline().is_none_or(|at| now < at) {
+            return false;
+        }
         match self.phase {
-            Phase::Absent { retry_at: at }
-            | Phase::Retrying { at }
-            | Phase::Serving { again_at: Some(at) }
-                if at <= now =>
-            {
-                self.seen_at_call = self.seen;
-                self.handover.attempting();
-                self.phase = Phase::Calling;
-                true
-            }
-            Phase::Registered { stream_by } if stream_by <= now => {
+            Phase::Registered { .. } => {
                 let text = format!("no stream within {} s of registering", STREAM_MAX.as_secs());
                 self.refusal = Some(Refusal::Refused(text));
                 let wait = doubling(REFUSED, bump(&mut self.failures.silent));
                 self.phase = Phase::Retrying { at: now + wait };
                 false
             }
-            Phase::Absent { .. }
+            Phase::Unreached(_)
             | Phase::Retrying { .. }
-            | Phase::Registered { .. }
             | Phase::Calling
-            | Phase::Serving { .. } => false,
+            | Phase::Serving { .. } => {
+                self.seen_at_call = self.seen;
+                self.handover.attempting();
+                self.phase = Phase::Calling;
+                true
+            }
         }
     }
 
@@ -303,7 +310,7 @@ impl Registration {
     /// Where it stands, in a word or three.
     pub fn state(&self) -> &'static str {
         match self.phase {
-            Phase::Absent { .. } => "waiting for the kubelet",
+            Phase::Unreached(_) => "waiting for the kubelet",
             Phase::Retrying { .. } => "retrying",
             Phase::Calling => "registering",
             Phase::Registered { .. } => "registered",
@@ -349,8 +356,11 @@ impl Registration {
         let failures = &mut self.failures;
         let wait = match &self.refusal {
             None => Duration::ZERO,
-            Some(Refusal::Absent(_)) => return Phase::Absent { retry_at: now + ABSENT_RETRY },
-            Some(Refusal::NotListening(_)) => not_listening(bump(&mut failures.not_listening)),
+            Some(Refusal::Absent(_)) => return Phase::Unreached(Unreached::absent(now)),
+            Some(Refusal::NotListening(_)) => {
+                let n = bump(&mut failures.not_listening);
+                return Phase::Unreached(Unreached::refused(n, &mut self.random, now));
+            }
             Some(Refusal::AlreadyConnected(_)) => match bump(&mut failures.already_connected) {
                 // The next attempt has another name, which is what it takes.
                 0 => Duration::ZERO,
@@ -363,17 +373,6 @@ impl Registration {
         Phase::Retrying { at: now + wait }
     }
 
-    fn count_refusal(&mut self) {
-        match &self.refusal {
-            Some(Refusal::AlreadyConnected(_)) => {
-                self.counts.refused += 1;
-                self.counts.already_connected += 1;
-            }
-            Some(Refusal::Permanent(_) | Refusal::Refused(_)) => self.counts.refused += 1,
-            Some(Refusal::Absent(_) | Refusal::NotListening(_) | Refusal::Local(_)) | None => {}
-        }
-    }
-
     /// The first wait is what it says; later ones are a quarter longer or shorter, so that two who
     /// drop each other do not meet again and again.
     fn wait_after_drop(&mut self) -> Duration {
@@ -381,16 +380,8 @@ impl Registration {
         let wait = doubling(DROPPED, n);
         match n {
             0 => wait,
-            _ => wait * (75 + self.random_below(51)) / 100,
+            _ => self.random.spread(wait),
         }
-    }
-
-    /// Marsaglia's xorshift: enough to be out of step.
-    fn random_below(&mut self, end: u32) -> u32 {
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        u32::try_from(self.random % u64::from(end)).unwrap_or(0)
     }
 }
 

@@ -82,6 +82,12 @@ impl Rescan {
         }
     }
 
+    /// Everything is scanned each `interval` from now on.
+    pub fn set_interval(&mut self, interval: Duration, now: Instant) {
+        self.interval = interval;
+        self.all_at = self.all_at.map(|at| at.min(now + interval));
+    }
+
     /// There is something to see. If it is `early`, more may follow without a hint.
     pub fn hinted(&mut self, scope: &Scope, early: bool, now: Instant) {
         if scope.is_none() {
@@ -98,6 +104,19 @@ impl Rescan {
             for (settling, delay) in self.settling.iter_mut().zip(SETTLE) {
                 settling.add(now + delay, scope);
             }
+        }
+    }
+
+    /// The configuration is another, and a scan of everything for it is under way. Positions in the old one
+    /// mean nothing any more: what has not settled yet may be of any resource.
+    pub fn reconfigured(&mut self, now: Instant) {
+        self.under_way =
+            Some(RunningScan { scope: Scope::All, begun_at: Some(now), is_overdue: false });
+        // That scan begins after all that these are about.
+        (self.hinted, self.all_at) = (None, None);
+        for settling in &mut self.settling {
+            let waiting = settling.next.iter_mut().chain(&mut settling.after_next);
+            waiting.for_each(|(_, scope)| *scope = Scope::All);
         }
     }
 
@@ -318,6 +337,22 @@ mod tests {
     }
 
     #[test]
+    fn an_interval_that_becomes_shorter_counts_from_now_and_a_longer_one_from_the_next_scan() {
+        let mut story = Story::new();
+        story.at(5_000);
+        story.rescan.set_interval(Duration::from_secs(10), story.now);
+        let mut at = |ms: u64| -> Vec<u128> {
+            story.passes_until(ms).into_iter().map(|(at, _)| at).collect()
+        };
+        assert_eq!(at(40_000), [15_000, 25_000, 35_000]);
+        story.rescan.set_interval(INTERVAL, story.now);
+        let mut at = |ms: u64| -> Vec<u128> {
+            story.passes_until(ms).into_iter().map(|(at, _)| at).collect()
+        };
+        assert_eq!(at(120_000), [45_000, 105_000]);
+    }
+
+    #[test]
     fn hints_that_never_end_leave_time_for_others() {
         let mut story = Story::new();
         story.takes = Duration::from_millis(100);
@@ -339,6 +374,24 @@ mod tests {
         assert!(rescan.is_overdue(now + OVERDUE));
         assert!(!rescan.is_overdue(now + 2 * OVERDUE));
         assert_eq!(rescan.overdue_at(), None);
+    }
+
+    #[test]
+    fn a_reload_makes_positions_void_and_what_had_not_settled_is_looked_for_everywhere() {
+        let mut story = Story::new();
+        story.at(1000).hint(7, true);
+        story.at(1005);
+        story.rescan.reconfigured(story.now);
+        // The scan for the new configuration is under way, and nothing else until it is answered.
+        assert_eq!((story.rescan.deadline(), story.rescan.due(story.now)), (None, None));
+        assert_eq!(story.rescan.overdue_at(), Some(story.now + OVERDUE));
+        story.at(1050);
+        story.rescan.answered(story.now);
+        assert_eq!(story.passes_until(1300), [(1185, Scope::All)]);
+        story.hint(1, false);
+        let expected = [(1310, some(&[1])), (1500, Scope::All), (3000, Scope::All)];
+        assert_eq!(story.passes_until(60_000), expected);
+        assert_eq!(story.passes_until(63_000), [(63_000, Scope::All)], "after an interval");
     }
 
     #[test]

@@ -11,7 +11,6 @@ use std::{
 };
 
 use crate::{
-    config::{name_text, template_text},
     decide::identity::KnownIds,
     discovery::{
         claims::Claims,
@@ -168,7 +167,7 @@ impl ScanCache {
                 }
                 NamePattern::Template(template) => {
                     let mut unnamed = event::Unnamed {
-                        template: template_text(template),
+                        template: template.to_string(),
                         problems: entry.found.problems.iter().cloned().chain(blocked).collect(),
                         none_because: entry.found.none_because.clone(),
                     };
@@ -176,7 +175,7 @@ impl ScanCache {
                     for (name, findings) in found {
                         match name {
                             Ok(name) if scan.found.iter().any(|it| it.resource == name) => {
-                                let at = name_text(&resource.name);
+                                let at = resource.name.to_string();
                                 let what =
                                     format!("resource {name} is configured elsewhere in the file");
                                 unnamed.problems.push(Problem { at, what });

@@ -3,7 +3,6 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
-    config::template_text,
     decide::fill::{Use, fill_each},
     discovery::{
         candidate::Candidate,
@@ -153,7 +152,7 @@ impl<'a> ResourceScanner<'a> {
                 Err(what) => return Err(what),
             };
             if paths.is_empty() && !template.optional {
-                let text = template_text(&template.path);
+                let text = template.path.to_string();
                 return Err(format!("no node: `{text}` is an empty list"));
             }
             for path in paths {

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    config::{name_text, near},
+    config::near,
     decide::select::{Verdict, judge},
     discovery::{
         cache::{ScanCache, ScanOutcome, scan_resource},
@@ -195,7 +195,7 @@ impl<'s> Outcome<'s> {
             devices.extend(found.findings.devices.iter().map(|it| (&found.resource, it)));
             problems.extend(&found.findings.problems);
         }
-        let name = name_text(&resource.name);
+        let name = resource.name.to_string();
         let unnamed = scan.unnamed.iter().filter(|it| it.template == name);
         problems.extend(unnamed.flat_map(|it| &it.problems));
         Outcome { devices, problems }

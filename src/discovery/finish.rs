@@ -6,7 +6,6 @@ use std::{
 };
 
 use crate::{
-    config::template_text,
     decide::{
         fill::{Use, fill},
         identity::{Ladder, Rung, id_of},
@@ -46,11 +45,13 @@ impl ResourceScanner<'_> {
         };
         let ladder = self.ladder(draft, first)?;
         let member = |it: &Candidate| Member { name: it.name.clone(), dir: it.dir.clone() };
+        let numa_node = self.numa_node(&draft.members);
         let description = Description {
             name: first.name.clone(),
             nodes: draft.nodes.clone(),
             paths: draft.paths.clone(),
-            numa_node: self.numa_node(&draft.members),
+            numa_node,
+            package: numa_node.and_then(|it| self.package(it)),
             attributes: self.attributes(draft)?,
             allocation: Arc::clone(&draft.alternative.allocation),
             members: draft.members.iter().map(member).collect(),
@@ -74,7 +75,7 @@ impl ResourceScanner<'_> {
             return Err("the template of its id has no value yet".to_owned());
         }
         let id = id_of(&text, self.suffix_len())?;
-        let rung = Rung { id, from: Arc::from(template_text(template)) };
+        let rung = Rung { id, from: Arc::from(template.to_string()) };
         identity::only(self.host, first, extent, rung)
     }
 
@@ -106,6 +107,16 @@ impl ResourceScanner<'_> {
             1 => nodes.into_iter().next(),
             _ => None,
         }
+    }
+
+    /// The processor package of the first processor of a NUMA node, which may have none
+    /// (`Documentation/ABI/stable/sysfs-devices-node`, `sysfs-devices-system-cpu`).
+    fn package(&self, numa_node: u32) -> Option<u32> {
+        let system = "/sys/devices/system";
+        let read = |path: String| self.host.attribute(&path).ok().flatten();
+        let list = read(format!("{system}/node/node{numa_node}/cpulist"))?;
+        let first: u32 = list.split([',', '-']).next()?.parse().ok()?;
+        read(format!("{system}/cpu/cpu{first}/topology/physical_package_id"))?.parse().ok()
     }
 
     /// Whatever the configuration names. What a container is to be given must be there.

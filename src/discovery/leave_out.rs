@@ -2,13 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{
-    config::name_text,
-    discovery::{
-        claims::{self, node_key},
-        drafts::{Draft, Drafted},
-        scanner::{Collected, ResourceScanner, Scanned},
-    },
+use crate::discovery::{
+    claims::{self, node_key},
+    drafts::{Draft, Drafted},
+    scanner::{Collected, ResourceScanner, Scanned},
 };
 
 impl ResourceScanner<'_> {
@@ -21,7 +18,7 @@ impl ResourceScanner<'_> {
             for node in claims::own(&draft.nodes) {
                 let key = node_key(node);
                 if let Some(owner) = self.claims.owner(&key) {
-                    let owner = self.resources.get(owner).map(|it| name_text(&it.name));
+                    let owner = self.resources.get(owner).map(|it| it.name.to_string());
                     let what = format!(
                         "{} belongs to a device of {}, which comes first in the file",
                         node.host.path,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    config::{name_text, near},
+    config::near,
     host::Host,
     model::{discovery::Source, resource::Resource},
 };
@@ -50,7 +50,7 @@ impl Tally {
         }
         let mut parts = Vec::new();
         for (owner, n) in &self.n_claimed {
-            let name = resources.get(*owner).map(|it| name_text(&it.name)).unwrap_or_default();
+            let name = resources.get(*owner).map(|it| it.name.to_string()).unwrap_or_default();
             parts.push(match *n == self.n_candidates {
                 true => format!("claimed by {name}"),
                 false => format!("{n} claimed by {name}"),

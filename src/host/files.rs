@@ -7,8 +7,7 @@
 
 use std::{
     fs::{self, OpenOptions},
-    hash::{BuildHasher, RandomState},
-    io::{self, Read, Write},
+    io::{self, Read},
     os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt},
     path::{Component, Path, PathBuf},
     sync::{Arc, OnceLock},
@@ -356,33 +355,6 @@ pub fn read_text(path: &Path, len_max: usize) -> io::Result<String> {
     String::from_utf8(bytes).map_err(|err| {
         io::Error::other(format!("not UTF-8 at byte {}", err.utf8_error().valid_up_to()))
     })
-}
-
-/// Writes a text file of ours so that a reader finds the old or the new one and never half of it. The
-/// directory is made if it is not there.
-pub fn write_text(path: &Path, text: &str) -> io::Result<()> {
-    let dir = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::create_dir_all(dir)?;
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    // In a container every process has the same id.
-    let unique = RandomState::new().hash_one(std::process::id());
-    let new = dir.join(format!(".{name}.{unique:016x}"));
-    let written = fs::File::create(&new).and_then(|mut file| {
-        file.write_all(text.as_bytes())?;
-        file.sync_all()
-    });
-    let result = written.and_then(|()| fs::rename(&new, path));
-    if result.is_err() {
-        // What is left of a full disk would only be in the way.
-        drop(fs::remove_file(&new));
-    }
-    result
-}
-
-/// Copies a regular file of ours, which is small.
-pub fn copy(from: &Path, to: &Path) -> io::Result<()> {
-    regular(&fs::symlink_metadata(from)?)?;
-    fs::copy(from, to).map(|_| ())
 }
 
 fn regular(metadata: &fs::Metadata) -> io::Result<()> {

@@ -79,17 +79,14 @@ impl Uevents {
             );
             is_silent.store(true, Ordering::Relaxed);
         }
-        let mut listener =
-            UeventListener { socket, hints: Hints::new(events), is_silent: Arc::clone(&is_silent) };
-        let worker = Worker::spawn_polling("uevent", move |stop| {
-            if let Err(err) = listener.run(&stop) {
-                log::error!(
-                    "the kernel's uevents are no longer received: {err}; new devices are found \
-                     late"
-                );
-                listener.is_silent.store(true, Ordering::Relaxed);
-            }
-        })?;
+        let mut listener = UeventListener {
+            socket,
+            hints: Hints::new(events.clone()),
+            events,
+            is_silent: Arc::clone(&is_silent),
+            has_lost: false,
+        };
+        let worker = Worker::spawn_polling("uevent", move |stop| listener.listen(&stop))?;
         Ok(Uevents { is_silent, _worker: Some(worker) })
     }
 
@@ -121,10 +118,31 @@ fn is_in_user_namespace() -> bool {
 struct UeventListener {
     socket: OwnedFd,
     hints: Hints,
+    events: Sender<Event>,
     is_silent: Arc<AtomicBool>,
+    // Messages were lost once, so they may be again.
+    has_lost: bool,
 }
 
 impl UeventListener {
+    /// Until it is told to stop, or cannot go on.
+    fn listen(&mut self, stop: &StopFd) {
+        if let Err(err) = self.run(stop) {
+            log::error!(
+                "the kernel's uevents are no longer received: {err}; new devices are found late"
+            );
+            self.tell(false);
+        }
+    }
+
+    /// Says whether messages reach us, if that is news.
+    fn tell(&mut self, arrive: bool) {
+        if self.is_silent.swap(!arrive, Ordering::Relaxed) == arrive {
+            // Nobody hears it when the daemon goes down.
+            drop(self.events.send(Event::UeventsArrive(arrive)));
+        }
+    }
+
     fn run(&mut self, stop: &StopFd) -> io::Result<()> {
         loop {
             let mut fds = [
@@ -150,16 +168,29 @@ impl UeventListener {
                 Ok((len, Some(sender))) if sender.pid() == 0 => self.heard(&message[..len]),
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) => return Ok(()),
-                Err(Errno::ENOBUFS) => self.hints.add(Hint::Everything),
+                Err(Errno::ENOBUFS) => self.lost(),
                 Err(err) => return Err(err.into()),
             }
         }
         Ok(())
     }
 
+    /// The kernel had no room for messages. What they said is found by a scan of everything; the room is
+    /// not larger the next time, so that everything is scanned more often from now on.
+    fn lost(&mut self) {
+        self.hints.add(Hint::Everything);
+        if !std::mem::replace(&mut self.has_lost, true) {
+            log::warn!(
+                "the kernel's uevents came too fast, and some were lost; everything is scanned"
+            );
+        }
+        self.tell(false);
+    }
+
     fn heard(&mut self, message: &[u8]) {
-        if self.is_silent.swap(false, Ordering::Relaxed) {
+        if !self.has_lost && self.is_silent.load(Ordering::Relaxed) {
             log::info!("the kernel's uevents are received after all");
+            self.tell(true);
         }
         match parse(message) {
             Some(hint) => self.hints.add(hint),
@@ -280,6 +311,37 @@ mod tests {
             }
         }
         assert!(!uevents.is_degraded());
+    }
+
+    #[test]
+    fn a_loss_is_told_once_and_for_all_and_so_is_the_end_of_the_socket() {
+        let (events, inbox) = bounded(10);
+        // Neither a socket nor ever ready for anything but an error.
+        let socket = OwnedFd::from(fs::File::open("/dev/null").unwrap());
+        let mut listener = UeventListener {
+            socket,
+            hints: Hints::new(events.clone()),
+            events,
+            is_silent: Arc::default(),
+            has_lost: false,
+        };
+        listener.is_silent.store(true, Ordering::Relaxed);
+        let told = || inbox.try_iter().filter(|it| matches!(it, Event::UeventsArrive(_)));
+        listener.heard(ADD);
+        assert!(matches!(told().collect::<Vec<_>>()[..], [Event::UeventsArrive(true)]));
+        listener.lost();
+        listener.heard(ADD);
+        listener.lost();
+        assert!(matches!(told().collect::<Vec<_>>()[..], [Event::UeventsArrive(false)]));
+
+        listener.has_lost = false;
+        listener.tell(true);
+        assert!(listener.read().is_err());
+        assert_eq!(told().count(), 1);
+        let worker = Worker::spawn_polling("test", move |stop| listener.listen(&stop)).unwrap();
+        let said = inbox.recv_timeout(Duration::from_secs(10));
+        drop(worker);
+        assert!(matches!(said, Ok(Event::UeventsArrive(false))), "{said:?}");
     }
 
     #[test]

@@ -111,19 +111,21 @@ fn skip(input: &mut CodedInputStream<'_>, tag: u32) -> protobuf::Result<()> {
 
 /// The service of one resource.
 pub(super) fn build(service: &Service) -> grpcio::Service {
-    let (watched, allocated) = (service.clone(), service.clone());
+    let [options, watched, preferred, allocated, started] = [(); 5].map(|()| service.clone());
     ServiceBuilder::new()
-        .add_unary_handler(&OPTIONS, |ctx, _, sink| Service::get_device_plugin_options(&ctx, sink))
+        .add_unary_handler(&OPTIONS, move |ctx, _, sink| {
+            options.get_device_plugin_options(&ctx, sink);
+        })
         .add_server_streaming_handler(&LIST_AND_WATCH, move |ctx, _, sink| {
             watched.list_and_watch(&ctx, sink);
         })
-        .add_unary_handler(&PREFERRED, |ctx, request, sink| {
-            Service::get_preferred_allocation(&ctx, &request, sink);
+        .add_unary_handler(&PREFERRED, move |ctx, request, sink| {
+            preferred.get_preferred_allocation(&ctx, &request, sink);
         })
         .add_unary_handler(&ALLOCATE, move |ctx, request, sink| {
             allocated.allocate(&ctx, &request, sink);
         })
-        .add_unary_handler(&PRE_START, |ctx, _, sink| Service::pre_start_container(&ctx, sink))
+        .add_unary_handler(&PRE_START, move |ctx, _, sink| started.pre_start_container(&ctx, sink))
         .build()
 }
 

@@ -28,6 +28,7 @@ use crate::{
         worker::{StopFd, Worker},
     },
     kubelet::{
+        callers::Callers,
         endpoint::{Endpoint, LISTEN_DELAY_MS, Successor},
         mailbox::{Mailbox, Readers},
         methods,
@@ -84,8 +85,10 @@ impl Plugin {
         let wake = Wake::new()?;
         let resource = initial.resource.clone();
         let mailbox = Mailbox::new(initial);
-        let service = methods::build(&Service::new(mailbox.readers(), wake.clone()));
-        let server = Server::new(Arc::clone(&env), service).map_err(io::Error::other)?;
+        let callers = Callers::default();
+        let service = Service::new(mailbox.readers(), callers.clone(), wake.clone());
+        let server = Server::new(Arc::clone(&env), methods::build(&service), callers)
+            .map_err(io::Error::other)?;
         // One slot each: the message is "do it again", so a slot that is full says it already.
         let (register, register_orders) = bounded(1);
         let (check, check_orders) = bounded(1);

@@ -2,8 +2,8 @@
 //!
 //! The server lives as long as the plugin and has no port. Endpoints come and go in front of it: we
 //! accept connections ourselves and hand each over, keeping a duplicate of its descriptor. The
-//! duplicate is never read or written; it is only polled, to learn when the connection is gone,
-//! which the gRPC core does not tell.
+//! duplicate is never read or written; it is polled, to learn when the connection is gone, which the
+//! gRPC core does not tell, and shut down if the connection must give way to another.
 //!
 //! All of this belongs to the thread of the plugin, which waits in `Server::wait` and nowhere else.
 
@@ -11,8 +11,9 @@
 
 use std::{
     io,
+    net::Shutdown,
     os::{
-        fd::{AsFd, BorrowedFd, IntoRawFd},
+        fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd},
         unix::net::UnixStream,
     },
     pin::Pin,
@@ -29,7 +30,7 @@ use nix::{
 
 use crate::{
     host::{deadline::Deadline, socket, wake::Wake, worker::with_timer_slack},
-    kubelet::endpoint::Endpoint,
+    kubelet::{callers::Callers, endpoint::Endpoint},
 };
 
 /// How many calls may arrive at once before the core queues them. The kubelet makes one at a time,
@@ -45,7 +46,8 @@ const MESSAGE_LEN_MAX: i32 = 4 << 20;
 const NEVER: Duration = Duration::from_millis(i32::MAX as u64);
 
 /// How many connections may be open at once. The kubelet has one, and somebody who inspects the
-/// plugin another; a client that leaks them must not use up our descriptors.
+/// plugin another; a client that leaks them must not use up our descriptors. Nor may it keep the kubelet
+/// out: when there are so many, the one that has been silent for longest gives way to another.
 const CONNECTIONS_MAX: usize = 64;
 
 /// How long we do not accept when the kernel has no descriptor left. The connection stays in the
@@ -77,8 +79,9 @@ pub(super) struct Server {
     server: grpcio::Server,
     endpoint: Option<Endpoint>,
     connections: Vec<ClientConnection>,
-    /// How many there have ever been.
-    n_accepted: u64,
+    callers: Callers,
+    /// The number of the connection that came last.
+    last_accepted: u64,
     /// Until when we accept no connection, because the kernel has no descriptor for one.
     pause_until: Option<Deadline>,
 }
@@ -89,7 +92,7 @@ struct ClientConnection {
     number: u64,
     /// The process that has connected; 0 if it is in another pid namespace.
     peer: i32,
-    /// Only ever polled; the core owns the other descriptor of it.
+    /// The core owns the other descriptor of it.
     duplicate: UnixStream,
 }
 
@@ -110,10 +113,11 @@ pub(super) struct Mark {
 }
 
 impl Server {
-    /// Starts a server on which nobody can call yet.
+    /// Starts a server on which nobody can call yet. `service` tells `callers` who does.
     pub(super) fn new(
         env: Arc<Environment>,
         service: grpcio::Service,
+        callers: Callers,
     ) -> Result<Server, grpcio::Error> {
         // The kubelet may be stopped for a while, so a connection is never given up for being
         // silent: no age, no idleness, and no pings, neither of ours (the core's default is one after
@@ -134,7 +138,8 @@ impl Server {
             server,
             endpoint: None,
             connections: Vec::new(),
-            n_accepted: 0,
+            callers,
+            last_accepted: 0,
             pause_until: None,
         })
     }
@@ -153,7 +158,7 @@ impl Server {
     /// The connections that `peer` has now. In a container without the host's pids all processes look
     /// the same, and these are everybody's.
     pub(super) fn mark(&self, peer: i32) -> Mark {
-        Mark { last: self.n_accepted, peer }
+        Mark { last: self.last_accepted, peer }
     }
 
     /// Whether any of the connections that existed then still does.
@@ -191,7 +196,7 @@ impl Server {
         let gone: Vec<bool> = ready.by_ref().take(self.connections.len()).collect();
         let has_client = ready.next() == Some(true);
 
-        drop_marked(&mut self.connections, &gone);
+        self.drop_marked(&gone);
         if has_client {
             self.accept();
         }
@@ -213,49 +218,84 @@ impl Server {
         }
     }
 
-    /// Accepts all connections that wait.
+    /// Accepts connections that wait, and as many as there may be at most: others come by the next `poll`.
     fn accept(&mut self) {
-        let Some(endpoint) = &self.endpoint else { return };
-        loop {
+        for _ in 0..CONNECTIONS_MAX {
+            let Some(endpoint) = &self.endpoint else { return };
             let admitted = match endpoint.accept() {
                 Ok(None) => return,
-                Ok(Some(_)) if self.connections.len() >= CONNECTIONS_MAX => {
-                    log::warn!(
-                        "socket={} has {CONNECTIONS_MAX} connections; another is closed at once",
-                        endpoint.name()
-                    );
-                    continue;
-                }
                 Ok(Some(stream)) => stream.try_clone().map(|duplicate| (stream, duplicate)),
                 Err(err) => Err(err),
             };
             match admitted {
-                Ok((stream, duplicate)) => {
-                    self.n_accepted += 1;
-                    let (number, peer) = (self.n_accepted, socket::peer(&duplicate));
-                    self.connections.push(ClientConnection { number, peer, duplicate });
-                    // SAFETY: the descriptor is that of a connected stream socket, and nobody else
-                    // has it. Its duplicate is only polled, neither read, written nor shut down.
-                    unsafe { self.server.add_channel_from_fd(stream.into_raw_fd()) };
-                }
+                Ok((stream, duplicate)) if self.has_room() => self.admit(stream, duplicate),
+                Ok(_) => {}
                 Err(err) if is_of_the_client(&err) => {}
                 Err(err) => {
-                    log::warn!("socket={} cannot accept a connection: {err}", endpoint.name());
+                    log::warn!("socket={} cannot accept a connection: {err}", self.socket());
                     self.pause_until = Some(Deadline::after(ACCEPT_PAUSE));
                     return;
                 }
             }
         }
     }
+
+    /// Whether there may be one more connection. If there are too many, the most silent gives way.
+    fn has_room(&mut self) -> bool {
+        if self.connections.len() < CONNECTIONS_MAX {
+            return true;
+        }
+        let socket = self.socket();
+        let silent = self.callers.most_silent();
+        let Some(idx) = self.connections.iter().position(|it| Some(it.number) == silent) else {
+            log::warn!(
+                "socket={socket} has {CONNECTIONS_MAX} connections, each with a stream; another is \
+                 closed at once"
+            );
+            return false;
+        };
+        log::warn!(
+            "socket={socket} has {CONNECTIONS_MAX} connections; the one that has been silent for \
+             longest is closed, to let another in"
+        );
+        let silent = self.connections.swap_remove(idx);
+        self.callers.gone(silent.number);
+        // Fails if it is closed already. The core sees its end, and closes its own descriptor.
+        drop(silent.duplicate.shutdown(Shutdown::Both));
+        true
+    }
+
+    /// What it is called in messages.
+    fn socket(&self) -> &str {
+        self.endpoint.as_ref().map(Endpoint::name).unwrap_or_default()
+    }
+
+    /// Hands a connection over.
+    fn admit(&mut self, stream: UnixStream, duplicate: UnixStream) {
+        let (number, peer) = (self.callers.came(stream.as_raw_fd()), socket::peer(&duplicate));
+        self.last_accepted = number;
+        self.connections.push(ClientConnection { number, peer, duplicate });
+        // SAFETY: the descriptor is that of a connected stream socket, and nobody else has it. Its
+        // duplicate is polled and shut down, which the core sees as the client's end, and neither read
+        // nor written.
+        unsafe { self.server.add_channel_from_fd(stream.into_raw_fd()) };
+    }
+
+    fn drop_marked(&mut self, marked: &[bool]) {
+        let mut marked = marked.iter();
+        let callers = &self.callers;
+        self.connections.retain(|it| {
+            let is_gone = marked.next() == Some(&true);
+            if is_gone {
+                callers.gone(it.number);
+            }
+            !is_gone
+        });
+    }
 }
 
 fn is_ready(fd: &PollFd<'_>) -> bool {
     fd.revents().is_some_and(|it| !it.is_empty())
-}
-
-fn drop_marked(connections: &mut Vec<ClientConnection>, marked: &[bool]) {
-    let mut marked = marked.iter();
-    connections.retain(|_| marked.next() != Some(&true));
 }
 
 /// Whether only this one connection failed, so that the next may be tried at once (accept(2)).

@@ -18,6 +18,7 @@ use crate::{
     decide::allocate::{AllocateError, allocate},
     host::wake::Wake,
     kubelet::{
+        callers::Callers,
         mailbox::{Reader, Readers},
         methods::Undecoded,
         proto::deviceplugin::{
@@ -37,13 +38,15 @@ const REFUSAL_LEN_MAX: usize = 1000;
 #[derive(Clone)]
 pub struct Service {
     snapshots: Readers<Snapshot>,
+    callers: Callers,
     wake: Wake,
 }
 
 impl Service {
-    /// Serves what `snapshots` has, and rings `wake` whenever a stream begins or ends.
-    pub fn new(snapshots: Readers<Snapshot>, wake: Wake) -> Service {
-        Service { snapshots, wake }
+    /// Serves what `snapshots` has, tells `callers` who calls, and rings `wake` whenever a stream begins
+    /// or ends.
+    pub(super) fn new(snapshots: Readers<Snapshot>, callers: Callers, wake: Wake) -> Service {
+        Service { snapshots, callers, wake }
     }
 }
 
@@ -56,9 +59,11 @@ impl Service {
     // An error here, or a late answer, would fail a registration that is under way, and a
     // registration that fails while an earlier stream lives keeps the kubelet from noticing our end.
     pub(super) fn get_device_plugin_options(
+        &self,
         ctx: &RpcContext<'_>,
         sink: UnarySink<DevicePluginOptions>,
     ) {
+        self.callers.called(&ctx.peer());
         answer(ctx, sink, options());
     }
 
@@ -68,10 +73,12 @@ impl Service {
         sink: ServerStreamingSink<ListAndWatchResponse>,
     ) {
         let snapshots = self.snapshots.open();
+        let open = self.callers.opened(&ctx.peer());
         let wake = self.wake.clone();
         wake.wake();
         ctx.spawn(async move {
             stream(snapshots, sink).await;
+            drop(open);
             wake.wake();
         });
     }
@@ -79,10 +86,12 @@ impl Service {
     // An error here fails the pod and loses devices in the kubelet. An empty answer leaves the
     // choice to it.
     pub(super) fn get_preferred_allocation(
+        &self,
         ctx: &RpcContext<'_>,
         request: &Undecoded,
         sink: UnarySink<PreferredAllocationResponse>,
     ) {
+        self.callers.called(&ctx.peer());
         let container_responses =
             vec![ContainerPreferredAllocationResponse::new(); request.n_containers()];
         let preferred = PreferredAllocationResponse { container_responses, ..Default::default() };
@@ -95,6 +104,7 @@ impl Service {
         request: &Undecoded,
         sink: UnarySink<AllocateResponse>,
     ) {
+        self.callers.called(&ctx.peer());
         let snapshot = self.snapshots.now();
         let request = match request.allocate_request(snapshot.offers.len()) {
             Ok(request) => request,
@@ -118,9 +128,11 @@ impl Service {
 
     // Not offered, so never called; but there is nothing to do, and that can be said.
     pub(super) fn pre_start_container(
+        &self,
         ctx: &RpcContext<'_>,
         sink: UnarySink<PreStartContainerResponse>,
     ) {
+        self.callers.called(&ctx.peer());
         answer(ctx, sink, PreStartContainerResponse::new());
     }
 }

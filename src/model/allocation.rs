@@ -1,33 +1,57 @@
 //! What a container gets with its devices, as the operator wrote it.
 
-use crate::model::template::Template;
+use serde::Serialize;
+
+use crate::model::{template::Template, written};
 
 /// Templates for what a container gets.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Allocation {
     /// Device nodes; `None` means every node of the device, under its own path.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub devices: Option<Vec<DeviceTemplate>>,
     /// Directories and files of the host.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub mounts: Vec<MountTemplate>,
     /// Environment variables.
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "written::pairs")]
     pub env: Vec<(Template, Template)>,
     /// Annotations of the container, for the runtime.
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "written::pairs")]
     pub annotations: Vec<(Template, Template)>,
 }
 
+/// Which devices a container should have, where there is a choice.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Policy {
+    /// Near to each other: the same card, switch, root port, host bridge, NUMA node, package. Of those
+    /// the ones that are used least.
+    #[default]
+    Numa,
+    /// Those that are used most already, so that others stay free.
+    Packed,
+    /// Those that are used least, and far from each other.
+    Spread,
+    /// The kubelet chooses, and does not ask.
+    None,
+}
+
 /// A device node in the container.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct DeviceTemplate {
     /// On the host.
     pub host_path: Template,
     /// In the container; `None` for the path that was asked for on the host.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub container_path: Option<Template>,
     /// Any of `r`, `w`, `m`; each once, at least one.
     pub permissions: String,
 }
 
 /// A directory or file in the container.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct MountTemplate {
     /// On the host.
     pub host_path: Template,

@@ -28,6 +28,8 @@ pub struct Description {
     pub paths: Vec<HostPath>,
     /// `None` when the kernel does not say (`numa_node` is -1).
     pub numa_node: Option<u32>,
+    /// The processor package that this NUMA node is in; `None` when the kernel does not say.
+    pub package: Option<u32>,
     /// Whatever the configuration names, by key.
     pub attributes: BTreeMap<String, Vec<String>>,
     /// What it brings into a container.

@@ -22,6 +22,8 @@ pub enum Event {
     Scanned(Scan),
     /// Something may have changed: scan again.
     Hinted(Hint),
+    /// Whether the kernel's uevents reach us has changed. Where they do not, hints are missing.
+    UeventsArrive(bool),
     /// Devices of a resource were probed.
     Probed(Round),
     /// What an operator has taken out of use: all of it.
@@ -130,6 +132,19 @@ pub struct Attempt {
     pub streaming: bool,
     /// What the kubelet answered.
     pub result: Result<(), Refusal>,
+}
+
+impl Attempt {
+    /// Whether there was a kubelet that listened, whatever it answered.
+    pub fn has_asked(&self) -> bool {
+        match &self.result {
+            Err(Refusal::Absent(_) | Refusal::NotListening(_) | Refusal::Local(_)) => false,
+            Ok(())
+            | Err(Refusal::AlreadyConnected(_) | Refusal::Permanent(_) | Refusal::Refused(_)) => {
+                true
+            }
+        }
+    }
 }
 
 /// Why an attempt to register failed. The text says what happened.

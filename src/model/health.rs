@@ -2,22 +2,29 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use serde::Serialize;
+
 use crate::model::{
     device::Device,
     discovery::Requirement,
     name::{DeviceId, ResourceName},
     snapshot::Health,
     template::{Key, Template},
+    written,
 };
 
 /// When a device counts as healthy. Without `health` in the file, only the basic checks are made.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct HealthPolicy {
     /// From one probe of the devices to the next.
+    #[serde(serialize_with = "written::duration")]
     pub interval: Duration,
     /// How long one probe of one device may take. Not longer than the interval.
+    #[serde(serialize_with = "written::duration")]
     pub timeout: Duration,
     /// A probe is good while all of these hold.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<Rule>,
     /// So many bad probes in a row make a device unhealthy. At least 1.
     pub unhealthy_after: u32,
@@ -26,19 +33,24 @@ pub struct HealthPolicy {
     /// How a device that was ill recovers.
     pub recovery: Recovery,
     /// What is done with devices that turn unhealthy again and again.
+    #[serde(serialize_with = "written::flapping")]
     pub flapping: Option<Flapping>,
     /// Lines of the kernel's log that say that a device is ill.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub kernel_log: Vec<LogRule>,
     /// A program that says whether a device is well.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub command: Option<ProbeCommand>,
 }
 
 /// Something that must hold.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
 pub enum Rule {
     /// A condition, as in `match`.
     Holds(Requirement),
     /// A counter must not rise by `by` or more within a time.
+    #[serde(serialize_with = "written::rises")]
     Rises {
         /// The counter.
         key: Key,
@@ -49,8 +61,19 @@ pub enum Rule {
     },
 }
 
+impl Rule {
+    /// What it looks at.
+    pub fn key(&self) -> &Key {
+        match self {
+            Rule::Holds(requirement) => &requirement.key,
+            Rule::Rises { key, .. } => key,
+        }
+    }
+}
+
 /// How a device that was ill recovers.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Recovery {
     /// By good probes.
     #[default]
@@ -58,38 +81,59 @@ pub enum Recovery {
     /// By the word of an operator.
     Manual,
     /// By good probes for this long.
+    #[serde(untagged, serialize_with = "written::duration")]
     After(Duration),
 }
 
 /// A device that turns unhealthy so often is held unhealthy for a while.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Flapping {
     /// How often. At least 2.
     pub changes: u32,
     /// Within this time.
+    #[serde(serialize_with = "written::duration")]
     pub within: Duration,
     /// How long it is held.
+    #[serde(serialize_with = "written::duration")]
     pub hold: Duration,
 }
 
 /// Lines of the kernel's log that say that a device is ill.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct LogRule {
     /// What such a line looks like.
+    #[serde(serialize_with = "written::regexp")]
     pub pattern: regex_lite::Regex,
     /// Named groups of the pattern, and the keys whose values they must be for the line to be about
     /// a device. Without any, a line is about all devices of the resource.
+    #[serde(
+        rename = "match",
+        skip_serializing_if = "Vec::is_empty",
+        serialize_with = "written::pairs"
+    )]
     pub matches: Vec<(String, Key)>,
     /// Values of the group `code` that say nothing about the device.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ignore_codes: Vec<String>,
 }
 
+/// Patterns are equal if they are written in the same way.
+impl PartialEq for LogRule {
+    fn eq(&self, other: &LogRule) -> bool {
+        self.pattern.as_str() == other.pattern.as_str()
+            && self.matches == other.matches
+            && self.ignore_codes == other.ignore_codes
+    }
+}
+
 /// A program that says whether a device is well: its exit code is 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ProbeCommand {
     /// The program, an absolute path, and its arguments. Never empty. No shell sees them.
     pub run: Vec<Template>,
     /// It is killed after this.
+    #[serde(serialize_with = "written::duration")]
     pub timeout: Duration,
 }
 
@@ -118,7 +162,7 @@ pub struct Target {
     pub devices: Vec<Arc<Device>>,
 }
 
-/// Policies have no value to compare: the same one is equal.
+/// A policy that is read again and says the same is kept, so that it is enough to compare which one it is.
 impl PartialEq for Target {
     fn eq(&self, other: &Target) -> bool {
         self.resource == other.resource
@@ -153,10 +197,19 @@ pub struct Reading {
 /// How a probe went.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
-    /// Nothing is wrong; with the counters that [`Rule::Rises`] looks at, in the order of the rules.
-    Good(Vec<f64>),
+    /// Nothing is wrong; with the counters that [`Rule::Rises`] looks at.
+    Good(Vec<Count>),
     /// Something is wrong.
     Bad(Fault),
+}
+
+/// What a counter of a device says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Count {
+    /// The counter.
+    pub key: Key,
+    /// What it says.
+    pub value: f64,
 }
 
 /// What is wrong with a device.

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::Serialize;
+
 /// The longest device id, in bytes (comment on `Device.ID` in the device plugin API).
 pub const DEVICE_ID_LEN_MAX: usize = 63;
 
@@ -13,7 +15,7 @@ pub const DOMAIN_LEN_MAX: usize = 244;
 pub const NAME_LEN_MAX: usize = 63;
 
 /// A fully qualified extended resource name, such as `example.com/fpga`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct ResourceName(String);
 
 /// Why the kubelet would refuse a resource name.

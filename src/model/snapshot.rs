@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::model::{
+    allocation::Policy,
     device::Device,
     name::{DeviceId, ResourceName},
 };
@@ -55,6 +56,17 @@ pub struct Snapshot {
     pub offers: Vec<Offer>,
     /// How many offers one container may have.
     pub max_per_container: Option<u32>,
+    /// Which of them a container should have.
+    pub preference: Preference,
+}
+
+/// What decides which devices are given to a container where there is a choice.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Preference {
+    /// What is good for those that are given together, and for those that are left.
+    pub policy: Policy,
+    /// They should be near to one of these, before all that `policy` says. Empty where that does not matter.
+    pub near: Vec<Arc<Device>>,
 }
 
 impl Snapshot {

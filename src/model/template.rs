@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Serialize, Serializer};
+
 use crate::model::fact::Fact;
 
 /// What a key names.
@@ -114,6 +116,12 @@ impl fmt::Display for Key {
     }
 }
 
+impl Serialize for Key {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
 /// Whether the name of a file would be taken for something else, if nothing stood before it.
 fn needs_dot(path: &str) -> bool {
     let is_word = Core::ALL.iter().any(|it| it.word().eq_ignore_ascii_case(path));
@@ -133,9 +141,17 @@ pub enum Filter {
 }
 
 impl Filter {
-    /// Every filter, as it is written.
-    pub const ALL: [(&'static str, Filter); 3] =
-        [("lower", Filter::Lower), ("upper", Filter::Upper), ("name", Filter::Name)];
+    /// All filters.
+    pub const ALL: [Filter; 3] = [Filter::Lower, Filter::Upper, Filter::Name];
+
+    /// The word as it is written.
+    pub fn word(self) -> &'static str {
+        match self {
+            Filter::Lower => "lower",
+            Filter::Upper => "upper",
+            Filter::Name => "name",
+        }
+    }
 }
 
 /// A piece of a template.
@@ -170,5 +186,30 @@ impl Template {
             [Piece::Text(text)] => Some(text),
             _ => None,
         }
+    }
+}
+
+impl fmt::Display for Template {
+    /// As it is written.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for piece in &self.pieces {
+            match piece {
+                Piece::Text(text) => f.write_str(&text.replace('{', "{{"))?,
+                Piece::Value(key, filters) => {
+                    write!(f, "{{{key}")?;
+                    for filter in filters {
+                        write!(f, "|{}", filter.word())?;
+                    }
+                    f.write_str("}")?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Serialize for Template {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
     }
 }

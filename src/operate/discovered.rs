@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::{
-    config::{Config, name_text},
+    config::Config,
     model::{
         device::{Device, Problem},
         event::Scan,
@@ -219,7 +219,7 @@ fn each<'a>(Discovered { config, scan, .. }: Discovered<'a>) -> impl Iterator<It
     });
     let unnamed = scan.unnamed.iter().map(|it| {
         let is_its = |idx: usize| {
-            config.resources.get(idx).is_some_and(|of| name_text(&of.name) == it.template)
+            config.resources.get(idx).is_some_and(|of| of.name.to_string() == it.template)
         };
         Entry {
             name: &it.template,

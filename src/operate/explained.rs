@@ -1,7 +1,6 @@
 //! What `chandler explain` shows.
 
 use crate::{
-    config::name_text,
     discovery::{Answer, Fate},
     model::{
         device::{Device, Ownership},
@@ -13,7 +12,7 @@ use crate::{
 /// What `resources` make of one thing, for people: a line for each answer, and what there is to know of
 /// what is taken.
 pub fn text(resources: &[Resource], answers: &[Answer]) -> String {
-    let name = |idx: usize| resources.get(idx).map(|it| name_text(&it.name)).unwrap_or_default();
+    let name = |idx: usize| resources.get(idx).map(|it| it.name.to_string()).unwrap_or_default();
     let mut lines = Vec::new();
     for Answer { config_idx, alternative_idx, at, fate } in answers {
         let n_alternatives = resources.get(*config_idx).map_or(0, |it| it.alternatives.len());

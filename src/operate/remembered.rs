@@ -4,13 +4,13 @@
 //! was removed while no daemon ran must be remembered by somebody, and the kubelet does not tell before
 //! it has admitted the pod.
 
-use std::{collections::BTreeMap, io, path::Path, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    host::files,
+    config::quoted,
     model::{
         device::Hardware,
         event::Scan,
@@ -18,6 +18,10 @@ use crate::{
         name::{DeviceId, ResourceName},
         snapshot::Health,
         state::{Remembered, RememberedDevice, RememberedDevices},
+    },
+    operate::{
+        report,
+        state_file::{Body, Layout, StateError, StateFile},
     },
 };
 
@@ -34,6 +38,8 @@ const VERSION: u32 = 2;
 struct File<'a> {
     version: u32,
     resources: BTreeMap<&'a str, BTreeMap<&'a str, Entry>>,
+    #[serde(flatten)]
+    unknown: &'a Body,
 }
 
 #[derive(Default, Serialize, Deserialize)]
@@ -51,6 +57,8 @@ struct Entry {
     offers: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     unhealthy: Option<String>,
+    #[serde(flatten)]
+    unknown: Body,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
@@ -58,39 +66,191 @@ fn is_zero(n: &usize) -> bool {
     *n == 0
 }
 
-/// What was written last, and what is wrong with the rest. A file that is not there says that nothing
-/// was offered; the error says why one cannot be used at all.
-pub fn read(path: &Path) -> Result<(Remembered, Vec<String>), String> {
-    let text = match files::read_text(path, FILE_LEN_MAX) {
-        Ok(text) => text,
-        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(Default::default()),
-        Err(err) => return Err(err.to_string()),
-    };
-    let file: Value = serde_json::from_str(&text).map_err(|err| err.to_string())?;
-    // A later version is read as far as it is understood.
-    let resources = file.get("resources").or(file.get("offered")).and_then(Value::as_object);
-    let resources = resources.ok_or("it holds no resources")?;
-    let (mut remembered, mut mistakes) = (Remembered::new(), Vec::new());
-    for (name, devices) in resources {
-        match ResourceName::parse(name) {
-            Ok(parsed) => {
-                let devices = devices_of(devices, name, &mut mistakes);
-                remembered.insert(parsed, Arc::new(devices));
-            }
-            Err(err) => mistakes.push(format!("resource {name:?} {err}")),
-        }
-    }
-    Ok((remembered, mistakes))
+/// What a later version has written and we do not know: it is written again, so that nothing is lost by
+/// a way back and forth.
+#[derive(Debug, Default)]
+struct Unknown {
+    body: Body,
+    devices: BTreeMap<ResourceName, BTreeMap<DeviceId, Body>>,
 }
 
-fn devices_of(devices: &Value, name: &str, mistakes: &mut Vec<String>) -> RememberedDevices {
+/// The file, as its owner has it.
+#[derive(Debug)]
+pub struct Memory {
+    file: StateFile,
+    unknown: Unknown,
+    is_broken: bool,
+}
+
+impl Memory {
+    /// Takes the file over, with what it says. What is wrong with it costs no more than that: the rest is
+    /// used, and a broken file is set aside before it is written anew.
+    pub fn open(path: &Path) -> (Memory, Remembered) {
+        let file = StateFile::new(path, FILE_LEN_MAX);
+        file.sweep();
+        let Read { remembered, unknown, said } = Read::of(&file).unwrap_or_else(|err| {
+            let said = Some(format!("{err}; nothing is remembered"));
+            Read { said, ..Read::default() }
+        });
+        let is_broken = said.is_some();
+        match said {
+            None => {
+                // By an earlier version, which kept none, or by a writer that was killed.
+                if let Err(err) = file.keep() {
+                    log::debug!("{}: {}", path.display(), report::chain(&err));
+                }
+            }
+            Some(said) => match file.set_aside() {
+                Ok(aside) => log::warn!("{said}; the broken file is in {}", aside.display()),
+                Err(err) => {
+                    let why = report::chain(&err);
+                    log::warn!("{said}; the broken file cannot be set aside: {why}");
+                }
+            },
+        }
+        (Memory { file, unknown, is_broken }, remembered)
+    }
+
+    /// Whether the file was broken when it was taken over, so that what was found is to be written at once.
+    pub fn is_broken(&self) -> bool {
+        self.is_broken
+    }
+
+    /// Replaces what the file says.
+    pub fn write(&self, remembered: &Remembered) -> Result<(), StateError> {
+        let resources = remembered.iter().map(|(name, devices)| {
+            let unknown = self.unknown.devices.get(name);
+            let devices = devices.iter().map(|(id, it)| {
+                let unknown = unknown.and_then(|it| it.get(id)).cloned().unwrap_or_default();
+                (id.as_str(), entry(it, unknown))
+            });
+            (name.as_str(), devices.collect())
+        });
+        let unknown = &self.unknown.body;
+        let file = File { version: VERSION, resources: resources.collect(), unknown };
+        self.file.write(&self.file.lock()?, &file, Layout::Compact)
+    }
+}
+
+/// What was written last. The error, or the text beside it, says what is wrong with the file, and what counts
+/// instead. A file that is not there says that nothing was offered.
+pub fn read(path: &Path) -> Result<(Remembered, Option<String>), String> {
+    let Read { remembered, said, .. } = Read::of(&StateFile::new(path, FILE_LEN_MAX))?;
+    Ok((remembered, said))
+}
+
+/// The same for a command that only shows something: what is wrong with the file is a warning.
+pub fn for_people(path: &Path) -> Remembered {
+    match read(path) {
+        Ok((remembered, None)) => remembered,
+        Ok((remembered, Some(said))) => {
+            log::warn!("{said}");
+            remembered
+        }
+        Err(err) => {
+            log::warn!("which ids are remembered is not known: {err}");
+            Remembered::new()
+        }
+    }
+}
+
+/// What was found in a file.
+#[derive(Default)]
+struct Read {
+    remembered: Remembered,
+    unknown: Unknown,
+    /// What is wrong with the file, and what counts instead.
+    said: Option<String>,
+}
+
+impl Read {
+    fn of(file: &StateFile) -> Result<Read, String> {
+        let usable = file.read().and_then(|body| match body {
+            Some(body) => parse(file.path(), body),
+            None => Ok((Read::default(), Vec::new())),
+        });
+        let (mut read, mistakes) = match usable {
+            Ok(usable) => usable,
+            Err(err) => {
+                let what = report::chain(&err);
+                let (mut copy, _) = copy(file).map_err(|err| {
+                    format!("{what}, and its copy is of no use: {}", report::chain(&err))
+                })?;
+                let at = file.copy_path();
+                copy.said =
+                    Some(format!("{what}; what was offered is taken from {}", at.display()));
+                return Ok(copy);
+            }
+        };
+        if let Some(first) = mistakes.first() {
+            let (at, n) = (file.path().display(), mistakes.len());
+            read.said = Some(format!("{at}: {first} ({n} mistakes); the rest is used"));
+            // What cannot be read is perhaps there.
+            if let Ok((copy, _)) = copy(file) {
+                read.add(copy);
+            }
+        }
+        Ok(read)
+    }
+
+    /// Adds what is remembered in `other` only.
+    fn add(&mut self, other: Read) {
+        for (name, devices) in other.remembered {
+            let known = self.remembered.entry(name).or_default();
+            let mut all = RememberedDevices::clone(&devices);
+            all.extend(known.iter().map(|(id, it)| (id.clone(), it.clone())));
+            *known = Arc::new(all);
+        }
+    }
+}
+
+fn copy(file: &StateFile) -> Result<(Read, Vec<String>), StateError> {
+    parse(&file.copy_path(), file.read_copy()?)
+}
+
+/// What a body says, and what is wrong with parts of it.
+fn parse(path: &Path, mut body: Body) -> Result<(Read, Vec<String>), StateError> {
+    let (new, old) = (body.remove("resources"), body.remove("offered"));
+    let Some(Value::Object(resources)) = new.or(old) else {
+        let what = "it holds no `resources`".to_owned();
+        return Err(StateError::Malformed { path: path.to_owned(), what });
+    };
+    body.remove("version");
+    let (mut read, mut mistakes) = (Read::default(), Vec::new());
+    read.unknown.body = body;
+    for (name, devices) in resources {
+        match ResourceName::parse(&name) {
+            Ok(parsed) => {
+                let mut unknown = BTreeMap::new();
+                let devices = devices_of(devices, &name, (&mut unknown, &mut mistakes));
+                if !unknown.is_empty() {
+                    read.unknown.devices.insert(parsed.clone(), unknown);
+                }
+                read.remembered.insert(parsed, Arc::new(devices));
+            }
+            Err(err) => mistakes.push(format!("resource {}: {err}", quoted(&name))),
+        }
+    }
+    Ok((read, mistakes))
+}
+
+fn devices_of(
+    devices: Value,
+    name: &str,
+    (unknown, mistakes): (&mut BTreeMap<DeviceId, Body>, &mut Vec<String>),
+) -> RememberedDevices {
     let mut all = RememberedDevices::new();
     match devices {
         Value::Object(devices) => {
             for (id, entry) in devices {
-                match device(id, entry) {
-                    Ok((id, device)) => drop(all.insert(id, device)),
-                    Err(what) => mistakes.push(format!("{name}: device {id:?}: {what}")),
+                match device(&id, entry) {
+                    Ok((id, device, more)) => {
+                        if !more.is_empty() {
+                            unknown.insert(id.clone(), more);
+                        }
+                        all.insert(id, device);
+                    }
+                    Err(what) => mistakes.push(format!("{name}: device {}: {what}", quoted(&id))),
                 }
             }
         }
@@ -112,25 +272,13 @@ fn devices_of(devices: &Value, name: &str, mistakes: &mut Vec<String>) -> Rememb
     all
 }
 
-fn device(id: &str, entry: &Value) -> Result<(DeviceId, RememberedDevice), String> {
+fn device(id: &str, entry: Value) -> Result<(DeviceId, RememberedDevice, Body), String> {
     let id = DeviceId::new(id).ok_or("not a device id")?;
-    let entry = Entry::deserialize(entry).map_err(|err| err.to_string())?;
-    let Entry { serial, place, part, parts, offers, unhealthy } = entry;
+    let entry: Entry = serde_json::from_value(entry).map_err(|err| err.to_string())?;
+    let Entry { serial, place, part, parts, offers, unhealthy, unknown } = entry;
     let offers = offers.into_iter().filter_map(DeviceId::new).collect();
     let hardware = place.map(|place| Hardware { serial, place, part });
-    Ok((id, RememberedDevice { hardware, n_parts: parts, offers, unhealthy }))
-}
-
-/// Replaces the file.
-pub fn write(path: &Path, remembered: &Remembered) -> io::Result<()> {
-    let resources = remembered.iter().map(|(name, devices)| {
-        let devices = devices.iter().map(|(id, it)| (id.as_str(), entry(it)));
-        (name.as_str(), devices.collect())
-    });
-    let file = File { version: VERSION, resources: resources.collect() };
-    // These types have no way to fail.
-    let text = serde_json::to_string(&file).unwrap_or_default() + "\n";
-    files::write_text(path, &text)
+    Ok((id, RememberedDevice { hardware, n_parts: parts, offers, unhealthy }, unknown))
 }
 
 /// Has `verdicts` say what the daemon that runs holds unhealthy of all that was found, though a probe may
@@ -153,7 +301,7 @@ pub fn heed(remembered: &Remembered, scan: &Scan, verdicts: &mut Verdicts) {
     }
 }
 
-fn entry(it: &RememberedDevice) -> Entry {
+fn entry(it: &RememberedDevice, unknown: Body) -> Entry {
     let hardware = it.hardware.clone();
     let (serial, place, part) = match hardware {
         Some(Hardware { serial, place, part }) => (serial, Some(place), part),
@@ -166,70 +314,9 @@ fn entry(it: &RememberedDevice) -> Entry {
         parts: it.n_parts,
         offers: it.offers.iter().map(ToString::to_string).collect(),
         unhealthy: it.unhealthy.clone(),
+        unknown,
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn remembered(devices: RememberedDevices) -> Remembered {
-        Remembered::from([(ResourceName::parse("example.com/a").unwrap(), Arc::new(devices))])
-    }
-
-    fn id(text: &str) -> DeviceId {
-        DeviceId::new(text).unwrap()
-    }
-
-    #[test]
-    fn what_is_written_is_read_again() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("state").join(FILE_NAME);
-        assert_eq!(read(&path).unwrap(), Default::default());
-        let hardware = Hardware {
-            serial: Some("0001".to_owned()),
-            place: "0000:00:14.0-usb-4".to_owned(),
-            part: Some(":1.0".to_owned()),
-        };
-        let known = RememberedDevice {
-            hardware: Some(hardware),
-            n_parts: 2,
-            offers: vec![id("a::0"), id("a::1")],
-            unhealthy: Some("kernel log: \"x\"".to_owned()),
-        };
-        let bare = RememberedDevice { offers: vec![id("b")], ..RememberedDevice::default() };
-        let all = remembered(BTreeMap::from([(id("a"), known), (id("\"b\""), bare)]));
-        write(&path, &all).unwrap();
-        assert_eq!(read(&path).unwrap(), (all, Vec::new()));
-    }
-
-    #[test]
-    fn the_first_version_of_the_file_is_understood() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join(FILE_NAME);
-        let text = r#"{"version":1,"offered":{"example.com/a":["b","c::0"]}}"#;
-        files::write_text(&path, text).unwrap();
-        let bare =
-            |it: &str| (id(it), RememberedDevice { offers: vec![id(it)], ..Default::default() });
-        let expected = remembered([bare("b"), bare("c::0")].into());
-        assert_eq!(read(&path).unwrap(), (expected, Vec::new()));
-    }
-
-    #[test]
-    fn what_is_wrong_in_the_file_is_said_and_the_rest_is_kept() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join(FILE_NAME);
-        let text = r#"{"version":9,"later":1,"resources":{"a":{},"e.com/b":7,
-            "e.com/c":{"":{},"x":{"offers":["x",""],"later":2},"y":{"parts":"z"}}}}"#;
-        files::write_text(&path, text).unwrap();
-        let (found, mistakes) = read(&path).unwrap();
-        let devices = &found[&ResourceName::parse("e.com/c").unwrap()];
-        assert_eq!(devices.keys().map(DeviceId::as_str).collect::<Vec<_>>(), ["x"]);
-        assert_eq!(devices[&id("x")].offers, [id("x")]);
-        assert_eq!(mistakes.len(), 4, "{mistakes:?}");
-        for text in ["", "{}", "[]", "\0"] {
-            files::write_text(&path, text).unwrap();
-            assert!(read(&path).is_err(), "{text:?}");
-        }
-    }
-}
+mod tests;

@@ -3,6 +3,7 @@
 use crate::{
     decide::{
         fill::{Use, fill},
+        health::COMMAND,
         known::Known,
         rules,
     },
@@ -10,7 +11,7 @@ use crate::{
     host::{FileKind, Host, command},
     model::{
         device::{Device, DeviceNumber},
-        health::{Fault, HealthPolicy, Outcome, ProbeCommand, Rule},
+        health::{Count, Fault, HealthPolicy, Outcome, ProbeCommand, Rule},
     },
 };
 
@@ -109,7 +110,7 @@ fn pci_links(host: &Host, device: &Device) -> Result<(), Fault> {
 }
 
 /// The counters, if all rules hold that one probe can judge.
-fn rules(host: &Host, policy: &HealthPolicy, device: &Device) -> Result<Vec<f64>, Fault> {
+fn rules(host: &Host, policy: &HealthPolicy, device: &Device) -> Result<Vec<Count>, Fault> {
     let mut counters = Vec::new();
     for rule in &policy.rules {
         match rule {
@@ -120,7 +121,8 @@ fn rules(host: &Host, policy: &HealthPolicy, device: &Device) -> Result<Vec<f64>
             }
             Rule::Rises { key, .. } => {
                 let counter = rules::counter(key, &lookups(host, device, key));
-                counters.push(counter.map_err(|reason| fault(&key.to_string(), reason))?);
+                let value = counter.map_err(|reason| fault(&key.to_string(), reason))?;
+                counters.push(Count { key: key.clone(), value });
             }
         }
     }
@@ -128,7 +130,7 @@ fn rules(host: &Host, policy: &HealthPolicy, device: &Device) -> Result<Vec<f64>
 }
 
 fn command(it: &ProbeCommand, device: &Device) -> Result<(), Fault> {
-    let fault = |reason| Fault { check: "command".to_owned(), reason };
+    let fault = |reason| Fault { check: COMMAND.to_owned(), reason };
     let mut program = Vec::new();
     for template in &it.run {
         let text = fill(template, Use::Path, |key| {

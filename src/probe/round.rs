@@ -1,8 +1,7 @@
 //! One round of probes of one resource: which thread probes what, and which of them hang.
 
 use std::{
-    collections::BTreeMap,
-    iter,
+    collections::{BTreeMap, VecDeque},
     ops::Range,
     sync::{
         Arc,
@@ -38,7 +37,8 @@ pub(super) struct Running {
     policy: Arc<HealthPolicy>,
     devices: Arc<[Arc<Device>]>,
     lanes: Vec<Lane>,
-    waiting: Vec<Range<usize>>,
+    // Devices that wait for a thread, and since when: the first the longest.
+    waiting: VecDeque<(Range<usize>, Instant)>,
     // When a thread was last asked for.
     asked_at: Instant,
     readings: Vec<Reading>,
@@ -74,13 +74,18 @@ impl Running {
         let timed_out = |it: &Arc<Device>| timed_out(&target.policy, &it.id);
         Running {
             policy: Arc::clone(&target.policy),
-            waiting: iter::once(0..devices.len()).filter(|it| !it.is_empty()).collect(),
+            waiting: (!devices.is_empty()).then_some((0..devices.len(), now)).into_iter().collect(),
             devices: devices.into(),
             lanes: Vec::new(),
             asked_at: now,
             readings: hanging.iter().map(timed_out).collect(),
             has_news: false,
         }
+    }
+
+    /// Whether it probes by this policy, rather than by one that was replaced.
+    pub(super) fn is_by(&self, policy: &Arc<HealthPolicy>) -> bool {
+        Arc::ptr_eq(&self.policy, policy)
     }
 
     pub(super) fn deadline(&self, has_room: bool) -> Option<Instant> {
@@ -168,7 +173,7 @@ impl Running {
                 self.has_news = true;
             }
             if lane.has_more() {
-                self.waiting.push(lane.at + 1..lane.end());
+                self.waiting.push_back((lane.at + 1..lane.end(), now));
             }
             let device = device.id.clone();
             hung.push((self.lanes.swap_remove(idx).thread, device));
@@ -188,39 +193,67 @@ impl Running {
             }
             self.take(idx, now);
             if let Some(lane) = self.lanes.get(idx).filter(|it| is_slow(it)) {
-                self.waiting.push(lane.at + 1..lane.end());
+                self.waiting.push_back((lane.at + 1..lane.end(), now));
                 lane.end.store(lane.at + 1, Ordering::Relaxed);
             }
         }
     }
 
-    pub(super) fn begin(&mut self, pool: &mut Pool, now: Instant) {
-        while self.lanes.len() < LANES_MAX
-            && let Some(range) = self.waiting.pop()
-        {
-            self.asked_at = now;
-            let (answers, receiver) = bounded(self.devices.len() + 1);
-            let end = Arc::new(AtomicUsize::new(range.end));
-            let thread = pool.start(Job {
-                policy: Arc::clone(&self.policy),
-                devices: Arc::clone(&self.devices),
-                first: range.start,
-                end: Arc::clone(&end),
-                answers,
-            });
-            let Some(thread) = thread else {
-                self.waiting.push(range);
-                return;
-            };
-            self.lanes.push(Lane {
-                thread,
-                answers: receiver,
-                at: range.start,
-                since: now,
-                has_begun: false,
-                end,
-            });
+    /// Since when devices wait for a thread, if there may be one more for this resource.
+    pub(super) fn waiting_since(&self) -> Option<Instant> {
+        let (_, since) = self.waiting.front()?;
+        (self.lanes.len() < LANES_MAX).then_some(*since)
+    }
+
+    /// When it has waited for its first thread for so long that others should give one up.
+    pub(super) fn starves_at(&self) -> Option<Instant> {
+        self.waiting_since().filter(|_| self.lanes.is_empty()).map(|it| it + SLOW)
+    }
+
+    /// Gives up its threads after the devices that they probe now: the rest waits as others do.
+    pub(super) fn make_room(&mut self, now: Instant) {
+        for idx in 0..self.lanes.len() {
+            self.take(idx, now);
+            if let Some(lane) = self.lanes.get(idx).filter(|it| it.has_more()) {
+                self.waiting.push_back((lane.at + 1..lane.end(), now));
+                lane.end.store(lane.at + 1, Ordering::Relaxed);
+            }
         }
+    }
+
+    /// Whether [`Running::make_room`] gives up anything.
+    pub(super) fn can_make_room(&self) -> bool {
+        self.lanes.iter().any(Lane::has_more)
+    }
+
+    /// Gives the devices that have waited the longest to a thread, if there is one to be had.
+    pub(super) fn begin(&mut self, pool: &mut Pool, now: Instant) -> bool {
+        let Some((range, since)) = self.waiting.pop_front() else {
+            return true;
+        };
+        self.asked_at = now;
+        let (answers, receiver) = bounded(self.devices.len() + 1);
+        let end = Arc::new(AtomicUsize::new(range.end));
+        let thread = pool.start(Job {
+            policy: Arc::clone(&self.policy),
+            devices: Arc::clone(&self.devices),
+            first: range.start,
+            end: Arc::clone(&end),
+            answers,
+        });
+        let Some(thread) = thread else {
+            self.waiting.push_front((range, since));
+            return false;
+        };
+        self.lanes.push(Lane {
+            thread,
+            answers: receiver,
+            at: range.start,
+            since: now,
+            has_begun: false,
+            end,
+        });
+        true
     }
 }
 

@@ -81,7 +81,7 @@ impl Schedule {
             None => plan.deadline(),
             Some(round) => round.deadline(self.pool.has_room()),
         });
-        deadlines.min()
+        deadlines.chain(self.starves_at()).min()
     }
 
     /// Whether every resource has been probed, or cannot be.
@@ -108,10 +108,34 @@ impl Schedule {
 
     /// Does what is due; gives the readings that are new.
     pub(super) fn turn(&mut self, now: Instant) -> Vec<Round> {
+        for (name, plan) in &mut self.plans {
+            if plan.round.is_none() {
+                plan.round = plan.next_round(&self.hung, now);
+            }
+            let Some(round) = plan.round.as_mut() else { continue };
+            for (thread, device) in round.give_up(now) {
+                self.hung.insert(thread.no, (name.clone(), device));
+                self.pool.abandon(thread);
+            }
+            round.share(&self.pool, now);
+        }
+        self.begin(now);
         let mut rounds = Vec::new();
-        let names: Vec<ResourceName> = self.plans.keys().cloned().collect();
-        for name in names {
-            rounds.extend(self.turn_of(&name, now));
+        for (name, plan) in &mut self.plans {
+            let Some(round) = plan.round.as_mut() else { continue };
+            let is_over = round.is_over();
+            let mut readings = round.news();
+            if !round.is_by(&plan.target.policy) {
+                // A rule that is gone condemns nothing.
+                readings.clear();
+            }
+            if is_over {
+                plan.n_rounds += 1;
+                plan.round = None;
+            }
+            if !readings.is_empty() {
+                rounds.push(Round { resource: name.clone(), readings });
+            }
         }
         let exhausted = self.pool.is_exhausted();
         if exhausted && !self.exhausted {
@@ -124,25 +148,31 @@ impl Schedule {
         rounds
     }
 
-    fn turn_of(&mut self, name: &ResourceName, now: Instant) -> Option<Round> {
-        let plan = self.plans.get_mut(name)?;
-        if plan.round.is_none() {
-            plan.round = plan.next_round(&self.hung, now);
+    /// Gives threads to devices that wait for one, the longest first: neither names nor intervals give
+    /// precedence. Where no thread is left, those that have many devices before them give theirs up.
+    fn begin(&mut self, now: Instant) {
+        let Schedule { plans, pool, .. } = self;
+        while pool.has_room() {
+            let rounds = plans.values_mut().filter_map(|it| it.round.as_mut());
+            let waiting = rounds.filter_map(|it| Some((it.waiting_since()?, it)));
+            let Some((_, round)) = waiting.min_by_key(|(since, _)| *since) else {
+                return;
+            };
+            if !round.begin(pool, now) {
+                return;
+            }
         }
-        let round = plan.round.as_mut()?;
-        for (thread, device) in round.give_up(now) {
-            self.hung.insert(thread.no, (name.clone(), device));
-            self.pool.abandon(thread);
+        if self.starves_at().is_some_and(|it| it <= now) {
+            let rounds = self.plans.values_mut().filter_map(|it| it.round.as_mut());
+            rounds.for_each(|it| it.make_room(now));
         }
-        round.share(&self.pool, now);
-        round.begin(&mut self.pool, now);
-        let is_over = round.is_over();
-        if is_over {
-            plan.n_rounds += 1;
-        }
-        let readings = round.news();
-        plan.round.take_if(|_| is_over);
-        (!readings.is_empty()).then(|| Round { resource: name.clone(), readings })
+    }
+
+    /// When one has waited for so long that others give up threads; `None` if none can.
+    fn starves_at(&self) -> Option<Instant> {
+        let rounds = || self.plans.values().filter_map(|it| it.round.as_ref());
+        let can_help = !self.pool.has_room() && rounds().any(Running::can_make_room);
+        rounds().filter(|_| can_help).filter_map(Running::starves_at).min()
     }
 }
 
@@ -155,6 +185,11 @@ impl Plan {
 
     /// What is new, or not what it was, does not wait for the others.
     fn watch(&mut self, target: &Target, now: Instant) {
+        if self.round.as_ref().is_some_and(|it| !it.is_by(&target.policy)) {
+            // What that round says is not heeded.
+            self.fresh.extend(target.devices.iter().map(|it| it.id.clone()));
+            self.fresh_since = now;
+        }
         let known: BTreeMap<&DeviceId, &Arc<Device>> =
             self.target.devices.iter().map(|it| (&it.id, it)).collect();
         let is_known = |it: &Arc<Device>| known.get(&it.id).is_some_and(|old| **old == *it);
@@ -193,7 +228,10 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::{model::device::Description, probe::now};
+    use crate::{
+        model::{device::Description, health::HealthPolicy},
+        probe::now,
+    };
 
     fn target(devices: &[(&str, &str)]) -> Target {
         let device = |(id, name): &(&str, &str)| {
@@ -233,5 +271,74 @@ mod tests {
         assert_eq!(next(&mut schedule), ["b"]);
         assert!(schedule.turn(now()).is_empty());
         assert!(schedule.deadline().unwrap() > now());
+    }
+
+    /// `n` devices of which each takes a while, and is due again at once.
+    fn slow(name: &str, n: usize) -> Target {
+        let mut policy = HealthPolicy::clone(&target(&[]).policy);
+        let config = "version: v1\nresources: [{ name: a.io/b, discovery: { nodes: [/dev/a] }, health: { \
+             command: { run: [/bin/sleep, \"0.02\"], timeout: 4s } } }]\n";
+        let slow = crate::config::parse("c.yaml", config).unwrap().resources.remove(0);
+        policy.command = slow.health.command.clone();
+        policy.interval = Duration::from_millis(1);
+        let ids: Vec<String> = (0..n).map(|it| it.to_string()).collect();
+        let devices: Vec<(&str, &str)> = ids.iter().map(|it| (it.as_str(), "x")).collect();
+        let resource = ResourceName::parse(name).unwrap();
+        Target { resource, policy: Arc::new(policy), ..target(&devices) }
+    }
+
+    /// The resources of the readings that come in, until `last` is among them.
+    fn readings_until(schedule: &mut Schedule, last: &str) -> Vec<String> {
+        let mut names = Vec::new();
+        while !names.iter().any(|it| it == last) {
+            for round in schedule.turn(now()) {
+                names.extend(round.readings.iter().map(|_| round.resource.to_string()));
+            }
+            let alarm =
+                schedule.deadline().map_or_else(crossbeam_channel::never, crossbeam_channel::at);
+            crossbeam_channel::select! {
+                recv(schedule.threads()) -> no => schedule.finished(no.unwrap(), now()),
+                recv(alarm) -> _ => {}
+            }
+        }
+        names
+    }
+
+    #[test]
+    fn among_a_hundred_slow_devices_of_short_interval_one_more_gets_its_turn() {
+        let root = tempfile::tempdir().unwrap();
+        let mut schedule = Schedule::new(Host::new(root.path()));
+        let mut targets: Vec<Target> =
+            (0..100).map(|n| slow(&format!("a.io/r{n:03}"), 1)).collect();
+        schedule.watch(&targets, now());
+        readings_until(&mut schedule, "a.io/r099");
+
+        let mut other = target(&[("x", "x")]);
+        other.resource = ResourceName::parse("z.io/other").unwrap();
+        targets.push(other);
+        schedule.watch(&targets, now());
+        let mut n_readings: BTreeMap<String, usize> = BTreeMap::new();
+        for name in readings_until(&mut schedule, "z.io/other") {
+            *n_readings.entry(name).or_default() += 1;
+        }
+        // One may have been under way, and one have waited longer.
+        assert!(n_readings.values().all(|it| *it <= 2), "{n_readings:?}");
+    }
+
+    #[test]
+    fn who_has_many_slow_devices_gives_its_thread_up_for_one_that_waits() {
+        let root = tempfile::tempdir().unwrap();
+        let mut schedule = Schedule::new(Host::new(root.path()));
+        let mut targets: Vec<Target> = (0..8).map(|n| slow(&format!("a.io/r{n}"), 100)).collect();
+        schedule.watch(&targets, now());
+        schedule.turn(now());
+        assert!(!schedule.pool.has_room());
+
+        let mut other = target(&[("x", "x")]);
+        other.resource = ResourceName::parse("z.io/other").unwrap();
+        targets.push(other);
+        schedule.watch(&targets, now());
+        let n_before = readings_until(&mut schedule, "z.io/other").len();
+        assert!(n_before < 400, "{n_before}");
     }
 }

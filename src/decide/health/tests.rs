@@ -3,7 +3,11 @@
 #![expect(clippy::disallowed_methods, reason = "a life begins now, and then has its own clock")]
 
 use super::*;
-use crate::model::health::{Flapping, HealthPolicy};
+use crate::model::{
+    discovery::{Requirement, Test},
+    health::{Flapping, ProbeCommand},
+    template::Key,
+};
 
 fn s(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -56,6 +60,14 @@ impl Life {
     fn probe(&mut self, outcome: &Outcome) -> String {
         self.now += s(5);
         self.does(Input::Probed(outcome))
+    }
+
+    /// Under another policy.
+    fn under(&mut self, policy: HealthPolicy) -> String {
+        let before = self.monitor.health().clone();
+        let change = self.monitor.set_policy(Arc::new(policy), self.now);
+        assert_eq!(change.is_some(), before != *self.monitor.health());
+        self.word()
     }
 
     fn good(&mut self) -> String {
@@ -207,13 +219,32 @@ fn a_device_that_flaps_is_held_back_and_then_offered_again() {
     assert_eq!(life.does(Input::Uncordoned), "Healthy");
 }
 
+fn key(name: &str) -> Key {
+    Key::Attribute(name.to_owned())
+}
+
+fn rises(name: &str, by: f64) -> Rule {
+    Rule::Rises { key: key(name), by, within: s(60) }
+}
+
+fn is(name: &str, value: &str) -> Rule {
+    let test = Test::In(vec![value.to_owned()]);
+    Rule::Holds(Requirement { key: key(name), test })
+}
+
+fn by_rules(rules: &[Rule], recovery: Recovery) -> HealthPolicy {
+    HealthPolicy { rules: rules.to_vec(), recovery, ..policy() }
+}
+
+fn counts(all: &[(&str, f64)]) -> Outcome {
+    let count = |(name, value): &(&str, f64)| Count { key: key(name), value: *value };
+    Outcome::Good(all.iter().map(count).collect())
+}
+
 #[test]
 fn a_counter_that_rises_is_a_bad_probe() {
-    use crate::model::template::Key;
-    let key = Key::Attribute("errors".to_owned());
-    let rule = Rule::Rises { key, by: 2.0, within: s(60) };
-    let mut life = Life::new(HealthPolicy { rules: vec![rule], ..policy() });
-    let at = |value| Outcome::Good(vec![value]);
+    let mut life = Life::new(by_rules(&[rises("errors", 2.0)], Recovery::Auto));
+    let at = |value| counts(&[("errors", value)]);
     assert_eq!(life.probe(&at(7.0)), "Healthy");
     assert_eq!(life.probe(&at(8.0)), "Healthy");
     assert_eq!(life.probe(&at(9.0)), "`errors` rose from 7 to 9 within 1m");
@@ -221,6 +252,78 @@ fn a_counter_that_rises_is_a_bad_probe() {
         assert_ne!(life.probe(&at(9.0)), "Healthy");
     }
     assert_eq!(life.probe(&at(9.0)), "Healthy");
+}
+
+#[test]
+fn a_counter_that_rose_is_not_forgiven_for_another_policy_that_keeps_the_rule() {
+    let mut life = Life::new(by_rules(&[rises("errors", 2.0)], Recovery::Auto));
+    let at = |errors| counts(&[("drops", 5.0), ("errors", errors)]);
+    life.probe(&at(7.0));
+    assert_eq!(life.probe(&at(9.0)), "`errors` rose from 7 to 9 within 1m");
+    // Others beside it, before it and after it, and none.
+    for others in [vec![rises("drops", 1.0)], vec![is("status", "on")], vec![]] {
+        let rules = [&others[..], &[rises("errors", 2.0)]].concat();
+        assert_eq!(
+            life.under(by_rules(&rules, Recovery::Auto)),
+            "`errors` rose from 7 to 9 within 1m"
+        );
+        assert_eq!(life.probe(&at(9.0)), "`errors` rose from 7 to 9 within 1m");
+    }
+    for _ in 0..8 {
+        assert_ne!(life.probe(&at(9.0)), "Healthy", "the baseline is the old one");
+    }
+    assert_eq!(life.probe(&at(9.0)), "Healthy");
+}
+
+#[test]
+fn a_rule_that_is_gone_or_another_condemns_no_longer_once_a_probe_is_good() {
+    let at = |errors| counts(&[("errors", errors)]);
+    for rules in [vec![], vec![rises("errors", 3.0)], vec![rises("drops", 2.0)]] {
+        let mut life = Life::new(by_rules(&[rises("errors", 2.0)], Recovery::Manual));
+        life.probe(&at(7.0));
+        life.probe(&at(9.0));
+        assert_ne!(life.under(by_rules(&rules, Recovery::Manual)), "Healthy", "{rules:?}");
+        assert_ne!(life.does(Input::Time), "Healthy", "{rules:?}");
+        assert_eq!(life.probe(&at(9.0)), "Healthy", "{rules:?}");
+        assert_eq!(life.probe(&at(11.0)), "Healthy", "it begins anew: {rules:?}");
+    }
+    // The same of a condition, and of the command; not of a rule that stays.
+    let command = ProbeCommand { run: Vec::new(), timeout: s(1) };
+    let before = HealthPolicy {
+        command: Some(command),
+        ..by_rules(&[is("status", "on"), rises("errors", 2.0)], Recovery::Manual)
+    };
+    for (check, after, expected) in [
+        ("status", by_rules(&[rises("errors", 2.0)], Recovery::Manual), "Healthy"),
+        ("status", by_rules(&[is("status", "up")], Recovery::Manual), "Healthy"),
+        ("status", by_rules(&[is("status", "on")], Recovery::Manual), "status"),
+        ("command", by_rules(&[], Recovery::Manual), "Healthy"),
+        ("node", by_rules(&[], Recovery::Manual), "node"),
+        ("node", by_rules(&[], Recovery::Auto), "Healthy"),
+    ] {
+        let mut life = Life::new(before.clone());
+        life.bad(check);
+        assert_eq!(life.under(after), check);
+        assert_eq!(life.good(), expected, "{check}");
+    }
+}
+
+#[test]
+fn a_device_that_is_held_for_flapping_is_released_only_by_another_rule_for_it() {
+    let flapping = Some(Flapping { changes: 2, within: s(600), hold: s(100) });
+    let held = || {
+        let mut life = Life::new(HealthPolicy { flapping, ..policy() });
+        life.good();
+        for _ in 0..2 {
+            life.bad("hot");
+            life.good();
+        }
+        life
+    };
+    let mut life = held();
+    let same = HealthPolicy { flapping, interval: s(1), ..policy() };
+    assert!(life.under(same).starts_with("held back"));
+    assert_eq!(held().under(policy()), "Healthy");
 }
 
 /// Xorshift with 64 bits: the same lives on every machine.

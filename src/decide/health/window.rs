@@ -5,7 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{config::duration_text, model::health::Fault};
+use crate::{
+    config::duration_text,
+    model::{health::Fault, template::Key},
+};
 
 /// How many samples cover the time. The window may be longer by one part in so many.
 const N_SAMPLES: u32 = 32;
@@ -13,7 +16,7 @@ const N_SAMPLES: u32 = 32;
 /// What is remembered of one counter.
 #[derive(Debug, Clone)]
 pub(super) struct Window {
-    key: String,
+    key: Key,
     by: f64,
     within: Duration,
     // The oldest first; its first sample is the last one before the window, if there is one.
@@ -22,8 +25,18 @@ pub(super) struct Window {
 }
 
 impl Window {
-    pub(super) fn new(key: String, by: f64, within: Duration) -> Window {
+    pub(super) fn new(key: Key, by: f64, within: Duration) -> Window {
         Window { key, by, within, samples: VecDeque::new(), last: None }
+    }
+
+    /// Which counter it is of.
+    pub(super) fn key(&self) -> &Key {
+        &self.key
+    }
+
+    /// Whether another is for the same rule.
+    pub(super) fn is_like(&self, other: &Window) -> bool {
+        (&self.key, self.by, self.within) == (&other.key, other.by, other.within)
     }
 
     /// Adds a reading; an error if the counter has risen too much.
@@ -39,7 +52,7 @@ impl Window {
         }
         let (_, base) = self.samples.front()?;
         (value - base >= self.by).then(|| Fault {
-            check: self.key.clone(),
+            check: self.key.to_string(),
             reason: format!(
                 "`{}` rose from {base} to {value} within {}",
                 self.key,
@@ -71,9 +84,13 @@ mod tests {
 
     use super::*;
 
+    fn key() -> Key {
+        Key::Attribute("k".to_owned())
+    }
+
     #[test]
     fn a_counter_may_rise_slowly_and_be_reset_but_not_jump() {
-        let mut window = Window::new("k".to_owned(), 10.0, Duration::from_secs(60));
+        let mut window = Window::new(key(), 10.0, Duration::from_secs(60));
         let start = Instant::now();
         let at = |s| start + Duration::from_secs(s);
         assert_eq!(window.push(1000.0, at(0)), None, "what was before is not known");
@@ -91,7 +108,7 @@ mod tests {
 
     #[test]
     fn the_samples_are_bounded_however_often_one_looks() {
-        let mut window = Window::new("k".to_owned(), 1.0, Duration::from_secs(3600));
+        let mut window = Window::new(key(), 1.0, Duration::from_secs(3600));
         let start = Instant::now();
         for ms in 0..20_000 {
             window.push(0.0, start + Duration::from_millis(ms * 1000));
@@ -101,7 +118,7 @@ mod tests {
 
     #[test]
     fn two_probes_that_are_further_apart_than_the_time_are_compared() {
-        let mut window = Window::new("k".to_owned(), 2.0, Duration::from_secs(1));
+        let mut window = Window::new(key(), 2.0, Duration::from_secs(1));
         let start = Instant::now();
         assert_eq!(window.push(0.0, start), None);
         assert_eq!(window.push(1.0, start + Duration::from_secs(60)), None);

@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     decide::{
-        health::{Input, Monitor},
+        health::{Change, Input, Monitor},
         inventory::report,
     },
     model::{
@@ -173,9 +173,15 @@ impl Devices {
     }
 
     /// Goes on under another policy.
-    pub(super) fn set_policy(&mut self, policy: &Arc<HealthPolicy>) {
+    pub(super) fn set_policy(
+        &mut self,
+        resource: &ResourceName,
+        policy: &Arc<HealthPolicy>,
+        now: Instant,
+    ) {
         for entry in self.all.values_mut() {
-            entry.monitor.set_policy(Arc::clone(policy));
+            let change = entry.monitor.set_policy(Arc::clone(policy), now);
+            entry.report(resource, change);
         }
     }
 
@@ -241,7 +247,13 @@ impl Entry {
     }
 
     fn tell(&mut self, resource: &ResourceName, input: Input<'_>, now: Instant) -> bool {
-        let Some(change) = self.monitor.apply(input, now) else {
+        let change = self.monitor.apply(input, now);
+        self.report(resource, change)
+    }
+
+    /// Gives whether there is anything to report.
+    fn report(&self, resource: &ResourceName, change: Option<Change>) -> bool {
+        let Some(change) = change else {
             return false;
         };
         report::health(resource, &self.device.id, &change, self.monitor.health());

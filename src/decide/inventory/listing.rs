@@ -20,7 +20,7 @@ use crate::{
         device::{Device, Problem},
         name::{DeviceId, ResourceName},
         resource::Resource,
-        snapshot::{Health, Offer, Snapshot},
+        snapshot::{Health, Offer, Preference, Snapshot},
         state::RememberedDevices,
     },
 };
@@ -75,6 +75,7 @@ impl Listing {
                 generation: 0,
                 offers: Vec::new(),
                 max_per_container: None,
+                preference: Preference::default(),
             }),
             is_stale: true,
             stored: remembered.keys().cloned().collect(),
@@ -209,8 +210,14 @@ impl Listing {
             return (!self.unstored.is_empty()).then_some(Publication::Waits);
         }
         let generation = self.published.generation + 1;
-        let snapshot = Arc::new(Snapshot { resource: name, generation, offers, max_per_container });
-        self.published = snapshot;
+        let preference = Preference::default();
+        self.published = Arc::new(Snapshot {
+            resource: name,
+            generation,
+            offers,
+            max_per_container,
+            preference,
+        });
         Some(if is_first { Publication::First } else { Publication::Next })
     }
 }

@@ -17,15 +17,17 @@ impl Inventory {
     pub(super) fn reconfigured(
         &mut self,
         resources: &Arc<Vec<Resource>>,
+        now: Instant,
         effects: &mut Vec<Effect>,
     ) {
+        let resources = Arc::new(keep_policies(&self.resources, resources));
         let mut retired = Vec::new();
         for (name, served) in &mut self.served {
             let before = self.resources.get(served.config_idx).map(|it| &it.name);
             match resources.iter().position(|it| before == Some(&it.name)) {
                 Some(config_idx) => {
                     served.config_idx = config_idx;
-                    served.devices.set_policy(&resources[config_idx].health);
+                    served.devices.set_policy(name, &resources[config_idx].health, now);
                     served.listing.is_stale = true;
                 }
                 None => retired.push(name.clone()),
@@ -37,9 +39,9 @@ impl Inventory {
             effects.push(Effect::Retire(name));
         }
         self.version += 1;
-        self.resources.clone_from(resources);
+        self.rescan.reconfigured(now);
+        self.resources.clone_from(&resources);
         log::info!("resources={} configured anew", resources.len());
-        let resources = Arc::clone(resources);
         effects.push(Effect::Reconfigure(Configured { version: self.version, resources }));
         effects.extend(self.retarget());
     }
@@ -74,4 +76,15 @@ impl Inventory {
             }
         }
     }
+}
+
+/// The new resources, with the old policies where they say the same, so that nobody takes them for others.
+fn keep_policies(before: &[Resource], resources: &[Resource]) -> Vec<Resource> {
+    let kept = resources.iter().map(|resource| {
+        let old = before.iter().find(|it| it.name == resource.name);
+        let same = old.filter(|it| it.health == resource.health);
+        let health = Arc::clone(&same.unwrap_or(resource).health);
+        Resource { health, ..resource.clone() }
+    });
+    kept.collect()
 }

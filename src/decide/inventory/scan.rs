@@ -22,11 +22,11 @@ use crate::{
 
 impl Inventory {
     pub(super) fn scanned(&mut self, scan: Scan, now: Instant, effects: &mut Vec<Effect>) {
-        self.rescan.answered(now);
         if scan.version != self.version {
             // A scan for a configuration that has been replaced meanwhile; the next is under way.
             return;
         }
+        self.rescan.answered(now);
         self.has_scanned = true;
         self.report_problems(&scan);
         // A resource whose name comes from a template may have lost its last device.
@@ -104,8 +104,9 @@ pub(super) fn registration(
     now: Instant,
 ) -> Registration {
     let mut registration = Registration::new(seed ^ hash(resource), now);
-    if let Some(kubelet) = kubelet {
-        registration.kubelet_appeared(kubelet, now);
+    match kubelet {
+        Some(kubelet) => registration.kubelet_appeared(kubelet, now),
+        None => registration.kubelet_gone(now),
     }
     registration
 }

@@ -190,16 +190,40 @@ fn a_socket_that_refuses_is_tried_every_few_milliseconds_and_later_every_second(
 }
 
 #[test]
-fn without_a_kubelet_there_is_one_try_a_second() {
+fn without_a_kubelet_there_is_one_try_in_five_minutes() {
     let mut it = Story::new();
     it.expect_due();
     for _ in 0..3 {
         it.ends(0, absent(), false);
         assert_eq!(it.it.state(), "waiting for the kubelet");
-        assert_eq!(it.wait_until_due(), 1000);
+        assert_eq!(it.wait_until_due(), 300_000);
     }
     it.ends(0, absent(), false);
     it.appears(1);
+    it.expect_due();
+
+    // Who relies on another does not try at all.
+    it.it.appoint(false);
+    it.ends(0, absent(), false);
+    it.it.kubelet_gone(it.now);
+    it.expect_peace();
+    it.it.kubelet_listens(it.now);
+    assert_eq!(it.wait_until_due(), 5);
+}
+
+#[test]
+fn who_relies_on_another_tries_a_socket_that_refuses_every_ten_seconds_or_so() {
+    let mut it = Story::new();
+    it.it.appoint(false);
+    it.appears(1);
+    it.expect_due();
+    for _ in 0..10 {
+        it.ends(0, not_listening(), false);
+        assert!((7_500..=12_500).contains(&it.wait_until_due()));
+    }
+    it.ends(0, not_listening(), false);
+    it.pass(100);
+    it.it.kubelet_listens(it.now);
     it.expect_due();
 }
 
@@ -209,7 +233,7 @@ fn a_kubelet_that_is_gone_is_not_waited_for_longer_than_that() {
     it.expect_due();
     it.ends(1, Err(Refusal::Permanent("never".to_owned())), false);
     it.it.kubelet_gone(it.now);
-    assert_eq!(it.wait_until_due(), 1000);
+    assert_eq!(it.wait_until_due(), 300_000);
 }
 
 #[test]

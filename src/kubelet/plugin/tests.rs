@@ -19,7 +19,7 @@ use crate::{
     model::{
         device::Device,
         name::DeviceId,
-        snapshot::{Health, Offer},
+        snapshot::{Health, Offer, Preference},
     },
 };
 
@@ -39,6 +39,7 @@ pub(in crate::kubelet) fn snapshot(generation: u64, ids: &[&str]) -> Snapshot {
         generation,
         offers: ids.iter().map(offer).collect(),
         max_per_container: None,
+        preference: Preference::default(),
     }
 }
 
