@@ -213,6 +213,10 @@ fn run(args: &Args, environment: &Environment) -> ExitCode {
         Ok(loaded) => loaded,
         Err(err) => return refuse(&err),
     };
+    if let Err(err) = descriptors::check_limit(config.resources.len()) {
+        log::error!("{err}");
+        return ExitCode::Failed;
+    }
     let host = Host::new(&args.host_root);
     let (supervision, state_dir) = (&environment.supervision, args.state_dir.as_path());
     let surroundings = Surroundings { supervision, state_dir, abruptly };
@@ -226,7 +230,7 @@ fn run(args: &Args, environment: &Environment) -> ExitCode {
 }
 
 fn check(file: &Path) -> ExitCode {
-    match read(file) {
+    match read(file, None) {
         Ok((config, _)) => {
             if !config.notes.is_empty() {
                 complain(&config.notes.to_string());
@@ -280,17 +284,13 @@ enum LoadError {
 }
 
 fn load(args: &Args) -> Result<(Config, ConfigFile), LoadError> {
-    let (mut config, file) = read(&args.config)?;
-    if let Some(dir) = &args.kubelet_dir {
-        config.plugin_dir.clone_from(dir);
-    }
-    Ok((config, file))
+    read(&args.config, args.kubelet_dir.as_deref())
 }
 
-fn read(path: &Path) -> Result<(Config, ConfigFile), LoadError> {
-    let file = ConfigFile::read(path).map_err(|err| LoadError::Read(path.to_owned(), err))?;
-    let config = config::parse(&path.display().to_string(), &file.text)?;
-    Ok((config, file))
+fn read(path: &Path, kubelet_dir: Option<&Path>) -> Result<(Config, ConfigFile), LoadError> {
+    let file =
+        ConfigFile::read(path, kubelet_dir).map_err(|err| LoadError::Read(path.to_owned(), err))?;
+    Ok((file.parse()?, file))
 }
 
 fn done(result: Result<String, Mistake>) -> ExitCode {

@@ -4,11 +4,13 @@
 
 mod config_watch;
 mod cordon_watch;
+mod opening;
 mod producers;
 mod scan_thread;
 mod scan_workers;
 mod signals;
 mod state;
+mod watch;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -25,15 +27,12 @@ use grpcio::Environment;
 
 use crate::{
     config::Config,
-    daemon::{
-        cordon_watch::CordonWatch, producers::Producers, scan_thread::ScanThread,
-        state::StateWriter,
-    },
-    decide::inventory::Inventory,
+    daemon::{opening::Opening, producers::Producers, scan_thread::ScanThread, state::StateWriter},
+    decide::inventory::{Inventory, SCAN_INTERVAL},
     host::Host,
     kubelet::{endpoint, plugin::Plugin, pods::Pods, server, watch::Watch},
     model::{
-        event::{Effect, Event, PluginEvent, Scope},
+        event::{Effect, Event, PluginEvent},
         name::ResourceName,
         snapshot::Snapshot,
     },
@@ -90,24 +89,15 @@ pub fn run(
         Notifier::default()
     });
     let (events, inbox) = bounded(INBOX_LEN_MAX);
+    let producers = Producers::start(&host, file, &config, state_dir, &events)?;
     let pod_resources = config.pod_resources();
     let Config { plugin_dir, resources, .. } = config;
-    let producers = Producers::start(&host, &resources, file, &events)?;
-    sweep(&plugin_dir);
-    let mut inventory =
-        Inventory::new(resources.clone(), producers.scan_interval(), endpoint::token());
-    let (cordon_watch, cordons) = CordonWatch::start(state_dir, events.clone())
-        .map_err(|source| DaemonError::Thread { name: "cordon", source })?;
-    inventory.apply(Event::Cordons(cordons), now());
-    let (state, remembered) = StateWriter::start(state_dir, events.clone())
+    let mut inventory = Inventory::new(resources.clone(), SCAN_INTERVAL, endpoint::token());
+    let state = StateWriter::start(state_dir, host.clone(), events.clone())
         .map_err(|source| DaemonError::Thread { name: "state", source })?;
-    inventory.apply(Event::Remembered(remembered.clone()), now());
-    let remembered = Arc::new(remembered);
-    let mut scan_thread =
-        ScanThread::start(host.clone(), Arc::new(resources), remembered, events.clone())
-            .map_err(|source| DaemonError::Thread { name: "scan", source })?;
-    scan_thread.ask(&Scope::All);
-    let prober = Prober::start(host.clone(), events.clone())
+    let scan_thread = ScanThread::start(host.clone(), Arc::new(resources), events.clone())
+        .map_err(|source| DaemonError::Thread { name: "scan", source })?;
+    let prober = Prober::start(host, events.clone())
         .map_err(|source| DaemonError::Thread { name: "probe", source })?;
     let watch = Watch::start(&plugin_dir, events.clone())
         .map_err(|source| DaemonError::Thread { name: "kubelet", source })?;
@@ -115,7 +105,6 @@ pub fn run(
     let pods = Pods::start(pod_resources, Arc::clone(&env), events.clone())
         .map_err(|source| DaemonError::Thread { name: "pods", source })?;
     let mut shell = Shell {
-        host,
         plugin_dir,
         events,
         plugins: BTreeMap::new(),
@@ -125,7 +114,8 @@ pub fn run(
         prober,
         pods,
         state,
-        producers,
+        opening: Opening::new(state_dir, now()),
+        _producers: producers,
         env,
     };
 
@@ -152,7 +142,6 @@ pub fn run(
     }
     drop(shell);
     drop(watch);
-    drop(cordon_watch);
     log::info!("stopped");
     Ok(())
 }
@@ -160,16 +149,6 @@ pub fn run(
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
 fn now() -> Instant {
     Instant::now()
-}
-
-/// Removes what processes like us have left that did not end properly.
-fn sweep(plugin_dir: &Path) {
-    match endpoint::sweep(plugin_dir) {
-        Ok(0) => {}
-        Ok(n_removed) => log::info!("removed={n_removed} sockets that a dead process left behind"),
-        // The directory may not be there yet.
-        Err(err) => log::debug!("cannot look for old sockets: {err}"),
-    }
 }
 
 fn next_event(deadline: Option<Instant>, inbox: &Receiver<Event>) -> Option<Event> {
@@ -187,7 +166,6 @@ fn next_event(deadline: Option<Instant>, inbox: &Receiver<Event>) -> Option<Even
 ///
 /// The fields are dropped in this order: those that look and serve before those that tell.
 struct Shell {
-    host: Host,
     plugin_dir: PathBuf,
     events: Sender<Event>,
     plugins: BTreeMap<ResourceName, Plugin>,
@@ -199,24 +177,31 @@ struct Shell {
     prober: Prober,
     pods: Pods,
     state: StateWriter,
-    producers: Producers,
+    opening: Opening,
+    _producers: Producers,
     env: Arc<Environment>,
 }
 
 impl Shell {
     /// When to take a step though nothing has happened.
     fn deadline(&self) -> Option<Instant> {
-        (!self.retired.is_empty()).then(|| now() + RETIRED_INTERVAL)
+        let retired = (!self.retired.is_empty()).then(|| now() + RETIRED_INTERVAL);
+        retired.into_iter().chain(self.opening.deadline()).min()
     }
 
     fn step(&mut self, inventory: &mut Inventory, event: Event) -> ControlFlow<()> {
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
+            let remembered = self.opening.heard(&event);
             for effect in inventory.apply(event, now()) {
                 log::debug!("effect: {effect:?}");
                 self.carry_out(effect, &mut events)?;
             }
+            if let Some(remembered) = remembered {
+                self.scan_thread.begin(remembered);
+            }
         }
+        self.opening.tick(now());
         self.scan_thread.retry();
         self.retired.retain(|it| !it.has_ended());
         ControlFlow::Continue(())
@@ -255,10 +240,7 @@ impl Shell {
                     self.retired.push(plugin);
                 }
             }
-            Effect::Reconfigure(configured) => {
-                self.producers.reconfigure(&self.host, &configured.resources, &self.events);
-                self.scan_thread.configure(configured);
-            }
+            Effect::Reconfigure(configured) => self.scan_thread.configure(configured),
             Effect::Stop => return ControlFlow::Break(()),
         }
         ControlFlow::Continue(())

@@ -18,6 +18,7 @@ mod identity;
 mod leave_out;
 mod naming;
 mod node;
+mod path;
 mod position;
 mod reading;
 mod scanner;
@@ -29,5 +30,6 @@ pub use crate::discovery::{
     claims::Claims,
     engine::scan,
     explain::{Answer, Fate, Unknown, explain},
+    path::last as last_component,
     reading::{lookups, pci_functions},
 };

@@ -11,13 +11,16 @@ pub mod hold;
 pub mod inotifier;
 mod inside;
 pub mod kernel_log;
+mod kind;
 pub mod latest;
 mod notes;
 pub(crate) mod outbox;
 pub mod replace;
+mod shortage;
 pub mod socket;
 pub mod uevent;
 pub mod wake;
+pub mod whereabouts;
 pub mod worker;
 
-pub use crate::host::files::{FileKind, Host};
+pub use crate::host::{files::Host, kind::FileKind, shortage::Shortage};

@@ -1,6 +1,7 @@
 //! What people see.
 
 pub mod advice;
+pub mod boot;
 pub mod cordons;
 pub mod discovered;
 pub mod explained;

@@ -51,6 +51,8 @@ resources:
                 replicas: 2
                 ids: "{id}::{replica}"
                 maxPerContainer: 1
+              allocation:
+                policy: numa
               topology: numa
               health:
                 interval: 30s
@@ -88,6 +90,8 @@ resources:
               exclusive: true
               sharing:
                 replicas: 1
+              allocation:
+                policy: numa
               topology: numa
               health:
                 interval: 30s
@@ -209,6 +213,8 @@ resources:
               exclusive: true
               sharing:
                 replicas: 1
+              allocation:
+                policy: numa
               topology: numa
               health:
                 interval: 1500ms
@@ -255,6 +261,8 @@ resources:
               exclusive: true
               sharing:
                 replicas: 1
+              allocation:
+                policy: numa
               topology: numa
               health:
                 interval: 1s
@@ -407,9 +415,49 @@ resources:
 ",
         &expect![[r#"
             c.yaml:5:5: `profile` is not supported yet
-            c.yaml:7:19: `policy` is not supported yet
             c.yaml:7:33: `cdi` is not supported yet
             c.yaml:7:54: A: fact `net.ifName` is not supported yet in `{net.ifName}`
+        "#]],
+    );
+}
+
+#[test]
+fn how_devices_are_chosen_is_said_of_the_resource_and_names_another_of_the_file() {
+    check(
+        "version: v1
+resources:
+  - name: example.com/gpu
+    discovery: [{ sysfs: class/drm, allocation: { policy: numa } }]
+    allocation: { policy: nuna, near: example.com/nic }
+  - name: example.com/nic
+    discovery: { sysfs: class/net, nodes: [] }
+    allocation: { near: { resource: example.com/nic } }
+  - name: example.com/acc
+    discovery: { sysfs: class/acc }
+    allocation: { policy: none, near: { resource: example.com/nit } }
+",
+        &expect![[r#"
+            c.yaml:4:51: `policy` is about all devices of a resource, and not those of one source; write it into the `allocation` beside `discovery`
+            c.yaml:5:27: unknown policy `nuna`; did you mean `numa`?
+            c.yaml:5:39: near must be a map, not `example.com/nic`; write { resource: example.com/nic }
+            c.yaml:6:11: example.com/nic cannot be near to itself; `policy: numa` keeps its own devices near to each other
+            c.yaml:9:11: near: there is no resource `example.com/nit`; did you mean `example.com/nic`?
+            c.yaml:11:33: `near` has no effect beside `policy: none`
+        "#]],
+    );
+    check(
+        "version: v1
+resources:
+  - name: example.com/nic
+    discovery: { sysfs: class/net, nodes: [] }
+    allocation: { near: { resource: example.com/nic } }
+  - name: example.com/acc
+    discovery: { sysfs: class/acc }
+    allocation: { near: { resource: example.com/nit } }
+",
+        &expect![[r#"
+            c.yaml:3:11: example.com/nic cannot be near to itself; `policy: numa` keeps its own devices near to each other
+            c.yaml:6:11: near: there is no resource `example.com/nit`; did you mean `example.com/nic`?
         "#]],
     );
 }

@@ -71,13 +71,15 @@ fn discover_shows_a_device_unhealthy_that_the_daemon_has_condemned() {
           example.com/acc: acc1: `status` is `offline`, not `online` (says the daemon that runs; this probe: good)
     "#]].assert_eq(&table);
 
-    // Who is gone knows nothing, and the next daemon begins anew.
+    // Who is gone has left it to the next.
     node.signal(Signal::SIGKILL);
     node.wait();
     let (_, table, said) = say(&node, &["discover"]);
-    assert!(table.contains("acc1    Healthy"), "{table}");
+    assert!(table.contains("acc1    Unhealthy"), "{table}");
+    let left = "not `online` (as the last daemon left it; this probe: good)";
+    assert!(table.contains(left), "{table}");
     expect![[r#"
-        no daemon runs with the state directory DIR/state, so health is what this one probe has found; --state-dir names another
+        no daemon runs with the state directory DIR/state, so health is what this one probe has found, and what the last daemon left to the next; --state-dir names another
     "#]].assert_eq(&said);
 }
 
@@ -95,7 +97,7 @@ fn discover_with_another_state_directory_than_the_daemons_says_that_it_sees_its_
     elsewhere.arg(node.dir.path().join("config.yaml")).arg("--host-root").arg(node.host.root());
     let output = elsewhere.arg("--kubelet-dir").arg(node.plugin_dir()).output().unwrap();
     expect![[r#"
-        no daemon runs with the state directory /nonexistent, so health is what this one probe has found; --state-dir names another
+        no daemon runs with the state directory /nonexistent, so health is what this one probe has found, and what the last daemon left to the next; --state-dir names another
     "#]].assert_eq(&String::from_utf8(output.stderr).unwrap());
 }
 
@@ -278,4 +280,65 @@ fn a_broken_file_of_cordons_is_left_alone_and_the_commands_say_what_to_do() {
         1: DIR/state/cordons.json: EOF while parsing a value at line 1 column 0; mend the file, or remove it, and then nothing is cordoned
     "#]].assert_eq(&(shown.to_owned() + &said.concat()));
     assert_eq!(fs::read_to_string(&file).unwrap(), "");
+}
+
+#[test]
+fn what_only_an_operator_can_end_outlives_the_daemon_however_it_ends() {
+    for signal in [Signal::SIGKILL, Signal::SIGTERM] {
+        let (mut node, kubelet) = with_a_condemned_card(MANUAL);
+        node.signal(signal);
+        node.wait();
+        kubelet.expect_gone("example.com/acc");
+        node.start();
+        kubelet.expect_devices("example.com/acc", "acc0 Healthy\nacc1 Unhealthy");
+        let refusal = kubelet.allocate_ids("example.com/acc", &["acc1"]).unwrap_err();
+        assert!(refusal.contains("`status` is `offline`"), "{refusal}");
+        let said = "device=acc1 still unhealthy: `status` is `offline`";
+        assert_eq!(node.log().matches(said).count(), 1, "{}", node.log());
+        assert_eq!(say(&node, &["uncordon", "acc1"]).0, 0);
+        kubelet.expect_devices("example.com/acc", "acc0 Healthy\nacc1 Healthy");
+    }
+}
+
+#[test]
+fn what_is_cleared_while_no_daemon_runs_is_offered_by_the_next() {
+    let (mut node, kubelet) = with_a_condemned_card(MANUAL);
+    kill(&mut node, &kubelet);
+    let (code, said, _) = say(&node, &["uncordon", "acc1"]);
+    expect![[r#"
+        acc1 is cleared: it is offered again when a daemon runs and its probes are good; it was unhealthy: `status` is `offline`, not `online`
+    "#]].assert_eq(&said);
+    assert_eq!(code, 0);
+    let (_, table, _) = say(&node, &["discover"]);
+    assert!(table.contains("acc1    Healthy"), "{table}");
+    node.start();
+    kubelet.expect_devices("example.com/acc", "acc0 Healthy\nacc1 Healthy");
+
+    // So is what was ill beneath its cordon.
+    set_status(&node, "acc1", "offline\n");
+    kubelet.expect_devices("example.com/acc", "acc0 Healthy\nacc1 Unhealthy");
+    set_status(&node, "acc1", "online\n");
+    until(|| written(&node).contains("offline"), || written(&node));
+    assert_eq!(say(&node, &["cordon", "acc1"]).0, 0);
+    kill(&mut node, &kubelet);
+    assert_eq!(say(&node, &["uncordon", "acc1"]).0, 0);
+    node.start();
+    kubelet.expect_devices("example.com/acc", "acc0 Healthy\nacc1 Healthy");
+}
+
+#[test]
+fn a_reboot_heals_what_recovers_by_itself_and_not_what_waits_for_an_operator() {
+    for (health, expected) in [
+        ("      recovery: 10m", "acc0 Healthy\nacc1 Healthy"),
+        (MANUAL, "acc0 Healthy\nacc1 Unhealthy"),
+    ] {
+        let (mut node, kubelet) = with_a_condemned_card(health);
+        kill(&mut node, &kubelet);
+        node.start();
+        kubelet.expect_devices("example.com/acc", "acc0 Healthy\nacc1 Unhealthy");
+        kill(&mut node, &kubelet);
+        node.host.add("//- /proc/sys/kernel/random/boot_id\nanother\n");
+        node.start();
+        kubelet.expect_devices("example.com/acc", expected);
+    }
 }

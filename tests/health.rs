@@ -216,7 +216,8 @@ impl Hanging {
     pub(crate) fn over(at: &Path) -> Option<Hanging> {
         let fuse = File::options().read(true).write(true).open("/dev/fuse").ok()?;
         let fd = fuse.as_raw_fd();
-        let options = format!("fd={fd},rootmode=100000,user_id=0,group_id=0");
+        let mode = if at.is_dir() { "40000" } else { "100000" };
+        let options = format!("fd={fd},rootmode={mode},user_id=0,group_id=0");
         // mount(8) inherits the descriptor, which is not what Rust does by default.
         nix::fcntl::fcntl(&fuse, nix::fcntl::F_SETFD(nix::fcntl::FdFlag::empty())).ok()?;
         let mut mount = Command::new("mount");

@@ -184,7 +184,7 @@ impl World {
         let findings =
             Findings { devices: self.present.iter().map(device).collect(), ..Findings::default() };
         let found = vec![Found { resource: name(), config_idx: 0, findings: Arc::new(findings) }];
-        let scan = Scan { version: self.version, found, unnamed: Vec::new() };
+        let scan = Scan { version: self.version, found, unnamed: Vec::new(), is_short: false };
         self.apply(Event::Scanned(scan));
     }
 

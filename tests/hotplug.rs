@@ -200,3 +200,102 @@ resources:
     until(|| node.log().contains("resource=example.com/acc the scan that was late"), || node.log());
     kubelet.expect_devices("example.com/acc", "acc0 Healthy\nacc1 Healthy");
 }
+
+/// The configuration may name a directory on a server that is gone. Nothing but what lies there suffers, at
+/// start and after a reload.
+#[test]
+fn a_directory_that_hangs_holds_up_neither_reloads_nor_other_directories_if_we_are_root() {
+    let text = |dirs: &[usize]| {
+        let dead: String = dirs.iter().map(|n| format!(", \"/mnt/{n}/*\"")).collect();
+        format!(
+            "version: v1\nresources:\n  - {{ name: example.com/serial, discovery: {{ nodes: [\"/dev/ttyUSB*\"] }} }}\n  \
+             - {{ name: example.com/dead, discovery: {{ nodes: [\"/dev/dead*\"{dead}] }} }}\n"
+        )
+    };
+    let (mut node, kubelet) = Node::with_kubelet("//- /dev/ttyUSB0 char\n", &text(&[0]));
+    let mut hanging = Vec::new();
+    for n in 0..6 {
+        let dir = node.host.real(&format!("/mnt/{n}"));
+        fs::create_dir_all(&dir).unwrap();
+        let Some(it) = Hanging::over(&dir) else {
+            eprintln!("skipped: no FUSE mounts here");
+            return;
+        };
+        hanging.push(it);
+    }
+    node.start();
+    kubelet.expect_devices("example.com/serial", "ttyUSB0 Healthy");
+    until(|| node.log().contains("directory=/mnt/0 cannot be watched"), || node.log());
+    symlink("/dev/null", node.host.real("/dev/ttyUSB1")).unwrap();
+    expect_soon(&kubelet, "example.com/serial", "ttyUSB0 Healthy\nttyUSB1 Healthy");
+    assert_eq!(node.threads("devdir").len(), 2);
+
+    // Each reload names one more, in the end too many.
+    for n in 1..6 {
+        let dirs: Vec<usize> = (0..=n).collect();
+        let start = Instant::now();
+        fs::write(node.dir.path().join("new"), text(&dirs)).unwrap();
+        fs::rename(node.dir.path().join("new"), node.dir.path().join("config.yaml")).unwrap();
+        until(|| node.log().matches("configured anew").count() == n, || node.log());
+        assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
+        let said = format!("directory=/mnt/{n} cannot be watched");
+        until(|| n > 3 || node.log().contains(&said), || node.log());
+    }
+    until(|| node.log().contains("are no longer watched: the file systems of 4"), || node.log());
+    assert_eq!(node.threads("devdir").len(), 4);
+    fs::remove_file(node.host.real("/dev/ttyUSB1")).unwrap();
+    // Found by the clock.
+    kubelet.expect_devices("example.com/serial", "ttyUSB0 Healthy\nttyUSB1 Unhealthy");
+
+    // The servers are back.
+    hanging.clear();
+    until(|| node.log().contains("its file system answers again"), || node.log());
+    until(|| node.threads("devdir").len() == 1, || format!("{:?}", node.threads("devdir")));
+    symlink("/dev/null", node.host.real("/dev/ttyUSB1")).unwrap();
+    expect_soon(&kubelet, "example.com/serial", "ttyUSB0 Healthy\nttyUSB1 Healthy");
+}
+
+/// Neither what is cordoned nor what was offered is known then, so that nothing may be offered.
+#[test]
+fn a_state_directory_that_hangs_is_said_and_does_not_keep_it_from_ending_if_we_are_root() {
+    let (mut node, kubelet) = Node::with_kubelet("//- /dev/ttyUSB0 char\n", CONFIG);
+    let state = node.dir.path().join("state");
+    fs::create_dir(&state).unwrap();
+    let Some(hanging) = Hanging::over(&state) else {
+        eprintln!("skipped: no FUSE mounts here");
+        return;
+    };
+    node.start();
+    until(|| node.log().contains("a read of what is cordoned and remembered"), || node.log());
+    assert_eq!(kubelet.registrations("example.com/serial"), 0);
+    node.signal(Signal::SIGTERM);
+    assert!(node.wait().success(), "{}", node.log());
+    assert!(node.log().contains("stopped"), "{}", node.log());
+
+    node.start();
+    until(|| node.log().matches("started").count() == 2, || node.log());
+    drop(hanging);
+    kubelet.expect_devices("example.com/serial", "ttyUSB0 Healthy");
+}
+
+#[test]
+fn a_configuration_file_that_hangs_keeps_it_from_neither_serving_nor_ending_if_we_are_root() {
+    let (mut node, kubelet) = Node::with_kubelet("//- /dev/ttyUSB0 char\n", CONFIG);
+    node.start();
+    kubelet.expect_devices("example.com/serial", "ttyUSB0 Healthy");
+    let moved = node.dir.path().join("moved");
+    fs::rename(node.dir.path().join("config.yaml"), &moved).unwrap();
+    until(|| node.log().contains("the configuration stays as it was"), || node.log());
+    fs::write(node.dir.path().join("config.yaml"), "").unwrap();
+    let Some(_hanging) = Hanging::over(&node.dir.path().join("config.yaml")) else {
+        eprintln!("skipped: no FUSE mounts here");
+        return;
+    };
+    node.signal(Signal::SIGHUP);
+    until(|| node.log().contains("signal=1"), || node.log());
+    kubelet.allocate_ids("example.com/serial", &["ttyUSB0"]).unwrap();
+    symlink("/dev/null", node.host.real("/dev/ttyUSB1")).unwrap();
+    expect_soon(&kubelet, "example.com/serial", "ttyUSB0 Healthy\nttyUSB1 Healthy");
+    node.signal(Signal::SIGTERM);
+    assert!(node.wait().success());
+}

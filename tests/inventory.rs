@@ -11,7 +11,8 @@ use chandler::{
     decide::inventory::{Inventory, SCAN_INTERVAL},
     discovery::scan,
     model::{
-        cordon::Cordon,
+        allocation::Policy,
+        cordon::{Clearance, Cordon},
         event::{
             Attempt, Effect, Event, Hint, Holdings, KernelLine, PluginEvent, Refusal, Scan, Scope,
             SocketIdentity,
@@ -86,8 +87,12 @@ impl Story {
 }
 
 fn last_list(effects: Vec<Effect>) -> Option<String> {
-    effects.into_iter().rev().find_map(|it| match it {
-        Effect::Serve(it) | Effect::Publish(it) => Some(list(&it)),
+    effects.into_iter().rev().find_map(|it| list_of(&it).map(list))
+}
+
+fn list_of(effect: &Effect) -> Option<&Snapshot> {
+    match effect {
+        Effect::Serve(it) | Effect::Publish(it) => Some(it),
         Effect::Register(_)
         | Effect::CheckEndpoint(_)
         | Effect::Scan(_)
@@ -97,7 +102,7 @@ fn last_list(effects: Vec<Effect>) -> Option<String> {
         | Effect::Remember(_)
         | Effect::Probe(_)
         | Effect::Stop => None,
-    })
+    }
 }
 
 /// What is to be written down.
@@ -122,6 +127,11 @@ fn found(names: &[&str]) -> Scan {
 fn list(snapshot: &Snapshot) -> String {
     let lines = snapshot.offers.iter().map(|it| format!("{} {}", it.id, it.health.word()));
     lines.collect::<Vec<String>>().join(", ")
+}
+
+fn clearance(token: &str) -> Clearance {
+    let device = DeviceId::new("tty1").unwrap();
+    Clearance { device, resource: None, token: token.to_owned() }
 }
 
 fn identity(n: i128) -> SocketIdentity {
@@ -271,11 +281,11 @@ fn everything_is_scanned_more_often_as_soon_as_uevents_are_lost() {
     let mut story = Story::new();
     story.scanned(&[]);
     story.now += Duration::from_secs(5);
-    story.apply(Event::UeventsArrive(false));
+    story.apply(Event::HintsArrive(false));
     assert_eq!(story.inventory.deadline(), Some(story.now + Duration::from_secs(10)));
     story.now += Duration::from_secs(10);
     assert_eq!(story.apply(Event::Tick), [Effect::Scan(Scope::All)]);
-    story.apply(Event::UeventsArrive(true));
+    story.apply(Event::HintsArrive(true));
     story.scanned(&[]);
     assert_eq!(story.inventory.deadline(), Some(story.now + SCAN_INTERVAL));
 }
@@ -320,6 +330,69 @@ fn a_reload_that_leaves_the_health_of_a_resource_alone_probes_nothing_anew_and_f
     let effects = story.apply(configured(&other));
     assert!(effects.iter().any(|it| matches!(it, Effect::Probe(_))), "{effects:?}");
     assert_eq!(last_list(effects), None);
+}
+
+#[test]
+fn a_kubelet_that_is_to_ask_or_not_to_ask_from_now_on_is_registered_with_again() {
+    let mut story = Story::new();
+    story.apply(Event::KubeletAppeared(identity(1)));
+    let effects = story.scanned(&["tty1"]);
+    let Some(Effect::Serve(first)) = effects.iter().find(|it| matches!(it, Effect::Serve(_)))
+    else {
+        panic!("{effects:?}")
+    };
+    assert_eq!(first.preference.policy, Policy::Numa);
+    let registered = PluginEvent::Attempted(Attempt {
+        kubelet: Some(identity(1)),
+        streaming: true,
+        result: Ok(()),
+    });
+    story.apply(Event::Plugin(resource(), registered));
+
+    // To the kubelet one policy is as good as another.
+    for (policy, registers) in [("packed", false), ("none", true)] {
+        let other =
+            CONFIG.replace("health: {", &format!("allocation: {{ policy: {policy} }}, health: {{"));
+        let effects = story.apply(configured(&other));
+        assert!(effects.iter().any(|it| matches!(it, Effect::Publish(_))), "{effects:?}");
+        let register = Effect::Register(resource());
+        assert_eq!(effects.contains(&register), registers, "{effects:?}");
+    }
+}
+
+#[test]
+fn a_resource_knows_the_devices_that_its_own_should_be_near_to() {
+    let text = "version: v1
+resources:
+  - { name: a.io/gpu, discovery: { sysfs: class/drm }, allocation: { near: { resource: a.io/nic } } }
+  - { name: a.io/nic, discovery: { sysfs: class/net, nodes: [] } }
+";
+    let config = config::parse("c.yaml", text).unwrap();
+    let inventory = Inventory::new(config.resources, SCAN_INTERVAL, 0);
+    let mut story = Story { inventory, now: Instant::now() };
+    let found = |nics: &[&str]| {
+        let of = |(config_idx, names): (usize, &[&str])| {
+            let name = ["a.io/gpu", "a.io/nic"][config_idx];
+            let mut found = found(names).found.remove(0);
+            found.config_idx = config_idx;
+            found.resource = ResourceName::parse(name).unwrap();
+            found
+        };
+        let found = [(0, &["tty9"][..]), (1, nics)].map(of).to_vec();
+        Event::Scanned(Scan { found, ..Scan::default() })
+    };
+    let near = |effects: &[Effect]| {
+        let mut lists = effects.iter().filter_map(list_of);
+        let list = lists.find(|it| it.resource.as_str() == "a.io/gpu")?;
+        let near = list.preference.near.iter();
+        Some(near.map(|it| it.id.to_string()).collect::<Vec<_>>())
+    };
+    story.apply(found(&["tty1"]));
+    // Nobody probes here.
+    story.now += Duration::from_secs(60);
+    assert_eq!(near(&story.apply(Event::Tick)).unwrap(), ["tty1"]);
+    assert_eq!(near(&story.apply(found(&["tty1", "tty2"]))).unwrap(), ["tty1", "tty2"]);
+    assert_eq!(near(&story.apply(found(&["tty1", "tty2"]))), None);
 }
 
 #[test]
@@ -643,7 +716,7 @@ fn what_an_operator_clears_is_offered_when_its_probes_are_good() {
     story.listed(&["tty1"]);
     story.probe(&["tty1"], &bad("hot"));
     assert_eq!(last_list(story.probe(&["tty1"], &Outcome::Good(Vec::new()))), None);
-    let cleared = || Event::Cleared { device: DeviceId::new("tty1").unwrap(), resource: None };
+    let cleared = || Event::Cleared(clearance("1"));
     let effects = story.apply(cleared());
     assert_eq!(last_list(effects).as_deref(), Some("tty1::0 Healthy, tty1::1 Healthy"));
 
@@ -687,4 +760,255 @@ fn the_kubelet_is_told_of_a_new_device_when_its_id_is_on_disk_and_of_a_known_one
     next.now = at;
     let both = "tty1::0 Healthy, tty1::1 Healthy, tty2::0 Healthy, tty2::1 Healthy";
     assert_eq!(last_list(next.apply(Event::Tick)).as_deref(), Some(both));
+}
+
+/// A process with another `health`, with what the one before it has left.
+fn successor(health: &str, before: &Remembered, cleared: &[&str]) -> Story {
+    let text = CONFIG.replace("health: {", &format!("health: {{ {health}, "));
+    let resources = config::parse("c.yaml", &text).unwrap().resources;
+    let mut story =
+        Story { inventory: Inventory::new(resources, SCAN_INTERVAL, 1), now: Instant::now() };
+    let cleared = cleared.iter().map(|it| clearance(it)).collect();
+    story.apply(Event::ClearedBefore(cleared));
+    story.apply(Event::Remembered(before.clone()));
+    story
+}
+
+fn dead(story: &mut Story, code: u32) -> Vec<Effect> {
+    let text = format!("tty: tty1 is dead, code {code}");
+    story.apply(Event::KernelLogged(KernelLine { sequence: 1, since_boot_us: 1, text }))
+}
+
+/// What is left by a process under `health` that saw a line of the kernel's log.
+fn condemned(health: &str) -> Remembered {
+    let mut story = successor(health, &Remembered::new(), &["0"]);
+    story.listed(&["tty1"]);
+    let left = written(&dead(&mut story, 7));
+    Remembered::clone(&left)
+}
+
+const WELL: &str = "tty1::0 Healthy, tty1::1 Healthy";
+const ILL: &str = "tty1::0 Unhealthy, tty1::1 Unhealthy";
+
+#[test]
+fn what_only_an_operator_can_end_outlives_a_restart_with_its_reason_until_one_does() {
+    let manual = "recovery: manual";
+    let left = condemned(manual);
+    let mut next = successor(manual, &left, &["0"]);
+    assert_eq!(next.listed(&["tty1"]).as_deref(), Some(ILL));
+    for _ in 0..10 {
+        next.now += Duration::from_secs(600);
+        assert_eq!(last_list(next.probe(&["tty1"], &Outcome::Good(Vec::new()))), None);
+    }
+    let effects = next.apply(Event::Cleared(clearance("1")));
+    assert_eq!(last_list(effects.clone()).as_deref(), Some(WELL));
+    let cured = Remembered::clone(&written(&effects));
+    assert_eq!(successor(manual, &cured, &[]).listed(&["tty1"]).as_deref(), Some(WELL));
+
+    // The word of an operator counts though nobody heard it, or had time to write down what came of it.
+    for cleared in [&["0", "1"][..], &["1"]] {
+        let mut next = successor(manual, &left, cleared);
+        assert_eq!(next.listed(&["tty1"]).as_deref(), Some(WELL), "{cleared:?}");
+    }
+}
+
+#[test]
+fn a_third_process_and_a_device_that_was_away_know_of_the_illness_too() {
+    let manual = "recovery: manual";
+    let mut second = successor(manual, &condemned(manual), &["0"]);
+    let effects = second.scanned(&["tty1", "tty2"]);
+    let mut third = successor(manual, &Remembered::clone(&written(&effects)), &["0"]);
+    let both = "tty1::0 Unhealthy, tty1::1 Unhealthy, tty2::0 Healthy, tty2::1 Healthy";
+    assert_eq!(third.listed(&["tty1", "tty2"]).as_deref(), Some(both));
+
+    // Nobody holds it any more, and it is plugged in again.
+    third.listed(&[]);
+    let nobody = || Event::PodsListed(Some(Holdings::new()));
+    third.apply(nobody());
+    assert_eq!(last_list(third.apply(nobody())).as_deref(), Some(""));
+    assert_eq!(third.listed(&["tty1"]).as_deref(), Some(ILL));
+}
+
+#[test]
+fn an_illness_that_a_cordon_hides_outlives_a_restart() {
+    let manual = "recovery: manual";
+    let mut story = successor(manual, &Remembered::new(), &[]);
+    story.listed(&["tty1"]);
+    let cordon =
+        Cordon { device: DeviceId::new("tty1").unwrap(), resource: None, reason: "fan".to_owned() };
+    story.apply(Event::Cordons(vec![cordon]));
+    let effects = dead(&mut story, 7);
+    assert_eq!(last_list(effects.clone()), None, "the list is the same");
+    let left = Remembered::clone(&written(&effects));
+    assert_eq!(successor(manual, &left, &[]).listed(&["tty1"]).as_deref(), Some(ILL));
+}
+
+#[test]
+fn what_the_configuration_does_not_call_a_fault_any_more_is_dropped_at_a_restart() {
+    let left = condemned("recovery: manual");
+    for (was, is) in [("[13]", "[13, 7]"), ("is dead", "is quite dead")] {
+        let text = CONFIG.replace("health: {", "health: { recovery: manual, ").replace(was, is);
+        let resources = config::parse("c.yaml", &text).unwrap().resources;
+        let mut story =
+            Story { inventory: Inventory::new(resources, SCAN_INTERVAL, 1), now: Instant::now() };
+        story.apply(Event::ClearedBefore(vec![clearance("0")]));
+        story.apply(Event::Remembered(left.clone()));
+        assert_eq!(story.listed(&["tty1"]).as_deref(), Some(WELL), "{is}");
+    }
+}
+
+#[test]
+fn what_recovers_by_itself_does_so_after_a_restart_as_without_one() {
+    // By good probes.
+    let left = condemned("healthyAfter: 3");
+    let mut next = successor("healthyAfter: 3", &left, &["0"]);
+    assert_eq!(next.listed(&["tty1"]).as_deref(), Some(ILL));
+    let good = |story: &mut Story| last_list(story.probe(&["tty1"], &Outcome::Good(Vec::new())));
+    assert_eq!(good(&mut next), None);
+    assert_eq!(good(&mut next).as_deref(), Some(WELL));
+
+    // By time, of which a part has passed.
+    let after = "recovery: 5m";
+    let mut story = successor(after, &Remembered::new(), &[]);
+    story.listed(&["tty1"]);
+    dead(&mut story, 7);
+    let effects = story.probe(&["tty1"], &Outcome::Good(Vec::new()));
+    let left = Remembered::clone(&written(&effects));
+    let began = story.now;
+    let mut next = successor(after, &left, &[]);
+    next.now = began + Duration::from_secs(200);
+    assert_eq!(next.listed(&["tty1"]).as_deref(), Some(ILL));
+    next.now = began + Duration::from_secs(299);
+    assert_eq!(good(&mut next), None);
+    next.now = began + Duration::from_secs(300);
+    assert_eq!(good(&mut next).as_deref(), Some(WELL));
+}
+
+#[test]
+fn what_another_process_told_of_is_on_disk_while_a_new_device_waits_for_the_disk() {
+    let mut first = Story::new();
+    let effects = first.scanned(&["tty1"]);
+    let left = Remembered::clone(&written(&effects));
+    let mut next = Story::of_process(1);
+    next.apply(Event::Remembered(left));
+    let mut effects = next.inventory.apply(Event::Scanned(found(&["tty2"])), next.now);
+    let reading =
+        Reading { device: DeviceId::new("tty2").unwrap(), outcome: Outcome::Good(Vec::new()) };
+    let round = Round { resource: resource(), readings: vec![reading] };
+    effects.extend(next.inventory.apply(Event::Probed(round), next.now));
+    let all = &written(&effects)[&resource()];
+    let offers: Vec<&str> = all.values().flat_map(|it| &it.offers).map(DeviceId::as_str).collect();
+    assert_eq!(offers, ["tty1::0", "tty1::1", "tty2::0", "tty2::1"]);
+}
+
+/// Disks that call their resource what they call themselves.
+const NAMED: &str = "version: v1
+resources: [{ name: \"u.e/{name}\", discovery: { nodes: [\"/dev/disk*\"] } }]
+";
+
+impl Story {
+    fn of_names() -> Story {
+        let resources = config::parse("c.yaml", NAMED).unwrap().resources;
+        Story { inventory: Inventory::new(resources, SCAN_INTERVAL, 0), now: Instant::now() }
+    }
+
+    /// A scan that finds `names`, all of which then turn out to work.
+    fn named(&mut self, names: &[&str]) -> Vec<Effect> {
+        let nodes: String = names.iter().map(|it| format!("//- /dev/{it} char\n")).collect();
+        let config = config::parse("c.yaml", NAMED).unwrap();
+        let scan = scan(&Fixture::new(&format!("{nodes}//- /sys dir\n")).host, &config);
+        let mut effects = self.apply(Event::Scanned(scan));
+        for name in names {
+            let resource = ResourceName::parse(&format!("u.e/{name}")).unwrap();
+            let device = DeviceId::new(*name).unwrap();
+            let readings = vec![Reading { device, outcome: Outcome::Good(Vec::new()) }];
+            effects.extend(self.apply(Event::Probed(Round { resource, readings })));
+        }
+        effects
+    }
+
+    /// The pod resources API says that nobody holds anything, often enough.
+    fn nobody(&mut self) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        for _ in 0..2 {
+            effects.extend(self.apply(Event::PodsListed(Some(Holdings::new()))));
+        }
+        effects
+    }
+
+    fn tick_after(&mut self, seconds: u64) -> Vec<Effect> {
+        self.now += Duration::from_secs(seconds);
+        self.apply(Event::Tick)
+    }
+}
+
+fn retired(effects: &[Effect]) -> Vec<&str> {
+    let mut names = Vec::new();
+    for effect in effects {
+        if let Effect::Retire(name) = effect {
+            names.push(name.as_str());
+        }
+    }
+    names
+}
+
+#[test]
+fn a_resource_named_after_devices_ends_a_minute_after_the_last_is_free_and_begins_anew() {
+    let mut story = Story::of_names();
+    assert_eq!(last_list(story.named(&["disk1", "disk2"])).as_deref(), Some("disk2 Healthy"));
+    assert_eq!(last_list(story.named(&["disk2"])).as_deref(), Some("disk1 Unhealthy"));
+    // A pod may hold it.
+    assert_eq!(retired(&story.tick_after(3600)), Vec::<&str>::new());
+    assert_eq!(last_list(story.nobody()).as_deref(), Some(""));
+    assert_eq!(retired(&story.tick_after(59)), Vec::<&str>::new());
+    assert!(story.inventory.deadline() <= Some(story.now + Duration::from_secs(1)));
+    let effects = story.tick_after(1);
+    assert_eq!(retired(&effects), ["u.e/disk1"]);
+    assert!(effects.iter().any(|it| matches!(it, Effect::Probe(it) if it.len() == 1)));
+
+    let effects = story.named(&["disk1", "disk2"]);
+    let served =
+        effects.iter().any(|it| matches!(it, Effect::Serve(it) if list(it) == "disk1 Healthy"));
+    assert!(served, "{effects:?}");
+    // One that comes back within the minute is only listed again.
+    story.named(&["disk1"]);
+    story.nobody();
+    story.tick_after(30);
+    assert_eq!(last_list(story.named(&["disk1", "disk2"])).as_deref(), Some("disk2 Healthy"));
+    assert_eq!(retired(&story.tick_after(3600)), Vec::<&str>::new());
+}
+
+#[test]
+fn a_resource_with_a_fixed_name_stays_without_devices() {
+    let mut story = Story::new();
+    story.listed(&["tty1"]);
+    story.listed(&[]);
+    story.nobody();
+    assert_eq!(retired(&story.tick_after(3600)), Vec::<&str>::new());
+}
+
+#[test]
+fn however_many_names_and_ids_there_have_been_few_are_remembered_and_the_latest() {
+    let mut story = Story::of_names();
+    let mut last = None;
+    for n in 0..600 {
+        // Names that are not in the order of time.
+        let name = format!("disk{}", (n * 7919) % 10_000);
+        let mut effects = story.named(&[&name]);
+        effects.extend(story.named(&[]));
+        effects.extend(story.nobody());
+        effects.extend(story.tick_after(60));
+        assert_eq!(retired(&effects), [format!("u.e/{name}")]);
+        for effect in effects {
+            if let Effect::Remember(remembered) = effect {
+                last = Some(remembered);
+            }
+        }
+    }
+    let last = last.unwrap();
+    assert_eq!(last.len(), 256);
+    for n in 600 - 256..600 {
+        let name = format!("u.e/disk{}", (n * 7919) % 10_000);
+        assert!(last.contains_key(&ResourceName::parse(&name).unwrap()), "{n}");
+    }
 }

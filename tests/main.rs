@@ -33,6 +33,7 @@ mod ownership;
 mod partial;
 mod probe;
 mod reload;
+mod shortage;
 mod shown;
 mod state;
 mod storms;

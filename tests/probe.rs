@@ -92,7 +92,7 @@ fn a_daemon_that_serves_everything_is_fine_and_its_streams_are_left_alone() {
         let (code, text) = node.probe(args);
         assert_eq!(code, Some(0), "{text}");
         assert_eq!(text.matches(": serving, ").count(), 2, "{text}");
-        assert!(text.lines().all(|it| it.ends_with(" ms")), "{text}");
+        assert!(text.lines().all(|it| it.ends_with(" ms, prefers devices")), "{text}");
     }
     node.kubelet.expect_devices("example.com/kvm", "kvm Healthy");
 }

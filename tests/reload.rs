@@ -85,6 +85,27 @@ fn more_replicas_and_other_rules_take_effect_without_another_registration() {
     assert_eq!(kubelet.registrations("example.com/tty"), 1);
 }
 
+#[test]
+fn what_takes_effect_at_the_next_start_only_is_said_once_with_the_value_in_use() {
+    let (mut node, kubelet) = Node::with_kubelet(HOST, &config(&[TTY]));
+    node.start();
+    kubelet.expect_devices("example.com/tty", "ttyUSB0 Healthy");
+    // The flag outranks the directory, so that it is no news.
+    let elsewhere = "kubelet: { pluginDir: /a/b, podResources: /c/d }\n";
+    for n in 1..4 {
+        write(node.dir.path(), &format!("{elsewhere}{}{}", config(&[TTY]), "# again\n".repeat(n)));
+        until(|| node.log().matches("configured anew").count() == n, || node.log());
+    }
+    let log = node.log();
+    let beside = node.dir.path().join("pod-resources/kubelet.sock");
+    let said = format!(
+        "kubelet.podResources is still `{}`, not `/c/d`; it takes effect",
+        beside.display()
+    );
+    assert_eq!(log.matches(&said).count(), 1, "{log}");
+    assert_eq!(log.matches("is still").count(), 1, "{log}");
+}
+
 /// Two ports, and a kubelet that says who holds what.
 fn with_pod_resources() -> (Node, Kubelet) {
     let node = Node::new("//- /dev/ttyUSB0 char\n//- /dev/ttyUSB1 char\n", &config(&[TTY]));

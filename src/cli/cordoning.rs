@@ -10,6 +10,7 @@ use crate::{
         state::{Remembered, RememberedDevice},
     },
     operate::{
+        boot::Boot,
         cordons::{self, CordonsError, FILE_NAME},
         remembered, report, running,
         state_file::StateError,
@@ -66,11 +67,14 @@ pub(super) fn uncordon(
     if let Some(unknown) = memory.unknown(&device, resource.as_ref()) {
         return Err(Mistake::Failed(format!("{device} is not cordoned: {unknown}")));
     }
-    let mut known = memory.entries(&device, resource.as_ref());
-    let Some(reason) = known.find_map(|it| it.unhealthy.as_ref()) else {
+    let known = || memory.entries(&device, resource.as_ref());
+    let fault = |it: &'_ RememberedDevice| it.illness.as_ref()?.fault.clone();
+    let ill = known().find_map(|it| fault(it).map(|it| it.reason));
+    let held = known().any(|it| it.illness.is_some());
+    let Some(reason) = known().find_map(|it| it.unhealthy.clone()).or(ill) else {
         return Err(Mistake::Failed(format!("{device} is neither cordoned nor unhealthy")));
     };
-    if !memory.is_running {
+    if !memory.is_running && !held {
         return Err(Mistake::Failed(format!(
             "{device} is not cordoned, and no daemon runs with the state directory {} that could hold \
              it unhealthy",
@@ -78,9 +82,11 @@ pub(super) fn uncordon(
         )));
     }
     cordons::clear(&file, &device, resource.as_ref()).map_err(failed)?;
-    let reason = report::one_line(reason);
+    let reason = report::one_line(&reason);
+    let when = if memory.is_running { "" } else { "a daemon runs and " };
     Ok(format!(
-        "{device} is cleared: it is offered again when its probes are good; it was unhealthy: {reason}\n"
+        "{device} is cleared: it is offered again when {when}its probes are good; it was unhealthy: \
+         {reason}\n"
     ))
 }
 
@@ -119,7 +125,7 @@ impl<'a> Memory<'a> {
     fn read(state_dir: &'a Path) -> Result<Memory<'a>, String> {
         let file = state_dir.join(remembered::FILE_NAME);
         // What is wrong with single devices is the daemon's to say.
-        let (remembered, _) = remembered::read(&file)?;
+        let (remembered, _) = remembered::read(&file, &Boot::default())?;
         let is_running = running::is_daemon_running(state_dir).map_err(|err| {
             let file = state_dir.join(running::FILE_NAME);
             format!("cannot read {}: {err}", file.display())

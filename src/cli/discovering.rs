@@ -9,12 +9,15 @@ use crate::{
     host::{Host, socket},
     kubelet::endpoint,
     model::{
+        cordon::{Clearance, Orders},
         event::Scan,
         health::{HealthPolicy, Recovery, Rule, Verdicts},
         state::Remembered,
     },
     operate::{
-        advice, cordons,
+        advice,
+        boot::Boot,
+        cordons,
         discovered::{self, Discovered},
         remembered, running,
     },
@@ -24,16 +27,12 @@ use crate::{
 /// What is shown.
 pub(super) fn discover(args: &Args, config: &Config, output: Output) -> String {
     let host = Host::new(&args.host_root);
-    let remembered = remembered::for_people(&args.state_dir.join(remembered::FILE_NAME));
+    let boot = Boot::of(&host, None);
+    let remembered = remembered::for_people(&args.state_dir.join(remembered::FILE_NAME), &boot);
+    let orders = read_orders(&args.state_dir.join(cordons::FILE_NAME));
     let scan = daemon::scan(&host, config, &remembered);
     let mut verdicts = probe::once(&host, config, &scan);
-    heed_daemon(args, config, &remembered, (&scan, &mut verdicts));
-    let file = args.state_dir.join(cordons::FILE_NAME);
-    let orders = cordons::read(&file).unwrap_or_else(|err| {
-        let (orders, said) = cordons::instead(&file, &err);
-        log::warn!("{said}");
-        orders
-    });
+    heed_daemon(args, config, (&remembered, &orders.clearances), (&scan, &mut verdicts));
     cordons::heed(&orders.cordons, &scan, &mut verdicts);
     let advice = advice::advice(&host, config, &scan);
     let all = Discovered { config, scan: &scan, verdicts: &verdicts, advice: &advice };
@@ -43,23 +42,32 @@ pub(super) fn discover(args: &Args, config: &Config, output: Output) -> String {
     }
 }
 
+fn read_orders(file: &Path) -> Orders {
+    cordons::read(file).unwrap_or_else(|err| {
+        let (orders, said) = cordons::instead(file, &err);
+        log::warn!("{said}");
+        orders
+    })
+}
+
 /// A daemon knows more than one probe tells: what the kernel has logged, what rose, who must recover.
 fn heed_daemon(
     args: &Args,
     config: &Config,
-    remembered: &Remembered,
+    (remembered, clearances): (&Remembered, &[Clearance]),
     (scan, verdicts): (&Scan, &mut Verdicts),
 ) {
     let dir = args.state_dir.display();
     match running::is_daemon_running(&args.state_dir) {
         Ok(true) => remembered::heed(remembered, scan, verdicts),
         Ok(false) => {
+            remembered::heed_last(remembered, (&config.resources, clearances), scan, verdicts);
             if has_sockets(&config.plugin_dir)
                 || config.resources.iter().any(|it| has_history(&it.health))
             {
                 complain(&format!(
                     "no daemon runs with the state directory {dir}, so health is what this one probe \
-                     has found; --state-dir names another"
+                     has found, and what the last daemon left to the next; --state-dir names another"
                 ));
             }
         }

@@ -5,13 +5,14 @@ use crate::{
     config::{Config, quoted},
     discovery::{self, Unknown},
     host::Host,
-    operate::{explained, remembered},
+    operate::{boot::Boot, explained, remembered},
 };
 
 /// What to tell of `wanted`.
 pub(super) fn explain(args: &Args, config: &Config, wanted: &str) -> Result<String, Mistake> {
     let host = Host::new(&args.host_root).for_one_scan();
-    let remembered = remembered::for_people(&args.state_dir.join(remembered::FILE_NAME));
+    let remembered =
+        remembered::for_people(&args.state_dir.join(remembered::FILE_NAME), &Boot::of(&host, None));
     match discovery::explain(&host, &config.resources, &remembered, wanted) {
         Ok(answers) => Ok(explained::text(&config.resources, &answers)),
         Err(Unknown(near)) => {

@@ -6,9 +6,11 @@ use crate::{
         diagnostics::quoted,
         remedy,
         template::Scope,
+        tree::Node,
     },
     model::{
-        allocation::{Allocation, DeviceTemplate, MountTemplate},
+        allocation::{Allocation, Choice, DeviceTemplate, MountTemplate, Near, Policy},
+        name::ResourceName,
         template::{Piece, Template},
     },
 };
@@ -16,9 +18,50 @@ use crate::{
 /// What a container may do with a device node, unless the file says otherwise.
 const PERMISSIONS: &str = "rw";
 
-pub(super) fn allocation(fields: &mut Fields<'_>) -> Option<Allocation> {
-    fields.not_yet("policy");
+const POLICIES: &[(&str, Policy)] = &[
+    ("numa", Policy::Numa),
+    ("packed", Policy::Packed),
+    ("spread", Policy::Spread),
+    ("none", Policy::None),
+];
+
+/// What `allocation` says of the resource as a whole.
+pub(super) fn choice(fields: &mut Fields<'_>) -> Choice {
+    let policy = fields.word("policy", POLICIES);
+    let near = fields.take("near");
+    if let (Some(it), Some(Policy::None)) = (near, policy) {
+        it.at_key().refuse::<()>("`near` has no effect beside `policy: none`");
+    }
     fields.not_yet_true("cdi");
+    Choice { policy: policy.unwrap_or_default(), near: near.and_then(self::near) }
+}
+
+fn near(item: Item<'_>) -> Option<Near> {
+    let remedy = |node: &Node| Some(format!("write {{ resource: {} }}", node.as_text()?));
+    item.map_or(remedy, |fields| {
+        let item = fields.require("resource")?;
+        let text = item.text()?;
+        match ResourceName::parse(text) {
+            Ok(resource) => Some(Near { resource }),
+            Err(err) => item.refuse(format!("resource name {} {err}", quoted(text))),
+        }
+    })
+}
+
+/// The `allocation` of one of several sources.
+pub(super) fn of_alternative(fields: &mut Fields<'_>) -> Option<Allocation> {
+    for key in ["policy", "near", "cdi"] {
+        if let Some(it) = fields.take(key) {
+            it.at_key().refuse_with::<()>(
+                format!("`{key}` is about all devices of a resource, and not those of one source"),
+                "write it into the `allocation` beside `discovery`",
+            );
+        }
+    }
+    allocation(fields)
+}
+
+pub(super) fn allocation(fields: &mut Fields<'_>) -> Option<Allocation> {
     Some(Allocation {
         devices: fields.list("devices", device),
         mounts: fields.list("mounts", mount).unwrap_or_default(),

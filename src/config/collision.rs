@@ -145,7 +145,9 @@ fn is_for_one_device(resource: &Resource, container_path: &Template) -> bool {
 /// The most devices that an alternative can give.
 fn n_devices_max(alternative: &Alternative) -> usize {
     let found = match &alternative.source {
-        Source::Nodes(globs) | Source::Paths(globs) if globs.iter().all(is_literal) => globs.len(),
+        Source::Nodes(globs) | Source::Paths(globs) if globs.iter().all(Glob::is_literal) => {
+            globs.len()
+        }
         Source::Nodes(_) | Source::Paths(_) | Source::Class(_) | Source::Bus(_) | Source::Usb => {
             usize::MAX
         }
@@ -173,10 +175,6 @@ fn n_nodes_min(alternative: &Alternative) -> usize {
         None => 1,
     };
     members.max(nodes)
-}
-
-fn is_literal(glob: &Glob) -> bool {
-    !glob.text.contains(['*', '?', '['])
 }
 
 /// The path with a number that tells: `/dev/serial0` becomes `/dev/serial{index}`.

@@ -84,7 +84,7 @@ fn alternative(item: Item<'_>, allocation: &Arc<Allocation>) -> Option<Alternati
     }
     let members = members.and_then(|it| it.number(MEMBERS));
     let limit = fields.number("limit", LIMITS);
-    let own = fields.map("allocation", allocation::allocation).map(Arc::new);
+    let own = fields.map("allocation", allocation::of_alternative).map(Arc::new);
     let allocation = own.unwrap_or_else(|| Arc::clone(allocation));
     if let (Some(usb), None, None) = (usb, nodes, &allocation.devices) {
         usb.at_key().note(RAW_USB, RAW_USB_HELP);

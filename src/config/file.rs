@@ -6,11 +6,14 @@ use crate::{
     config::{
         Config, PLUGIN_DIR,
         decode::{Fields, Item},
-        diagnostics::{Diagnostics, quoted},
+        diagnostics::{Diagnostics, quoted, suggestion},
         resource::resource,
         tree::Node,
     },
-    model::resource::{NamePattern, Resource},
+    model::{
+        allocation::Near,
+        resource::{NamePattern, Resource},
+    },
 };
 
 /// The one version of the format there is.
@@ -49,7 +52,7 @@ fn path(item: Item<'_>) -> Option<PathBuf> {
 
 fn resources(item: Item<'_>) -> Option<Vec<Resource>> {
     let mut names: Vec<(NamePattern, &Node)> = Vec::new();
-    item.filled("at least one is needed", |item| {
+    let resources = item.filled("at least one is needed", |item| {
         let resource = item.named("a resource").map(resource)?;
         let name = item.node.get("name")?;
         if let Some((_, first)) = names.iter().find(|(name, _)| *name == resource.name) {
@@ -61,5 +64,35 @@ fn resources(item: Item<'_>) -> Option<Vec<Resource>> {
         }
         names.push((resource.name.clone(), name));
         Some(resource)
-    })
+    })?;
+    for resource in &resources {
+        check_near(resource, item, &names);
+    }
+    Some(resources)
+}
+
+/// What a resource shall be near to is another resource of the file.
+fn check_near(resource: &Resource, item: Item<'_>, names: &[(NamePattern, &Node)]) {
+    let Some(Near { resource: near }) = &resource.choice.near else {
+        return;
+    };
+    let name_node = names.iter().find(|(name, _)| *name == resource.name).map(|(_, node)| *node);
+    let item = name_node.map_or(item, |it| item.on(it));
+    let wanted = NamePattern::Fixed(near.clone());
+    if wanted == resource.name {
+        item.refuse_with::<()>(
+            format!("{near} cannot be near to itself"),
+            "`policy: numa` keeps its own devices near to each other",
+        );
+        return;
+    }
+    // Which names a template gives is known when its devices are.
+    let is_template = |(name, _): &(NamePattern, _)| matches!(name, NamePattern::Template(_));
+    if names.iter().any(|it| it.0 == wanted || is_template(it)) {
+        return;
+    }
+    let others = names.iter().filter(|(name, _)| *name != resource.name);
+    let others: Vec<String> = others.map(|(name, _)| name.to_string()).collect();
+    let help = suggestion(near.as_str(), others.iter().map(String::as_str));
+    item.refuse_with::<()>(format!("near: there is no resource {}", quoted(near.as_str())), help);
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     config::{
-        allocation::allocation,
+        allocation::{allocation, choice},
         collision,
         decode::{Fields, Item},
         diagnostics::quoted,
@@ -32,7 +32,12 @@ const TOPOLOGIES: &[(&str, Topology)] = &[("numa", Topology::Numa), ("none", Top
 pub(super) fn resource(fields: &mut Fields<'_>) -> Option<Resource> {
     let name = fields.require("name").and_then(name);
     fields.not_yet("profile");
-    let allocation = Arc::new(fields.map("allocation", allocation).unwrap_or_default());
+    let allocated = fields.map("allocation", |fields| {
+        let choice = choice(fields);
+        Some((choice, allocation(fields)?))
+    });
+    let (choice, allocation) = allocated.unwrap_or_default();
+    let allocation = Arc::new(allocation);
     let alternatives = fields.require("discovery").and_then(|it| alternatives(it, &allocation));
     let exclusive = fields.flag("exclusive").unwrap_or(true);
     let id = fields.template("id", Scope::Id);
@@ -48,6 +53,7 @@ pub(super) fn resource(fields: &mut Fields<'_>) -> Option<Resource> {
         exclusive,
         id,
         sharing,
+        choice,
         topology,
         health: Arc::new(health?),
     };

@@ -1,34 +1,20 @@
-//! The configuration file: the thread `config`.
+//! The configuration file, for the thread `watch`.
 //!
-//! It watches the file's directory rather than the file, because editors rename a new file into place
+//! Its directory is watched rather than the file, because editors rename a new file into place
 //! and Kubernetes swaps a link beside it (`..data` of a ConfigMap volume). When the directory is quiet,
-//! or when it is asked to, it reads and checks the file; a file that says the same says nothing.
+//! or when somebody asks, the file is read and checked; a file that says the same says nothing.
 
 use std::{
     io,
-    os::fd::AsFd,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
-use crossbeam_channel::Sender;
-use nix::{
-    errno::Errno,
-    poll::{PollFd, PollFlags, poll},
-};
-
 use crate::{
-    config,
-    host::{
-        Host,
-        deadline::Deadline,
-        directories::{Directories, Interest},
-        files,
-        outbox::Outbox,
-        wake::Wake,
-        worker::{StopFd, Worker},
-    },
-    model::event::Event,
+    config::{self, Config, Diagnostics, quoted},
+    host::{deadline::Deadline, files, outbox::Outbox},
+    model::{event::Event, resource::Resource},
 };
 
 /// How long the directory must be quiet before the file is read: nobody wants half of one.
@@ -44,47 +30,28 @@ pub struct ConfigFile {
     pub path: PathBuf,
     /// What it said.
     pub text: String,
+    /// The kubelet's directory, if it is another than what the file says.
+    pub kubelet_dir: Option<PathBuf>,
 }
 
-/// Watches the configuration file until it is dropped.
+/// Reads the configuration file when it is told to. Whoever has one watches the directory.
 #[derive(Debug)]
-pub(super) struct ConfigWatch {
-    _worker: Worker,
-}
-
-impl ConfigWatch {
-    /// Starts the thread `config`. `file` is what is known already; ringing `ask` makes it read again.
-    pub(super) fn start(
-        file: ConfigFile,
-        ask: Wake,
-        events: Sender<Event>,
-    ) -> io::Result<ConfigWatch> {
-        let path = std::path::absolute(&file.path)?;
-        let directory = path.parent().unwrap_or(&path).to_owned();
-        let directories = Directories::new(Host::new("/"), [directory], Interest::Content)?;
-        let mut reader =
-            ConfigReader { file, directories, ask, broken: None, outbox: Outbox::new(events) };
-        let worker = Worker::spawn_polling("config", move |stop| {
-            if let Err(err) = reader.run(&stop) {
-                log::error!(
-                    "file={} is no longer watched: {err}; a change of the configuration takes \
-                     effect when chandler is started again",
-                    reader.file.path.display()
-                );
-            }
-        })?;
-        Ok(ConfigWatch { _worker: worker })
-    }
-}
-
-/// What the thread owns.
-struct ConfigReader {
+pub(super) struct ConfigReader {
     file: ConfigFile,
-    directories: Directories,
-    ask: Wake,
+    directory: PathBuf,
+    in_use: KubeletPaths,
+    /// What was said last of values that are not heeded.
+    unheeded: Vec<String>,
     /// What was logged last of a file that cannot be used.
     broken: Option<String>,
-    outbox: Outbox,
+    burst: Option<Burst>,
+}
+
+/// What the file says of the kubelet. It is heeded at start only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct KubeletPaths {
+    plugin_dir: PathBuf,
+    pod_resources: PathBuf,
 }
 
 /// Why the file is read.
@@ -105,79 +72,115 @@ struct Burst {
 }
 
 impl ConfigReader {
-    fn run(&mut self, stop: &StopFd) -> io::Result<()> {
-        // It may have changed since it was read, before we watched.
-        let mut burst = Some(Burst::new(Cause::Change));
-        loop {
-            // Events that wait to be sent come first; we read again when there is room.
-            let read_at = burst.filter(|_| self.outbox.is_empty()).map(Burst::at);
-            let until = Deadline::earlier(read_at, self.outbox.deadline());
-            let until =
-                Deadline::earlier(until, Some(Deadline::after(self.directories.patience())));
-            let mut fds = [
-                PollFd::new(stop.as_fd(), PollFlags::POLLIN),
-                PollFd::new(self.directories.as_fd(), PollFlags::POLLIN),
-                PollFd::new(self.ask.as_fd(), PollFlags::POLLIN),
-            ];
-            match poll(&mut fds, Deadline::timeout(until)) {
-                Ok(_) if fds[0].any() == Some(true) => return Ok(()),
-                Ok(_) | Err(Errno::EINTR) => {}
-                Err(err) => return Err(err.into()),
+    /// `file` is what is known already, and `config` what came of it. The file is due at once: it may have
+    /// changed since it was read, before anybody watched.
+    pub(super) fn new(file: ConfigFile, config: &Config) -> io::Result<ConfigReader> {
+        let path = std::path::absolute(&file.path)?;
+        let directory = path.parent().unwrap_or(&path).to_owned();
+        let in_use = KubeletPaths::of(config);
+        let burst = Some(Burst::new(Cause::Change));
+        Ok(ConfigReader { file, directory, in_use, unheeded: Vec::new(), broken: None, burst })
+    }
+
+    /// The directory to watch.
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// When to call [`ConfigReader::read_if_due`].
+    pub(super) fn deadline(&self) -> Option<Deadline> {
+        self.burst.map(Burst::at)
+    }
+
+    /// Something in the directory has changed.
+    pub(super) fn changed(&mut self) {
+        let burst = self.burst.take();
+        self.burst = Some(burst.map_or_else(|| Burst::new(Cause::Change), Burst::goes_on));
+    }
+
+    /// Somebody asks for what is in the file.
+    pub(super) fn asked(&mut self) {
+        self.burst = Some(Burst::now());
+    }
+
+    /// Reads the file if it is time. What is new is sent, and the resources are given.
+    pub(super) fn read_if_due(&mut self, outbox: &mut Outbox) -> Option<Arc<Vec<Resource>>> {
+        let due = self.burst.take_if(|it| it.at().has_passed())?;
+        match self.read(due.cause) {
+            Ok(None) => None,
+            Ok(Some(resources)) => {
+                outbox.push(Event::Reconfigured(Arc::clone(&resources)));
+                Some(resources)
             }
-            let is_asked = fds[2].any() == Some(true);
-            self.outbox.flush();
-            let changes = self.directories.read()?;
-            if changes.lost || !changes.directories.is_empty() {
-                burst = Some(burst.map_or_else(|| Burst::new(Cause::Change), Burst::goes_on));
-            }
-            if is_asked {
-                self.ask.drain();
-                burst = Some(Burst::now());
-            }
-            if let Some(due) = burst.filter(|it| it.at().has_passed() && self.outbox.is_empty()) {
-                burst = None;
-                self.read(due.cause);
+            Err(what) => {
+                if due.cause == Cause::Request || self.broken.as_ref() != Some(&what) {
+                    self.refuse(&what, outbox);
+                }
+                None
             }
         }
     }
 
-    fn read(&mut self, cause: Cause) {
+    fn read(&mut self, cause: Cause) -> Result<Option<Arc<Vec<Resource>>>, String> {
         let path = &self.file.path;
-        let read = files::read_text(path, config::FILE_LEN_MAX)
-            .map_err(|err| format!("cannot read {}: {err}", path.display()));
-        let text = match read {
-            Ok(text) => text,
-            Err(what) => return self.refuse(what, cause),
-        };
+        let text = files::read_text(path, config::FILE_LEN_MAX)
+            .map_err(|err| format!("cannot read {}: {err}", path.display()))?;
         // A file that was broken and is as it was before has changed too.
         if text == self.file.text && self.broken.is_none() {
             if cause == Cause::Request {
                 log::info!("file={} the configuration has not changed", path.display());
             }
-            return;
+            return Ok(None);
         }
-        match config::parse(&path.display().to_string(), &text) {
-            Ok(config) => {
-                log::info!("file={} the configuration has changed", path.display());
-                self.broken = None;
-                self.file.text = text;
-                self.outbox.push(Event::Reconfigured(config.resources.into()));
-            }
-            Err(diagnostics) => self.refuse(diagnostics.to_string(), cause),
-        }
+        let file = ConfigFile { text, ..self.file.clone() };
+        let config = file.parse().map_err(|err| err.to_string())?;
+        log::info!("file={} the configuration has changed", path.display());
+        self.broken = None;
+        self.file = file;
+        self.say_unheeded(&config);
+        Ok(Some(config.resources.into()))
     }
 
     /// The file cannot be used. This is logged once, and whenever somebody asks.
-    fn refuse(&mut self, what: String, cause: Cause) {
-        if cause == Cause::Change && self.broken.as_ref() == Some(&what) {
-            return;
-        }
+    fn refuse(&mut self, what: &str, outbox: &mut Outbox) {
         for line in what.lines() {
             log::error!("{line}");
         }
         log::error!("the configuration stays as it was");
-        self.broken = Some(what.clone());
-        self.outbox.push(Event::ReconfigureFailed(what));
+        self.broken = Some(what.to_owned());
+        outbox.push(Event::ReconfigureFailed(what.to_owned()));
+    }
+
+    /// Says what needs a restart, unless it was said before.
+    fn say_unheeded(&mut self, config: &Config) {
+        let unheeded = self.in_use.unheeded(&KubeletPaths::of(config));
+        for what in unheeded.iter().filter(|it| !self.unheeded.contains(it)) {
+            log::warn!(
+                "file={} {what}; it takes effect when chandler is started again",
+                self.file.path.display()
+            );
+        }
+        self.unheeded = unheeded;
+    }
+}
+
+impl KubeletPaths {
+    fn of(config: &Config) -> KubeletPaths {
+        let Config { plugin_dir, .. } = config;
+        KubeletPaths { plugin_dir: plugin_dir.clone(), pod_resources: config.pod_resources() }
+    }
+
+    /// What differs in `new`, and so is not heeded.
+    fn unheeded(&self, new: &KubeletPaths) -> Vec<String> {
+        let each = [
+            ("kubelet.pluginDir", &self.plugin_dir, &new.plugin_dir),
+            ("kubelet.podResources", &self.pod_resources, &new.pod_resources),
+        ];
+        let text = |path: &Path| quoted(&path.to_string_lossy());
+        let different = each.into_iter().filter(|(_, old, new)| old != new);
+        different
+            .map(|(key, old, new)| format!("{key} is still {}, not {}", text(old), text(new)))
+            .collect()
     }
 }
 
@@ -202,10 +205,20 @@ impl Burst {
 }
 
 impl ConfigFile {
-    /// Reads the file at `path`.
-    pub fn read(path: &Path) -> io::Result<ConfigFile> {
+    /// Reads the file at `path`. `kubelet_dir` outranks what it says of the kubelet's directory.
+    pub fn read(path: &Path, kubelet_dir: Option<&Path>) -> io::Result<ConfigFile> {
         let text = files::read_text(path, config::FILE_LEN_MAX)?;
-        Ok(ConfigFile { path: path.to_owned(), text })
+        let kubelet_dir = kubelet_dir.map(Path::to_owned);
+        Ok(ConfigFile { path: path.to_owned(), text, kubelet_dir })
+    }
+
+    /// What it says, or what is wrong with it.
+    pub fn parse(&self) -> Result<Config, Diagnostics> {
+        let mut config = config::parse(&self.path.display().to_string(), &self.text)?;
+        if let Some(dir) = &self.kubelet_dir {
+            config.plugin_dir.clone_from(dir);
+        }
+        Ok(config)
     }
 }
 
@@ -217,12 +230,20 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::{
+        daemon::{
+            cordon_watch::CordonReader,
+            watch::{self, WatchThread},
+        },
+        host::{Host, wake::Wake},
+    };
 
     struct Watched {
         dir: TempDir,
+        _state: TempDir,
         ask: Wake,
         inbox: Receiver<Event>,
-        _watch: ConfigWatch,
+        _watch: WatchThread,
     }
 
     fn resources(n: usize) -> String {
@@ -234,11 +255,20 @@ mod tests {
         fn new(prepare: impl FnOnce(&Path)) -> Watched {
             let dir = tempfile::tempdir().unwrap();
             prepare(dir.path());
-            let file = ConfigFile::read(&dir.path().join("config.yaml")).unwrap();
+            let file = ConfigFile::read(&dir.path().join("config.yaml"), None).unwrap();
+            let config = file.parse().unwrap();
             let (events, inbox) = bounded(100);
             let ask = Wake::new().unwrap();
-            let _watch = ConfigWatch::start(file, ask.clone(), events).unwrap();
-            Watched { dir, ask, inbox, _watch }
+            let _state = tempfile::tempdir().unwrap();
+            let watched = watch::Watched {
+                host: Host::new(dir.path()),
+                resources: Arc::new(config.resources.clone()),
+                config: ConfigReader::new(file, &config).unwrap(),
+                cordons: CordonReader::new(_state.path()).unwrap(),
+                ask: ask.clone(),
+            };
+            let _watch = WatchThread::start(watched, events).unwrap();
+            Watched { dir, _state, ask, inbox, _watch }
         }
 
         fn plain() -> Watched {
@@ -249,9 +279,20 @@ mod tests {
             self.dir.path().join(name)
         }
 
+        /// What is said of the configuration, and not of this machine.
+        fn said(&self, within: Duration) -> Option<Event> {
+            let by = Deadline::after(within);
+            loop {
+                let event = self.inbox.recv_timeout(by.remaining()).ok()?;
+                if matches!(event, Event::Reconfigured(_) | Event::ReconfigureFailed(_)) {
+                    return Some(event);
+                }
+            }
+        }
+
         #[track_caller]
         fn next(&self) -> Event {
-            self.inbox.recv_timeout(Duration::from_secs(10)).expect("nothing was said")
+            self.said(Duration::from_secs(10)).expect("nothing was said")
         }
 
         #[track_caller]
@@ -270,8 +311,8 @@ mod tests {
 
         #[track_caller]
         fn expect_silence(&self) {
-            let event = self.inbox.recv_timeout(Duration::from_millis(300));
-            assert!(event.is_err(), "{event:?}");
+            let event = self.said(Duration::from_millis(300));
+            assert!(event.is_none(), "{event:?}");
         }
     }
 
@@ -357,5 +398,28 @@ mod tests {
         let it = Watched::plain();
         it.ask.wake();
         it.expect_silence();
+    }
+
+    #[test]
+    fn what_needs_a_restart_is_named_with_the_value_in_use_unless_a_flag_outranks_it() {
+        let parse = |kubelet: &str, kubelet_dir: Option<&str>| {
+            let kubelet_dir = kubelet_dir.map(PathBuf::from);
+            let text = format!("kubelet: {{ {kubelet} }}\n{}", resources(1));
+            let file = ConfigFile { path: PathBuf::from("c.yaml"), text, kubelet_dir };
+            KubeletPaths::of(&file.parse().unwrap())
+        };
+        let in_use = parse("pluginDir: /a/b", None);
+        let told = in_use.unheeded(&parse("pluginDir: /a/c", None));
+        assert_eq!(told, ["kubelet.pluginDir is still `/a/b`, not `/a/c`"]);
+        let told = in_use.unheeded(&parse("pluginDir: /b/b", None));
+        assert_eq!(told.len(), 2, "where pods are asked for follows from it: {told:?}");
+        let told = in_use.unheeded(&parse("pluginDir: /a/b, podResources: /p", None));
+        assert_eq!(
+            told,
+            ["kubelet.podResources is still `/a/pod-resources/kubelet.sock`, not `/p`"]
+        );
+        assert!(in_use.unheeded(&in_use).is_empty());
+        let outranked = parse("pluginDir: /a/b", Some("/f"));
+        assert!(outranked.unheeded(&parse("pluginDir: /a/c", Some("/f"))).is_empty());
     }
 }

@@ -1,28 +1,15 @@
-//! The file of cordons: the thread `cordon`.
+//! The file of cordons, for the thread `watch`.
 
 use std::{
     collections::BTreeSet,
     io,
-    os::fd::AsFd,
     path::{Path, PathBuf},
 };
 
-use crossbeam_channel::Sender;
-use nix::{
-    errno::Errno,
-    poll::{PollFd, PollFlags, poll},
-};
-
 use crate::{
-    host::{
-        Host,
-        deadline::Deadline,
-        directories::{Directories, Interest},
-        outbox::Outbox,
-        worker::{StopFd, Worker},
-    },
+    host::outbox::Outbox,
     model::{
-        cordon::{Clearance, Cordon, Orders},
+        cordon::{Cordon, Orders},
         event::Event,
     },
     operate::{
@@ -31,16 +18,11 @@ use crate::{
     },
 };
 
-/// Watches the file of cordons until it is dropped.
+/// Reads the file of cordons when it is told to. Whoever has one watches the directory.
 #[derive(Debug)]
-pub(super) struct CordonWatch {
-    _worker: Worker,
-}
-
-/// What the thread owns.
-struct CordonReader {
+pub(super) struct CordonReader {
     path: PathBuf,
-    directories: Directories,
+    directory: PathBuf,
     cordons: Vec<Cordon>,
     /// The tokens of the clearances that were read.
     heeded: BTreeSet<String>,
@@ -51,73 +33,63 @@ struct CordonReader {
     kept: Option<Orders>,
     /// What was said last of a file that cannot be used.
     broken: Option<String>,
-    outbox: Outbox,
+    is_due: bool,
 }
 
-impl CordonWatch {
-    /// Starts the thread `cordon`. With it comes what is cordoned now.
-    pub(super) fn start(
-        state_dir: &Path,
-        events: Sender<Event>,
-    ) -> io::Result<(CordonWatch, Vec<Cordon>)> {
-        let dir = std::path::absolute(state_dir)?;
-        let path = dir.join(FILE_NAME);
-        let directories = Directories::new(Host::new("/"), [dir], Interest::Content)?;
-        let outbox = Outbox::new(events);
-        let mut reader = CordonReader {
-            path,
-            directories,
+impl CordonReader {
+    /// Of the file in `state_dir`. This touches no file.
+    pub(super) fn new(state_dir: &Path) -> io::Result<CordonReader> {
+        let directory = std::path::absolute(state_dir)?;
+        Ok(CordonReader {
+            path: directory.join(FILE_NAME),
+            directory,
             cordons: Vec::new(),
             heeded: BTreeSet::new(),
             has_read: false,
             kept: None,
             broken: None,
-            outbox,
-        };
-        reader.begin();
-        let cordons = reader.cordons.clone();
-        let worker = Worker::spawn_polling("cordon", move |stop| {
-            if let Err(err) = reader.run(&stop) {
-                log::error!("cordons are no longer heeded: {err}");
-            }
-        })?;
-        Ok((CordonWatch { _worker: worker }, cordons))
+            is_due: false,
+        })
     }
-}
 
-impl CordonReader {
-    fn run(&mut self, stop: &StopFd) -> io::Result<()> {
-        loop {
-            let look_at = Some(Deadline::after(self.directories.patience()));
-            let until = Deadline::earlier(look_at, self.outbox.deadline());
-            let mut fds = [
-                PollFd::new(stop.as_fd(), PollFlags::POLLIN),
-                PollFd::new(self.directories.as_fd(), PollFlags::POLLIN),
-            ];
-            match poll(&mut fds, Deadline::timeout(until)) {
-                Ok(_) if fds[0].any() == Some(true) => return Ok(()),
-                Ok(_) | Err(Errno::EINTR) => {}
-                Err(err) => return Err(err.into()),
-            }
-            self.outbox.flush();
-            // The file is renamed into place, so it is always whole; reading it costs nothing.
-            self.directories.read()?;
-            if self.outbox.is_empty() {
-                self.read().into_iter().for_each(|it| self.outbox.push(it));
-            }
+    /// The directory to watch.
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Something in the directory has changed, or may have.
+    pub(super) fn changed(&mut self) {
+        self.is_due = true;
+    }
+
+    /// Reads the file if it may have changed, and sends what is new. It is renamed into place, so it is
+    /// always whole; reading it costs nothing.
+    pub(super) fn read_if_due(&mut self, outbox: &mut Outbox) {
+        if std::mem::take(&mut self.is_due) {
+            self.read().into_iter().for_each(|it| outbox.push(it));
         }
     }
 
-    /// Reads the file for the first time, or else its last good copy.
-    fn begin(&mut self) {
+    /// Reads the file for the first time. What is cordoned comes last.
+    pub(super) fn begin(&mut self) -> [Event; 2] {
+        let Orders { cordons, clearances } = self.read_first();
+        [Event::ClearedBefore(clearances), Event::Cordons(cordons)]
+    }
+
+    /// What the file says, or else its last good copy.
+    fn read_first(&mut self) -> Orders {
         cordons::sweep(&self.path);
         match cordons::read(&self.path) {
-            Ok(orders) => drop(self.heed(orders)),
+            Ok(orders) => {
+                drop(self.heed(orders.clone()));
+                orders
+            }
             Err(err) => {
                 let (orders, said) = cordons::instead(&self.path, &err);
                 log::error!("{said}");
                 self.broken = Some(report::chain(&err));
-                self.cordons = orders.cordons;
+                self.cordons.clone_from(&orders.cordons);
+                orders
             }
         }
     }
@@ -145,11 +117,13 @@ impl CordonReader {
         let is_first = !std::mem::replace(&mut self.has_read, true);
         let Orders { cordons, clearances } = orders;
         let mut events = Vec::from_iter(self.cordoned(cordons));
-        for Clearance { device, resource, token } in clearances {
-            if self.heeded.insert(token) && !is_first {
-                events.push(Event::Cleared { device, resource });
-            }
+        if is_first {
+            self.heeded = clearances.iter().map(|it| it.token.clone()).collect();
+            events.push(Event::ClearedBefore(clearances));
+            return events;
         }
+        let new = clearances.into_iter().filter(|it| self.heeded.insert(it.token.clone()));
+        events.extend(new.map(Event::Cleared));
         events
     }
 

@@ -22,22 +22,25 @@ use crate::{
 pub(super) struct ScanThread {
     /// The thread ends when this is dropped, and its scan is over.
     requests: Sender<Request>,
-    /// What did not fit into the slot.
+    /// What did not fit into the slot, or may not be asked yet.
     waiting: Option<Request>,
+    /// Without what is remembered, devices would be given other ids.
+    may_ask: bool,
 }
 
-/// What to scan, and a configuration if it is another than before.
+/// What to scan, a configuration if it is another than before, and at first what is remembered.
 #[derive(Debug)]
 struct Request {
     scope: Scope,
     config: Option<Configured>,
+    remembered: Option<Remembered>,
 }
 
 impl ScanThread {
+    /// Starts the thread. It scans nothing before [`ScanThread::begin`].
     pub(super) fn start(
         host: Host,
         resources: Arc<Vec<Resource>>,
-        remembered: Arc<Remembered>,
         events: Sender<Event>,
     ) -> io::Result<ScanThread> {
         // One slot: what does not fit is added to what waits for it.
@@ -45,12 +48,16 @@ impl ScanThread {
         Worker::spawn_detached("scan", move || {
             let mut configured = Configured { version: 0, resources };
             let mut scan_workers = ScanWorkers::new(host, events.clone());
-            let mut cache = ScanCache::new(&remembered);
-            while let Ok(Request { scope, config }) = asked.recv() {
+            let mut cache = ScanCache::new(&Remembered::default());
+            while let Ok(Request { scope, config, remembered }) = asked.recv() {
+                if let Some(remembered) = remembered {
+                    cache = ScanCache::new(&remembered);
+                }
                 if let Some(config) = config {
                     cache.reconfigure(&configured.resources, &config.resources);
                     configured = config;
                 }
+                scan_workers.forget_others(&configured.resources);
                 let scan_one = |config_idx, claims: &Claims| {
                     scan_workers.scan(&configured, config_idx, claims)
                 };
@@ -61,7 +68,14 @@ impl ScanThread {
                 }
             }
         })?;
-        Ok(ScanThread { requests, waiting: None })
+        Ok(ScanThread { requests, waiting: None, may_ask: false })
+    }
+
+    /// Asks for the first scan, which finds devices under the ids that are remembered.
+    pub(super) fn begin(&mut self, remembered: Remembered) {
+        self.may_ask = true;
+        self.waiting().remembered = Some(remembered);
+        self.ask(&Scope::All);
     }
 
     /// Asks for a scan that begins after now. Never waits.
@@ -72,18 +86,21 @@ impl ScanThread {
 
     /// Scans for these resources from the next scan on, which is of all of them.
     pub(super) fn configure(&mut self, configured: Configured) {
-        *self.waiting() = Request { scope: Scope::All, config: Some(configured) };
+        let waiting = self.waiting();
+        (waiting.scope, waiting.config) = (Scope::All, Some(configured));
         self.retry();
     }
 
     fn waiting(&mut self) -> &mut Request {
-        self.waiting.get_or_insert_with(|| Request { scope: Scope::none(), config: None })
+        let nothing = || Request { scope: Scope::none(), config: None, remembered: None };
+        self.waiting.get_or_insert_with(nothing)
     }
 
     /// Hands over what did not fit. To be called after each [`Event::Scanned`]: as long as the slot
     /// is full, one is to come.
     pub(super) fn retry(&mut self) {
-        if let Some(request) = self.waiting.take()
+        if self.may_ask
+            && let Some(request) = self.waiting.take()
             && let Err(TrySendError::Full(request)) = self.requests.try_send(request)
         {
             self.waiting = Some(request);
@@ -103,14 +120,9 @@ mod tests {
         let (events, inbox) = bounded(0);
         let (sender, ended) = bounded(1);
         Worker::spawn_detached("test", move || {
-            let mut scan_thread = ScanThread::start(
-                Host::new(root.path()),
-                Arc::new(Vec::new()),
-                Arc::default(),
-                events,
-            )
-            .unwrap();
-            scan_thread.ask(&Scope::All);
+            let mut scan_thread =
+                ScanThread::start(Host::new(root.path()), Arc::new(Vec::new()), events).unwrap();
+            scan_thread.begin(Remembered::default());
             drop(scan_thread);
             sender.send(()).unwrap();
         })
@@ -127,8 +139,11 @@ mod tests {
         let resources = Arc::new(crate::config::parse("c", text).unwrap().resources);
         // Nobody takes the answer, so the first scan does not end.
         let (events, inbox) = bounded(0);
-        let mut scan_thread =
-            ScanThread::start(Host::new(root.path()), resources, Arc::default(), events).unwrap();
+        let mut scan_thread = ScanThread::start(Host::new(root.path()), resources, events).unwrap();
+        scan_thread.ask(&Scope::Some(BTreeSet::from([0])));
+        // Nothing is scanned before it is known what is remembered.
+        assert!(inbox.recv_timeout(Duration::from_millis(100)).is_err());
+        scan_thread.begin(Remembered::default());
         for n in 0..1000 {
             scan_thread.ask(&Scope::Some(BTreeSet::from([n % 7])));
         }

@@ -12,11 +12,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 
 use crate::{
     config::Config,
-    discovery::{self, Claims, ResourceScan, ScanCache, ScanOutcome},
+    discovery::{self, Claims, ScanCache, ScanOutcome},
     host::{Host, worker::Worker},
     model::{
         event::{Configured, Event, Hint, Scan, Scope},
@@ -73,11 +73,12 @@ pub fn scan(host: &Host, config: &Config, remembered: &Remembered) -> Scan {
 #[derive(Debug)]
 struct ScanWorker {
     jobs: Sender<Job>,
-    scans: Receiver<ResourceScan>,
+    scans: Receiver<ScanOutcome>,
     /// Nobody waits for its answer any more.
     is_late: Arc<AtomicBool>,
-    /// The configuration that it scans for, and since when.
+    /// The configuration that it scans for, what others had taken, and since when.
     version: u64,
+    claims: Claims,
     began_at: Instant,
 }
 
@@ -102,6 +103,15 @@ impl ScanWorkers {
         }
     }
 
+    /// Forgets what is known of resources that are not among these any more, but for threads that hang still.
+    pub(super) fn forget_others(&mut self, resources: &[Resource]) {
+        let is_known = |name: &String| resources.iter().any(|it| it.name.to_string() == *name);
+        self.costs.retain(|name, _| is_known(name));
+        self.hung.retain(|name, worker| {
+            is_known(name) || matches!(worker.scans.try_recv(), Err(TryRecvError::Empty))
+        });
+    }
+
     /// Scans for the devices of one resource, unless a read of the host is blocked or takes long; when it is
     /// done then, there is a hint.
     pub(super) fn scan(
@@ -119,21 +129,29 @@ impl ScanWorkers {
                 Ok(scan) => {
                     let cost = worker.began_at.elapsed();
                     let is_current = worker.version == configured.version;
+                    let has_seen_all = worker.claims == *claims;
                     self.hung.remove(&name);
                     log::info!("resource={name} the scan that was late has ended after {cost:.1?}");
                     self.costs.insert(name.clone(), cost);
+                    if is_current && !has_seen_all {
+                        // What others have given up since then is for the next scan to find.
+                        drop(self.events.send(ended(&name)));
+                    }
                     if is_current {
-                        return ScanOutcome::Done(scan);
+                        return scan;
                     }
                 }
                 // A second one would hang as well.
-                Err(_) => return self.late(&name),
+                Err(TryRecvError::Empty) => return self.late(&name),
+                Err(TryRecvError::Disconnected) => drop(self.hung.remove(&name)),
             }
         }
-        let Some(mut worker) = self.idle.take().or_else(|| self.spawn(&name)) else {
-            return ScanOutcome::Blocked;
+        let mut worker = match self.idle.take().map_or_else(|| self.spawn(&name), Ok) {
+            Ok(worker) => worker,
+            Err(outcome) => return outcome,
         };
         (worker.version, worker.began_at) = (configured.version, now());
+        worker.claims.clone_from(claims);
         let resources = Arc::clone(&configured.resources);
         let job = Job { resources, config_idx, claims: claims.clone() };
         if worker.jobs.send(job).is_err() {
@@ -151,7 +169,7 @@ impl ScanWorkers {
                 if !worker.is_late.load(Ordering::SeqCst) {
                     self.idle = Some(worker);
                 }
-                ScanOutcome::Done(scan)
+                scan
             }
             None => {
                 self.hung.insert(name.clone(), worker);
@@ -169,7 +187,8 @@ impl ScanWorkers {
         }
     }
 
-    fn spawn(&mut self, name: &str) -> Option<ScanWorker> {
+    /// Another thread, or why there is none.
+    fn spawn(&mut self, name: &str) -> Result<ScanWorker, ScanOutcome> {
         let is_full = self.hung.len() >= HUNG_MAX;
         if is_full && !self.is_full {
             let names: Vec<&str> = self.hung.keys().map(String::as_str).collect();
@@ -180,7 +199,7 @@ impl ScanWorkers {
         }
         self.is_full = is_full;
         if is_full {
-            return None;
+            return Err(ScanOutcome::Blocked);
         }
         let (jobs, queue) = bounded::<Job>(1);
         let (sender, scans) = bounded(1);
@@ -189,14 +208,12 @@ impl ScanWorkers {
         let started = Worker::spawn_detached(format!("scan-{}", self.n_started), move || {
             while let Ok(Job { resources, config_idx, claims }) = queue.recv() {
                 let scan = discovery::scan_resource(&host, &resources, config_idx, &claims);
-                let Some(scan) = scan else { return };
                 if sender.send(scan).is_err() {
                     return;
                 }
                 if late.load(Ordering::SeqCst) {
                     let resource = resources.get(config_idx).map(|it| it.name.to_string());
-                    let resource = resource.unwrap_or_default();
-                    drop(events.send(Event::Hinted(Hint::ScanEnded { resource })));
+                    drop(events.send(ended(&resource.unwrap_or_default())));
                     return;
                 }
             }
@@ -204,14 +221,16 @@ impl ScanWorkers {
         match started {
             Ok(()) => {
                 self.n_started += 1;
-                Some(ScanWorker { jobs, scans, is_late, version: 0, began_at: now() })
+                let claims = Claims::default();
+                Ok(ScanWorker { jobs, scans, is_late, version: 0, claims, began_at: now() })
             }
-            Err(err) => {
-                log::error!("resource={name} cannot start a thread that scans for devices: {err}");
-                None
-            }
+            Err(err) => Err(ScanOutcome::Short(format!("cannot start a thread: {err}"))),
         }
     }
+}
+
+fn ended(resource: &str) -> Event {
+    Event::Hinted(Hint::ScanEnded { resource: resource.to_owned() })
 }
 
 #[expect(clippy::disallowed_methods, reason = "whoever waits for a scan needs the clock")]
@@ -223,15 +242,20 @@ fn now() -> Instant {
 mod tests {
     use super::*;
 
-    #[test]
-    fn what_comes_late_is_used_and_asks_for_nothing_that_would_be_late_again() {
-        // So much takes longer than nothing on any machine.
+    /// So many take longer than nothing on any machine.
+    fn many_nodes() -> tempfile::TempDir {
         let root = tempfile::tempdir().unwrap();
         std::fs::create_dir(root.path().join("dev")).unwrap();
         for n in 0..2000 {
             let node = root.path().join(format!("dev/a{n}"));
             std::os::unix::fs::symlink("/dev/null", node).unwrap();
         }
+        root
+    }
+
+    #[test]
+    fn what_comes_late_is_used_and_asks_for_nothing_that_would_be_late_again() {
+        let root = many_nodes();
         let text = "version: v1\nresources: [{ name: a/b, discovery: { nodes: [\"/dev/a*\"] } }]\n";
         let resources = Arc::new(crate::config::parse("c", text).unwrap().resources);
         let configured = Configured { version: 0, resources };
@@ -244,7 +268,9 @@ mod tests {
             for _ in 0..1000 {
                 match workers.scan(configured, 0, &Claims::default()) {
                     ScanOutcome::Done(_) => {}
-                    late @ (ScanOutcome::Slow | ScanOutcome::Blocked) => return late,
+                    late @ (ScanOutcome::Slow | ScanOutcome::Blocked | ScanOutcome::Short(_)) => {
+                        return late;
+                    }
                 }
             }
             panic!("always in time")
@@ -273,9 +299,38 @@ mod tests {
                 ScanOutcome::Done(_) => {
                     workers.costs.insert("a/b".to_owned(), Duration::from_secs(1000));
                 }
-                late @ (ScanOutcome::Slow | ScanOutcome::Blocked) => break late,
+                late @ (ScanOutcome::Slow | ScanOutcome::Blocked | ScanOutcome::Short(_)) => {
+                    break late;
+                }
             }
         };
         assert!(matches!(outcome, ScanOutcome::Slow), "{outcome:?}");
+    }
+
+    #[test]
+    fn threads_that_hung_for_resources_that_are_gone_leave_room_when_they_come_back() {
+        let root = many_nodes();
+        let configured = |n: usize| {
+            let text = format!(
+                "version: v1\nresources: [{{ name: a/r{n}, discovery: {{ nodes: [\"/dev/a*\"] }} }}]\n"
+            );
+            let resources = Arc::new(crate::config::parse("c", &text).unwrap().resources);
+            Configured { version: 0, resources }
+        };
+        let (events, inbox) = bounded(1000);
+        let mut workers = ScanWorkers::new(Host::new(root.path()), events);
+        workers.patience = Duration::ZERO;
+        let mut n_late = 0;
+        for n in 0..2 * HUNG_MAX {
+            let configured = configured(n);
+            workers.forget_others(&configured.resources);
+            assert!(workers.hung.len() <= 1 && workers.costs.len() <= 1);
+            let outcome = workers.scan(&configured, 0, &Claims::default());
+            if !matches!(outcome, ScanOutcome::Done(_)) {
+                n_late += 1;
+                inbox.recv_timeout(Duration::from_secs(20)).unwrap();
+            }
+        }
+        assert!(n_late > HUNG_MAX, "{n_late}");
     }
 }

@@ -10,8 +10,9 @@ use std::{
 };
 
 use crossbeam_channel::Sender;
+use nix::unistd::alarm;
 use signal_hook::{
-    consts::signal::{SIGHUP, SIGINT, SIGTERM},
+    consts::signal::{SIGALRM, SIGHUP, SIGINT, SIGTERM},
     flag,
     iterator::{Handle, Signals as SignalIterator},
 };
@@ -21,8 +22,12 @@ use crate::{
     model::event::Event,
 };
 
-/// Ends the process at SIGTERM or SIGINT where no event could: before the loop receives any, and at the
-/// second one, since the loop may hang. Without it the first process of a container could not be ended
+/// How long the end may take, in seconds: it takes one or two, and supervisors kill after ten. The gRPC
+/// core waits for ever at its end for threads that the kernel has refused it.
+const END_MAX_S: u32 = 8;
+
+/// Ends the process at SIGTERM or SIGINT where no event could: before the loop receives any, at the
+/// second one, since the loop may hang, and when the end takes too long. Without it the first process of a container could not be ended
 /// while it starts, as the kernel applies no default action to it.
 #[derive(Debug)]
 pub struct Abruptly(Arc<AtomicBool>);
@@ -36,6 +41,8 @@ impl Abruptly {
             flag::register_conditional_shutdown(signal, 0, Arc::clone(&at_once))?;
             flag::register(signal, Arc::clone(&at_once))?;
         }
+        // The kernel sends it, so that no thread is needed that could be lacking.
+        flag::register_conditional_shutdown(SIGALRM, 1, Arc::new(AtomicBool::new(true)))?;
         Ok(Abruptly(at_once))
     }
 
@@ -65,6 +72,7 @@ impl Signals {
                     continue;
                 }
                 log::info!("signal={signal} stopping");
+                _ = alarm::set(END_MAX_S);
                 if events.send(Event::Terminate).is_err() {
                     return;
                 }

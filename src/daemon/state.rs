@@ -1,13 +1,20 @@
 //! What must outlive this process: the thread `state`, which writes it down.
 
-use std::{io, path::Path, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    io,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use crate::{
-    host::{hold::Hold, latest::Latest, worker::Worker},
+    host::{Host, hold::Hold, latest::Latest, worker::Worker},
     model::{event::Event, state::Remembered},
     operate::{
+        boot::Boot,
         remembered::{FILE_NAME, Memory},
         report, running,
     },
@@ -16,27 +23,37 @@ use crate::{
 /// When a write that failed is tried again: a full disk may have room then.
 const RETRY: Duration = Duration::from_secs(30);
 
+/// How long the end waits for the last of it to be written. A disk that is busy takes a second or two.
+const LAST_WRITE_MAX: Duration = Duration::from_secs(5);
+
 /// Writes down what must outlive us, and says that we run for as long as it lives. Dropping it waits until
-/// the last of it is written.
+/// the last of it is written, unless that is blocked.
 #[derive(Debug)]
 pub(super) struct StateWriter {
-    // Before the worker, so that it is dropped first: the thread waits on it.
-    latest: Latest<Arc<Remembered>>,
-    _worker: Worker,
-    _hold: Option<Hold>,
+    /// `None` while it is dropped: the thread waits on it.
+    latest: Option<Latest<Arc<Remembered>>>,
+    /// Nothing is ever sent: it is disconnected when the thread has done its work.
+    done: Receiver<Infallible>,
+    worker: Option<Worker>,
 }
 
 impl StateWriter {
-    /// Starts the thread. With it comes what the process before us has left.
+    /// Starts the thread. First it says what the process before us has left.
     pub(super) fn start(
         state_dir: &Path,
+        host: Host,
         events: Sender<Event>,
-    ) -> io::Result<(StateWriter, Remembered)> {
-        let path = state_dir.join(FILE_NAME);
-        let (memory, before) = Memory::open(&path);
+    ) -> io::Result<StateWriter> {
+        let state_dir = state_dir.to_owned();
         let (latest, inbox) = Latest::<Arc<Remembered>>::new();
-        let mut unwritten = memory.is_broken().then(|| Arc::new(before.clone()));
+        let (working, done) = bounded(0);
         let worker = Worker::spawn("state", move |_stop| {
+            let _working: Sender<Infallible> = working;
+            let _hold = hold(&state_dir);
+            let boot = Boot::of(&host, Some(now()));
+            let (memory, before) = Memory::open(&state_dir.join(FILE_NAME), boot);
+            let mut unwritten = memory.is_broken().then(|| Arc::new(before.clone()));
+            drop(events.send(Event::Remembered(before)));
             let (mut said, mut wait) = (false, Duration::ZERO);
             while let Some(remembered) = next(&inbox, unwritten.take(), wait) {
                 wait = RETRY;
@@ -58,19 +75,48 @@ impl StateWriter {
                 drop(events.send(Event::Stored(remembered)));
             }
         })?;
-        let hold = running::announce(state_dir).inspect_err(|err| {
-            log::warn!(
-                "cannot hold {}: {err}; other commands do not know that this daemon runs",
-                state_dir.join(running::FILE_NAME).display()
-            );
-        });
-        Ok((StateWriter { latest, _worker: worker, _hold: hold.ok() }, before))
+        Ok(StateWriter { latest: Some(latest), done, worker: Some(worker) })
     }
 
     /// Never waits.
     pub(super) fn remember(&self, remembered: Arc<Remembered>) {
-        self.latest.put(remembered);
+        if let Some(latest) = &self.latest {
+            latest.put(remembered);
+        }
     }
+}
+
+impl Drop for StateWriter {
+    fn drop(&mut self) {
+        drop(self.latest.take());
+        let Some(worker) = self.worker.take() else { return };
+        if self.done.recv_timeout(LAST_WRITE_MAX) == Err(RecvTimeoutError::Timeout) {
+            log::warn!(
+                "thread=state a read or write of the state directory is blocked, and what was to be \
+                 remembered last may be lost"
+            );
+            worker.leave_behind();
+        }
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "moments are written as those since the machine was started"
+)]
+fn now() -> Instant {
+    Instant::now()
+}
+
+/// Says that we run, to other commands.
+fn hold(state_dir: &Path) -> Option<Hold> {
+    let hold = running::announce(state_dir).inspect_err(|err| {
+        log::warn!(
+            "cannot hold {}: {err}; other commands do not know that this daemon runs",
+            state_dir.join(running::FILE_NAME).display()
+        );
+    });
+    hold.ok()
 }
 
 /// What is to be written next: the latest, or else after a while what could not be written. `None` at the

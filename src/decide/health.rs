@@ -4,6 +4,7 @@
 //! It is told of probes, lines of the kernel's log, and the word of an operator, and answers with
 //! the changes of its verdict. One bad reading is not yet a verdict, nor is one good one.
 
+mod illness;
 mod window;
 
 use std::{
@@ -20,6 +21,8 @@ use crate::{
     },
 };
 
+pub use crate::decide::health::illness::lasting;
+
 /// Why a device that was just found is not offered yet.
 pub const NOT_PROBED: &str = "not probed yet";
 
@@ -29,16 +32,18 @@ pub const REMOVED: &str = "the device was removed";
 /// The check that lines of the kernel's log stand for.
 const KERNEL_LOG: &str = "kernel log";
 
-/// The check that the command of a policy stands for.
-pub const COMMAND: &str = "command";
-
 /// What can happen to a device.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Input<'a> {
     /// It was probed.
     Probed(&'a Outcome),
-    /// The kernel says that it is ill, with the reason.
-    KernelFault(&'a str),
+    /// The kernel says that it is ill.
+    KernelFault {
+        /// Why it is unhealthy.
+        reason: &'a str,
+        /// What the kernel has logged.
+        line: &'a str,
+    },
     /// A scan does not find it any more.
     Removed,
     /// A scan finds it again.
@@ -88,6 +93,8 @@ pub struct Monitor {
 #[derive(Debug, Clone)]
 struct Trouble {
     fault: Fault,
+    // What the kernel has logged, if that is the fault, and unless it is very long.
+    line: Option<String>,
     ended_by: EndedBy,
 }
 
@@ -158,7 +165,7 @@ impl Monitor {
             self.turned_at.clear();
         }
         if let Some(trouble) = &mut self.trouble
-            && !is_judged_alike(&trouble.fault, &self.policy, &policy)
+            && !illness::is_judged_alike(trouble, &self.policy, &policy)
         {
             // Not at once: no probe has been good yet by what counts now.
             trouble.ended_by = EndedBy::Probes;
@@ -172,10 +179,11 @@ impl Monitor {
     pub fn apply(&mut self, input: Input<'_>, now: Instant) -> Option<Change> {
         match input {
             Input::Probed(outcome) => self.probed(outcome, now),
-            Input::KernelFault(reason) => {
+            Input::KernelFault { reason, line } => {
                 let fault = Fault { check: KERNEL_LOG.to_owned(), reason: reason.to_owned() };
+                let line = (line.len() <= illness::LINE_LEN_MAX).then(|| line.to_owned());
                 self.start_over();
-                self.trouble = Some(Trouble { fault, ended_by: EndedBy::Policy });
+                self.trouble = Some(Trouble { fault, line, ended_by: EndedBy::Policy });
             }
             Input::Removed => {
                 self.present = false;
@@ -250,7 +258,9 @@ impl Monitor {
                 trouble.ended_by = EndedBy::Policy;
             }
             None if self.n_bad < enough => {}
-            Some(_) | None => self.trouble = Some(Trouble { fault, ended_by: EndedBy::Policy }),
+            Some(_) | None => {
+                self.trouble = Some(Trouble { fault, line: None, ended_by: EndedBy::Policy });
+            }
         }
     }
 
@@ -259,7 +269,7 @@ impl Monitor {
         self.start_over();
         let reason = "the device is back, but not probed yet".to_owned();
         let fault = Fault { check: "back".to_owned(), reason };
-        self.trouble.get_or_insert(Trouble { fault, ended_by: EndedBy::Probes });
+        self.trouble.get_or_insert(Trouble { fault, line: None, ended_by: EndedBy::Probes });
     }
 
     fn start_over(&mut self) {
@@ -337,19 +347,6 @@ impl Monitor {
 /// What is said of a device that an operator has taken out of use.
 pub fn cordoned(reason: &str) -> String {
     format!("cordoned: {reason}")
-}
-
-/// Whether what has found a fault under one policy would judge by the same under another.
-fn is_judged_alike(fault: &Fault, before: &HealthPolicy, now: &HealthPolicy) -> bool {
-    let rules = |policy: &HealthPolicy| -> Vec<Rule> {
-        policy.rules.iter().filter(|it| it.key().to_string() == fault.check).cloned().collect()
-    };
-    match fault.check.as_str() {
-        // Which of them it was is not known, and a sick device is not taken for a sound one.
-        KERNEL_LOG => before.kernel_log.is_empty() || !now.kernel_log.is_empty(),
-        COMMAND => before.command == now.command,
-        _ => rules(before).iter().all(|it| now.rules.contains(it)),
-    }
 }
 
 fn windows(policy: &HealthPolicy) -> Vec<Window> {

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use crate::model::{
-    discovery::{Alternative, Glob, GroupBy, Source},
+    discovery::{Alternative, Glob, GroupBy, Source, has_wildcard},
     event::Hint,
     fact::Namespace,
     resource::{NamePattern, Resource},
@@ -30,7 +30,7 @@ pub fn directories(resources: &[Resource]) -> BTreeSet<String> {
             Source::Paths(globs) => {
                 all.extend(globs.iter().map(directory));
                 // What is handed over whole may be a directory in which nodes come and go.
-                all.extend(globs.iter().filter(|it| is_literal(it)).map(|it| it.text.clone()));
+                all.extend(globs.iter().filter(|it| it.is_literal()).map(|it| it.text.clone()));
             }
             Source::Class(_) | Source::Bus(_) | Source::Usb => {}
         }
@@ -247,14 +247,6 @@ fn relation(glob: &Glob, path: &str) -> Relation {
 /// Whether it names links that udev makes: `/dev/serial/by-id/*`.
 fn is_for_links(glob: &Glob) -> bool {
     glob.text.contains("/by-")
-}
-
-fn has_wildcard(component: &str) -> bool {
-    component.contains(['*', '?', '['])
-}
-
-fn is_literal(glob: &Glob) -> bool {
-    glob.components.iter().all(|it| !has_wildcard(it.as_str()))
 }
 
 /// The directory in which what a glob names comes and goes.

@@ -35,9 +35,47 @@ pub struct Rung {
 }
 
 /// Which hardware has which id.
-pub type KnownIds = BTreeMap<DeviceId, Hardware>;
+#[derive(Debug, Clone, Default)]
+pub struct KnownIds {
+    by_id: BTreeMap<DeviceId, Owner>,
+    n_assigned: u64,
+}
 
-/// How many ids are remembered of one resource beside those of devices that are there.
+#[derive(Debug, Clone)]
+struct Owner {
+    hardware: Hardware,
+    /// How often ids had been assigned when it was there last.
+    seen_at: u64,
+}
+
+impl KnownIds {
+    fn get(&self, id: &DeviceId) -> Option<&Hardware> {
+        self.by_id.get(id).map(|it| &it.hardware)
+    }
+
+    /// Forgets what has been absent for the longest, if it is too much.
+    fn forget_absent(&mut self) {
+        let now = self.n_assigned;
+        let absent = self.by_id.iter().filter(|(_, it)| it.seen_at < now);
+        let mut absent: Vec<(u64, DeviceId)> =
+            absent.map(|(id, it)| (it.seen_at, id.clone())).collect();
+        absent.sort_unstable();
+        let n_spare = absent.len().saturating_sub(ABSENT_MAX);
+        for (_, id) in &absent[..n_spare] {
+            self.by_id.remove(id);
+        }
+    }
+}
+
+impl FromIterator<(DeviceId, Hardware)> for KnownIds {
+    fn from_iter<T: IntoIterator<Item = (DeviceId, Hardware)>>(all: T) -> KnownIds {
+        let owner = |(id, hardware)| (id, Owner { hardware, seen_at: 0 });
+        KnownIds { by_id: all.into_iter().map(owner).collect(), n_assigned: 0 }
+    }
+}
+
+/// How many ids are remembered of one resource beside those of devices that are there. What was there last
+/// stays the longest.
 const ABSENT_MAX: usize = 4096;
 
 /// Chooses a rung for each device, so that no two have the same id, and notes it in `known`. `None` for
@@ -47,18 +85,17 @@ pub fn assign(ladders: &[&Ladder], known: &mut KnownIds) -> Vec<Option<Rung>> {
     choice.same_hardware(known);
     choice.moved_hardware(known);
     choice.new_hardware(known);
-    let Choice { chosen, used, .. } = choice;
+    let Choice { chosen, .. } = choice;
+    known.n_assigned += 1;
     for (ladder, rung) in ladders.iter().zip(&chosen) {
         if let Some(rung) = rung.and_then(|it| ladder.rungs.get(it)) {
-            known.insert(rung.id.clone(), ladder.hardware.clone());
+            let owner = Owner { hardware: ladder.hardware.clone(), seen_at: known.n_assigned };
+            known.by_id.insert(rung.id.clone(), owner);
         }
     }
-    let mut n_spare = (known.len() - used.len()).saturating_sub(ABSENT_MAX);
-    known.retain(|id, _| {
-        let drop = n_spare > 0 && !used.contains(id);
-        n_spare -= usize::from(drop);
-        !drop
-    });
+    if known.by_id.len() > ABSENT_MAX {
+        known.forget_absent();
+    }
     let rungs = ladders.iter().zip(chosen);
     rungs.map(|(ladder, rung)| ladder.rungs.get(rung?).cloned()).collect()
 }
@@ -109,7 +146,7 @@ impl<'a> Choice<'a> {
             }
         }
         for (idx, rung, id) in self.open_rungs() {
-            if !known.contains_key(id) && n_owners.get(id) == Some(&1) {
+            if known.get(id).is_none() && n_owners.get(id) == Some(&1) {
                 self.take(idx, rung);
             }
         }

@@ -12,6 +12,7 @@ mod remember;
 mod report;
 mod scan;
 mod start;
+mod vacant;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -33,8 +34,8 @@ use crate::{
         rescan::{OVERDUE, Rescan},
     },
     model::{
-        cordon::Cordon,
-        device::Problem,
+        cordon::{Clearance, Cordon},
+        device::{Device, Problem},
         event::{Effect, Event, Hint, PluginEvent, Scope, SocketIdentity},
         health::Target,
         name::{DeviceId, ResourceName},
@@ -50,9 +51,9 @@ pub const SCAN_INTERVAL: Duration = Duration::from_secs(60);
 /// change.
 pub const SCAN_INTERVAL_WITHOUT_HINTS: Duration = Duration::from_secs(10);
 
-/// How often everything is scanned again, by whether uevents reach us.
-pub fn scan_interval(uevents_arrive: bool) -> Duration {
-    match uevents_arrive {
+/// How often everything is scanned again, by whether hints reach us.
+fn scan_interval(hints_arrive: bool) -> Duration {
+    match hints_arrive {
         true => SCAN_INTERVAL,
         false => SCAN_INTERVAL_WITHOUT_HINTS,
     }
@@ -71,8 +72,12 @@ pub struct Inventory {
     version: u64,
     release: Release,
     cordons: Vec<Cordon>,
+    // The latest of them.
+    clearances: Vec<Clearance>,
     // What is written down, or was when we started.
     remembered: Arc<Remembered>,
+    // How many devices of it have gone.
+    n_gone: u64,
     // What the prober knows of.
     probed: Arc<[Target]>,
     // What has been said, so that it is said once.
@@ -91,6 +96,8 @@ struct Served {
     start: Start,
     /// Whether the kubelet knows that we serve it.
     registration: Registration,
+    /// It was named after devices of which none is left, and ends then.
+    retire_at: Option<Instant>,
 }
 
 impl Inventory {
@@ -108,7 +115,9 @@ impl Inventory {
             version: 0,
             release: Release::default(),
             cordons: Vec::new(),
+            clearances: Vec::new(),
             remembered: Arc::default(),
+            n_gone: 0,
             probed: Arc::new([]),
             reported: BTreeSet::new(),
         }
@@ -157,7 +166,7 @@ impl Inventory {
             }
             Event::Plugin(resource, event) => self.plugin(&resource, &event, now),
             Event::Hinted(hint) => self.hinted(&hint, now),
-            Event::UeventsArrive(arrive) => self.rescan.set_interval(scan_interval(arrive), now),
+            Event::HintsArrive(arrive) => self.rescan.set_interval(scan_interval(arrive), now),
             Event::Reconfigured(resources) => self.reconfigured(&resources, now, &mut effects),
             // The thread that read it has said why; what runs goes on.
             Event::ReconfigureFailed(_) | Event::Tick => {}
@@ -165,7 +174,8 @@ impl Inventory {
             Event::Probed(round) => self.probed(&round, now),
             Event::KernelLogged(line) => self.kernel_logged(&line, now),
             Event::Cordons(cordons) => self.cordoned(cordons, now),
-            Event::Cleared { device, resource } => self.cleared(&device, resource.as_ref(), now),
+            Event::Cleared(clearance) => self.cleared(clearance, now),
+            Event::ClearedBefore(clearances) => self.note_cleared(clearances),
             Event::Remembered(remembered) => self.remembered(remembered),
             Event::Stored(remembered) => self.stored(&remembered),
             Event::Terminate => effects.push(Effect::Stop),
@@ -181,6 +191,7 @@ impl Inventory {
             effects.push(Effect::AskPods);
         }
         let written = self.publish(now, &mut effects);
+        self.retire_vacant(now, &mut effects);
         self.remember(&written, &mut effects);
         self.appoint_scout();
         for (name, served) in &mut self.served {
@@ -255,12 +266,19 @@ impl Inventory {
     /// resources of which something is to be written down.
     fn publish(&mut self, now: Instant, effects: &mut Vec<Effect>) -> Vec<ResourceName> {
         let mut written = Vec::new();
+        let mut nears = self.nears();
         for (name, served) in &mut self.served {
             let Served { devices, listing, start, registration, .. } = served;
+            listing.set_near(nears.remove(name).unwrap_or_default());
             listing.is_stale |= devices.tick(name, now);
             listing.tick(now);
             if start.due(now) {
                 effects.push(Effect::Serve(Arc::clone(&listing.published)));
+            }
+            let is_first = listing.serve_by.is_some();
+            let has_news = devices.take_illness_changed(is_first);
+            if has_news {
+                written.push(name.clone());
             }
             let waits = listing.serve_by.is_some_and(|it| it > now && !devices.is_probed());
             if waits || !listing.is_stale {
@@ -269,10 +287,14 @@ impl Inventory {
             let Some(configured) = self.resources.get(served.config_idx) else {
                 continue;
             };
+            if configured.choice.policy.is_asked() != listing.published.preference.policy.is_asked()
+            {
+                registration.outdated(now);
+            }
             let publication = listing.publish(configured, devices, &mut self.release, now);
             devices.forget_removed(&listing.kept_devices());
             let snapshot = Arc::clone(&listing.published);
-            if publication.is_some() {
+            if publication.is_some() && !has_news {
                 written.push(name.clone());
             }
             effects.push(match publication {
@@ -289,6 +311,17 @@ impl Inventory {
             });
         }
         written
+    }
+
+    /// For each resource whose devices should be near to those of another: these.
+    fn nears(&self) -> BTreeMap<ResourceName, Vec<Arc<Device>>> {
+        let of = |served: &Served| {
+            let near = self.resources.get(served.config_idx)?.choice.near.as_ref()?;
+            let near = self.served.get(&near.resource)?;
+            Some(near.devices.present().cloned().collect())
+        };
+        let all = self.served.iter();
+        all.filter_map(|(name, served)| Some((name.clone(), of(served)?))).collect()
     }
 }
 
@@ -311,7 +344,7 @@ impl Served {
                 store_by.into_iter().chain(kubelet).min()
             }
         };
-        self.devices.deadline().into_iter().chain(kubelet).min()
+        self.devices.deadline().into_iter().chain(kubelet).chain(self.retire_at).min()
     }
 
     /// Tells the monitor of a device what has happened, and the kubelet what comes of it.

@@ -1,8 +1,8 @@
 //! Which devices one container should have, of those that the kubelet could give it. Pure, and total:
 //! there is an answer to every question, and the same one to the same question.
 //!
-//! What is best is the least [`Cost`]. Localities make a tree, so that the best choice below a step is one
-//! of the best choices below its branches: `table` finds it without trying every choice.
+//! What is best is the least `Cost`. Localities make a tree, so that the best choice below a step is one
+//! of the best choices below its branches: a table of them finds it without trying every choice.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -48,7 +48,7 @@ pub fn prefer(snapshot: &Snapshot, question: Question<'_>) -> Vec<String> {
     let chosen = match size {
         _ if size == available.len() => available,
         _ if size == must.len() => must,
-        _ => Choice::new(snapshot, &available, &must).best(size),
+        _ => Available::new(snapshot, &available, &must).best(size),
     };
     chosen.into_iter().map(str::to_owned).collect()
 }
@@ -136,12 +136,12 @@ impl Leaf<'_> {
 }
 
 /// What may be chosen, in the order of the tree.
-struct Choice<'a> {
+struct Available<'a> {
     leaves: Vec<Leaf<'a>>,
     costs: Costs,
 }
 
-impl<'a> Choice<'a> {
+impl<'a> Available<'a> {
     fn new(
         snapshot: &'a Snapshot,
         available: &BTreeSet<&'a str>,
@@ -171,7 +171,7 @@ impl<'a> Choice<'a> {
         for leaf in &mut leaves {
             leaf.ids[leaf.n_must..].sort_by(|a, b| natural::compare(a, b));
         }
-        Choice { leaves, costs: Costs(snapshot.preference.policy) }
+        Available { leaves, costs: Costs(snapshot.preference.policy) }
     }
 
     fn best(&self, size: usize) -> BTreeSet<&'a str> {

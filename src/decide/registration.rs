@@ -60,6 +60,8 @@ pub struct Registration {
     asked: Option<SocketIdentity>,
     streaming: bool,
     streaming_changed_at: Instant,
+    /// What the attempt under way tells the kubelet is so no longer.
+    is_outdated: bool,
     failures: Failures,
     handover: Handover,
     refusal: Option<Refusal>,
@@ -107,6 +109,7 @@ impl Registration {
             asked: None,
             streaming: false,
             streaming_changed_at: now,
+            is_outdated: false,
             failures: Failures::default(),
             handover: Handover::new(),
             refusal: None,
@@ -190,6 +193,9 @@ impl Registration {
         } else {
             self.after_refusal(now)
         };
+        if std::mem::take(&mut self.is_outdated) {
+            self.outdated(now);
+        }
     }
 
     /// The kubelet has opened its first stream, or its last has ended.
@@ -224,6 +230,18 @@ impl Registration {
     pub fn endpoint_lost(&mut self, now: Instant) {
         if let Phase::Registered { .. } | Phase::Serving { .. } = self.phase {
             self.phase = Phase::Retrying { at: now };
+        }
+    }
+
+    /// What the kubelet was told when we registered is so no longer.
+    pub fn outdated(&mut self, now: Instant) {
+        match self.phase {
+            Phase::Calling => self.is_outdated = true,
+            Phase::Registered { .. } | Phase::Serving { .. } => {
+                self.phase = Phase::Retrying { at: now };
+            }
+            // The next attempt says how it is.
+            Phase::Unreached(_) | Phase::Retrying { .. } => {}
         }
     }
 
@@ -300,11 +318,6 @@ impl Registration {
     /// Whether the kubelet listens to us.
     pub fn is_serving(&self) -> bool {
         self.streaming
-    }
-
-    /// Since when [`Registration::is_serving`] says what it says.
-    pub fn serving_changed_at(&self) -> Instant {
-        self.streaming_changed_at
     }
 
     /// Where it stands, in a word or three.

@@ -29,6 +29,10 @@ const COST: u32 = 20;
 /// The longest such rest.
 const REST_MAX: Duration = Duration::from_secs(2);
 
+/// When everything is scanned again, because we lacked what a scan needs: soon enough to be back when
+/// others have given back descriptors, and so rarely that it costs nothing.
+const LACKING: Duration = Duration::from_secs(5);
+
 /// A scan that takes longer is waiting for a blocked read: five thousand devices are scanned
 /// in a second.
 pub const OVERDUE: Duration = Duration::from_secs(10);
@@ -128,6 +132,12 @@ impl Rescan {
             self.all_at = Some(now + self.interval.max(took * COST));
         }
         self.not_before = Some(now + (took * REST).min(REST_MAX));
+    }
+
+    /// The scan that has just been answered lacked something of ours, which may be there again soon.
+    pub fn lacking(&mut self, now: Instant) {
+        let again_at = now + LACKING;
+        self.all_at = Some(self.all_at.map_or(again_at, |it| it.min(again_at)));
     }
 
     /// When [`Rescan::due`] is to be called.

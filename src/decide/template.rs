@@ -34,15 +34,8 @@ pub(super) fn render_filtered<E>(
 }
 
 /// Fills `template` in once for each element of the lists in it. Lists of different lengths are
-/// walked together, as far as the shortest goes; single values repeat.
-pub fn render_each<E>(
-    template: &Template,
-    mut lookup: impl FnMut(&Key) -> Result<Vec<String>, E>,
-) -> Result<Vec<String>, E> {
-    render_each_filtered(template, |key, filters| Ok(filtered(&lookup(key)?, filters)))
-}
-
-/// The same; `lookup` gives values that have passed through the filters.
+/// walked together, as far as the shortest goes; single values repeat. `lookup` gives values that have
+/// passed through the filters.
 pub(super) fn render_each_filtered<E>(
     template: &Template,
     mut lookup: impl FnMut(&Key, &[Filter]) -> Result<Vec<String>, E>,

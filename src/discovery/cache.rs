@@ -15,7 +15,7 @@ use crate::{
     discovery::{
         claims::Claims,
         naming,
-        scanner::{Collected, ResourceScanner, Scanned},
+        scanner::{Collected, ResourceScanner, Scanned, Unidentified},
     },
     host::Host,
     model::{
@@ -32,11 +32,17 @@ use crate::{
 pub struct ScanCache {
     // One for each resource, in the order of the file.
     entries: Vec<Option<ResourceScan>>,
-    // Those whose last scan has not ended.
-    blocked: BTreeSet<usize>,
+    // Why the last scan of some is not there.
+    unscanned: BTreeMap<usize, Unscanned>,
     known: BTreeMap<ResourceName, KnownIds>,
+    /// When each name had devices last, by the number of scans.
+    named_at: BTreeMap<ResourceName, u64>,
+    n_scans: u64,
     told: BTreeMap<ResourceName, Arc<Findings>>,
 }
+
+/// How many resources that are not there any more have their ids remembered.
+const NAMES_MAX: usize = 256;
 
 /// How the scan of one resource went.
 #[derive(Debug)]
@@ -47,6 +53,15 @@ pub enum ScanOutcome {
     Slow,
     /// A read of the host is blocked: what was found before stays, and the scan says so.
     Blocked,
+    /// This process lacks what the scan needs: the same.
+    Short(String),
+}
+
+/// Why a resource has not been scanned.
+#[derive(Debug)]
+enum Unscanned {
+    Blocked,
+    Short(String),
 }
 
 /// What a scan for the devices of one resource has found.
@@ -87,16 +102,14 @@ impl ScanCache {
                 Some(ResourceScan { findings: None, ..entry })
             })
             .collect();
-        self.blocked.clear();
-        self.known.retain(|name, _| self.told.contains_key(name));
+        self.unscanned.clear();
     }
 
     /// Scans `scope` of `resources`, which must be the same each time, and what depends on it; of the
     /// others, the last findings stand. The first scan is of everything.
     pub fn scan(&mut self, host: &Host, resources: &[Resource], scope: &Scope) -> Scan {
         self.scan_with(resources, scope, |config_idx, claims| {
-            let scan = scan_resource(host, resources, config_idx, claims);
-            scan.map_or(ScanOutcome::Blocked, ScanOutcome::Done)
+            scan_resource(host, resources, config_idx, claims)
         })
     }
 
@@ -120,23 +133,29 @@ impl ScanCache {
             if !is_current {
                 let none = Claims::default();
                 let heeded = if resource.exclusive { &claims } else { &none };
-                match scan_one(config_idx, heeded) {
+                let unscanned = match scan_one(config_idx, heeded) {
                     ScanOutcome::Done(mut new) => {
-                        self.blocked.remove(&config_idx);
                         if resource.exclusive {
                             changed_hands.extend(new.changed_hands(entry.as_ref()));
                         }
                         new.keep_what_is_the_same(entry.take());
                         *entry = Some(new);
+                        None
                     }
-                    ScanOutcome::Slow if entry.is_some() => {}
-                    ScanOutcome::Slow | ScanOutcome::Blocked => {
-                        self.blocked.insert(config_idx);
-                        entry.get_or_insert_with(ResourceScan::nothing);
-                    }
+                    ScanOutcome::Slow if entry.is_some() => self.unscanned.remove(&config_idx),
+                    ScanOutcome::Slow | ScanOutcome::Blocked => Some(Unscanned::Blocked),
+                    ScanOutcome::Short(what) => Some(Unscanned::Short(what)),
+                };
+                match unscanned {
+                    None => drop(self.unscanned.remove(&config_idx)),
+                    Some(why) => drop(self.unscanned.insert(config_idx, why)),
                 }
+                entry.get_or_insert_with(ResourceScan::nothing);
             }
             if resource.exclusive {
+                if let Some(entry) = entry.as_mut().filter(|_| !is_current) {
+                    entry.give_up_claimed(&claims);
+                }
                 claims.add(config_idx, entry.iter().flat_map(|it| &it.taken));
             }
         }
@@ -148,7 +167,9 @@ impl ScanCache {
         let mut scan = Scan::default();
         for (config_idx, resource) in resources.iter().enumerate() {
             let Some(entry) = &mut self.entries[config_idx] else { continue };
-            let blocked = self.blocked.contains(&config_idx).then(read_blocked);
+            let unscanned = self.unscanned.get(&config_idx);
+            scan.is_short |= matches!(unscanned, Some(Unscanned::Short(_)));
+            let unscanned = unscanned.map(Unscanned::problem);
             match &resource.name {
                 NamePattern::Fixed(name) => {
                     let known = self.known.entry(name.clone()).or_default();
@@ -160,7 +181,7 @@ impl ScanCache {
                         Arc::new(naming::refuse_too_many(resource, name, findings))
                     });
                     let mut findings = Arc::clone(findings);
-                    if let Some(problem) = blocked {
+                    if let Some(problem) = unscanned {
                         Arc::make_mut(&mut findings).problems.push(problem);
                     }
                     scan.found.push(event::Found { resource: name.clone(), config_idx, findings });
@@ -168,7 +189,7 @@ impl ScanCache {
                 NamePattern::Template(template) => {
                     let mut unnamed = event::Unnamed {
                         template: template.to_string(),
-                        problems: entry.found.problems.iter().cloned().chain(blocked).collect(),
+                        problems: entry.found.problems.iter().cloned().chain(unscanned).collect(),
                         none_because: entry.found.none_because.clone(),
                     };
                     let found = naming::by_name(resource, template, &entry.found, &mut self.known);
@@ -206,6 +227,27 @@ impl ScanCache {
             }
             self.told.insert(found.resource.clone(), Arc::clone(&found.findings));
         }
+        self.n_scans += 1;
+        for name in self.told.keys() {
+            self.named_at.insert(name.clone(), self.n_scans);
+        }
+        self.forget_names();
+    }
+
+    /// Forgets the ids of resources that have not been there for the longest, if they are too many.
+    fn forget_names(&mut self) {
+        let n_spare = self.known.len().saturating_sub(self.told.len() + NAMES_MAX);
+        if n_spare == 0 {
+            return;
+        }
+        let absent = self.known.keys().filter(|it| !self.told.contains_key(*it));
+        let mut absent: Vec<(u64, ResourceName)> =
+            absent.map(|it| (self.named_at.get(it).copied().unwrap_or(0), it.clone())).collect();
+        absent.sort_unstable();
+        for (_, name) in absent.iter().take(n_spare) {
+            self.known.remove(name);
+            self.named_at.remove(name);
+        }
     }
 }
 
@@ -218,6 +260,17 @@ impl ResourceScan {
             seen: HashSet::new(),
             findings: None,
         }
+    }
+
+    /// Gives up what others have claimed meanwhile: the scan that found it may have begun long ago.
+    fn give_up_claimed(&mut self, claims: &Claims) {
+        let is_free = |it: &Unidentified| it.keys.iter().all(|key| claims.owner(key).is_none());
+        if self.found.devices.iter().all(is_free) {
+            return;
+        }
+        Arc::make_mut(&mut self.found).devices.retain(is_free);
+        self.taken.retain(|it| claims.owner(it).is_none());
+        self.findings = None;
     }
 
     /// Hashes of what is taken now and was not, or the other way round.
@@ -237,30 +290,106 @@ impl ResourceScan {
     }
 }
 
-fn read_blocked() -> Problem {
-    let what =
-        "a read of the host is blocked, so nothing new is found; what was found before stays";
-    Problem { at: "/sys".to_owned(), what: what.to_owned() }
+impl Unscanned {
+    fn problem(&self) -> Problem {
+        let why = match self {
+            Unscanned::Blocked => "a read of the host is blocked".to_owned(),
+            Unscanned::Short(what) => format!("this process lacks what a scan needs ({what})"),
+        };
+        let what = format!("{why}, so nothing new is found; what was found before stays");
+        Problem { at: "/sys".to_owned(), what }
+    }
 }
 
 /// Scans for the devices of one resource, but for those that others have claimed. May hang, as any
-/// read of the host may. `None` if there is no such resource.
+/// read of the host may.
 pub fn scan_resource(
     host: &Host,
     resources: &[Resource],
     config_idx: usize,
     claims: &Claims,
-) -> Option<ResourceScan> {
+) -> ScanOutcome {
     let host = &host.for_one_scan();
-    let resource = resources.get(config_idx)?;
+    // There is always one.
+    let Some(resource) = resources.get(config_idx) else { return ScanOutcome::Blocked };
     let Scanned { found, taken, seen } =
         ResourceScanner { host, resources, resource, claims }.run();
+    if let Some(what) = host.shortage().what() {
+        return ScanOutcome::Short(what.to_owned());
+    }
     let seen = seen.iter().map(|it| hash(it)).collect();
-    Some(ResourceScan { found: Arc::new(found), taken, seen, findings: None })
+    ScanOutcome::Done(ResourceScan { found: Arc::new(found), taken, seen, findings: None })
 }
 
 fn hash(key: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     key.hash(&mut hasher);
     hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{
+        device::Hardware,
+        name::DeviceId,
+        state::{RememberedDevice, RememberedDevices},
+    };
+
+    #[test]
+    fn of_names_that_come_and_go_the_latest_are_remembered_also_across_a_reload() {
+        let name = |n: usize| ResourceName::parse(&format!("u.e/disk{n:03}")).unwrap();
+        let hardware = Some(Hardware::default());
+        let device = RememberedDevice { hardware, ..RememberedDevice::default() };
+        let devices: RememberedDevices = [(DeviceId::new("x").unwrap(), device)].into();
+        let devices = Arc::new(devices);
+        let before = (0..300).map(|n| (name(n), Arc::clone(&devices))).collect();
+        let mut cache = ScanCache::new(&before);
+        let text = "version: v1\nresources: [{ name: \"u.e/{name}\", discovery: { nodes: [/dev/disk0*] } }]\n";
+        let resources = crate::config::parse("c", text).unwrap().resources;
+        let root = tempfile::tempdir().unwrap();
+        let dev = root.path().join("dev");
+        std::fs::create_dir(&dev).unwrap();
+        std::os::unix::fs::symlink("/dev/null", dev.join("disk000")).unwrap();
+        let host = Host::new(root.path());
+        cache.scan(&host, &resources, &Scope::All);
+        std::fs::remove_file(dev.join("disk000")).unwrap();
+        cache.scan(&host, &resources, &Scope::All);
+        cache.reconfigure(&resources, &resources);
+        cache.scan(&host, &resources, &Scope::All);
+        assert_eq!(cache.known.len(), NAMES_MAX);
+        assert!(cache.known.contains_key(&name(0)), "it was there last");
+    }
+
+    #[test]
+    fn what_another_has_claimed_is_given_up_by_a_resource_whose_read_is_blocked() {
+        let text = "version: v1
+resources:
+  - { name: u.e/first, discovery: { nodes: [/dev/a*] } }
+  - { name: u.e/second, discovery: { nodes: [/dev/*] } }
+";
+        let resources = crate::config::parse("c", text).unwrap().resources;
+        let root = tempfile::tempdir().unwrap();
+        let dev = root.path().join("dev");
+        std::fs::create_dir(&dev).unwrap();
+        for name in ["a", "b"] {
+            std::os::unix::fs::symlink("/dev/null", dev.join(name)).unwrap();
+        }
+        let host = Host::new(root.path());
+        let mut cache = ScanCache::default();
+        let mut scan = |blocked: usize| {
+            let scan_one = |config_idx, claims: &Claims| match config_idx == blocked {
+                true => ScanOutcome::Blocked,
+                false => scan_resource(&host, &resources, config_idx, claims),
+            };
+            let scan = cache.scan_with(&resources, &Scope::All, scan_one);
+            let ids = scan.found.iter().map(|it| {
+                let ids = it.findings.devices.iter().map(|it| it.id.to_string());
+                ids.collect::<Vec<String>>().join(" ")
+            });
+            ids.collect::<Vec<String>>()
+        };
+        assert_eq!(scan(0), ["", "a b"]);
+        assert_eq!(scan(1), ["a", "b"]);
+    }
 }

@@ -5,9 +5,12 @@ use std::io;
 use crate::{
     config::near,
     decide::{natural, select::Lookup},
-    discovery::{facts, glob},
+    discovery::{facts, glob, path::self_and_ancestors},
     host::{FileKind, Host},
-    model::template::{Core, Key},
+    model::{
+        discovery::has_wildcard,
+        template::{Core, Key},
+    },
 };
 
 /// The highest NUMA node the kubelet can align to: its masks have 64 bits
@@ -138,7 +141,7 @@ fn present(values: Option<Vec<String>>) -> Lookup {
 
 /// The values of everything that `path` names below `dir`. `None` if there is nothing.
 fn attributes(host: &Host, dir: &str, path: &str) -> io::Result<Option<Vec<String>>> {
-    if !glob::has_wildcard(path) {
+    if !has_wildcard(path) {
         return attribute_or_link(host, &format!("{dir}/{path}"));
     }
     let mut values = Vec::new();
@@ -168,10 +171,4 @@ fn attribute_or_link(host: &Host, path: &str) -> io::Result<Option<Vec<String>>>
         }
         false => vec![text],
     }))
-}
-
-/// The directory of a device and those of its ancestors, up to where sysfs begins.
-pub(super) fn self_and_ancestors(dir: &str) -> impl Iterator<Item = &str> {
-    std::iter::successors(Some(dir), |at| at.rsplit_once('/').map(|(parent, _)| parent))
-        .take_while(|at| at.starts_with("/sys/") && *at != "/sys/devices")
 }

@@ -6,7 +6,7 @@ use crate::model::device::{DeviceNumber, Node, Ownership};
 
 /// What exclusive resources before one in the file have taken, by its key: the identity of a candidate
 /// or that of a node. With it, the position of the owner in the file.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Claims(HashMap<Arc<str>, usize>);
 
 impl Claims {

@@ -9,7 +9,7 @@ use crate::{
     config::near,
     decide::select::{Verdict, judge},
     discovery::{
-        cache::{ScanCache, ScanOutcome, scan_resource},
+        cache::{ScanCache, scan_resource},
         candidate::Candidate,
         claims::Claims,
         groups::group_of,
@@ -74,8 +74,7 @@ pub fn explain(
     let mut claims = Vec::new();
     let scan = ScanCache::new(remembered).scan_with(resources, &Scope::All, |idx, heeded| {
         claims.push(heeded.clone());
-        let scan = scan_resource(host, resources, idx, heeded);
-        scan.map_or(ScanOutcome::Blocked, ScanOutcome::Done)
+        scan_resource(host, resources, idx, heeded)
     });
     let candidates = candidates(host, resources);
     let meant = meant(host, &scan, &candidates, wanted);

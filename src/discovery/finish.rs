@@ -59,7 +59,9 @@ impl ResourceScanner<'_> {
             settle: draft.alternative.settle,
         };
         let (description, at) = (Arc::new(description), draft.at().to_owned());
-        Ok(Unidentified { resource, ladder, description, at })
+        let candidates = draft.members.iter().map(|it| Arc::from(it.identity()));
+        let keys = candidates.chain(draft.own_nodes()).collect();
+        Ok(Unidentified { resource, ladder, description, at, keys })
     }
 
     fn ladder(&self, draft: &Draft<'_>, first: &Candidate) -> Result<Ladder, String> {

@@ -4,7 +4,11 @@ use std::io;
 
 use glob::{MatchOptions, Pattern};
 
-use crate::{decide::natural, host::Host, model::discovery::Glob};
+use crate::{
+    decide::natural,
+    host::Host,
+    model::discovery::{Glob, has_wildcard},
+};
 
 /// As in a shell: `*` takes no leading dot, and case counts.
 const OPTIONS: MatchOptions = MatchOptions {
@@ -59,9 +63,4 @@ fn walk(host: &Host, dir: String, components: &[Pattern]) -> io::Result<Vec<Stri
         paths = next;
     }
     Ok(paths)
-}
-
-/// Whether a component of a path, or a whole path, is a pattern.
-pub(super) fn has_wildcard(component: &str) -> bool {
-    component.contains(['*', '?', '['])
 }

@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::{
-    discovery::facts,
+    discovery::{facts, path::last},
     host::{FileKind, Host},
     model::device::DeviceNumber,
 };
@@ -67,7 +67,7 @@ pub(super) fn sysfs_dir(host: &Host, node: &Node) -> io::Result<Option<String>> 
         return host.canonical(&format!("/sys/dev/{kind}/{major}:{minor}"));
     }
     // A stand-in has no number: its name must do.
-    let name = node.path.rsplit_once('/').map_or("", |(_, name)| name);
+    let name = last(&node.path);
     for class in host.names("/sys/class")? {
         let Some(dir) = host.canonical(&format!("/sys/class/{class}/{name}"))? else {
             continue;

@@ -3,7 +3,14 @@
 
 use std::io;
 
-use crate::{decide::natural, discovery::facts, host::Host};
+use crate::{
+    decide::natural,
+    discovery::{
+        facts,
+        path::{is_numbered, last},
+    },
+    host::Host,
+};
 
 /// Where a device is.
 #[derive(Debug, Clone, Default)]
@@ -125,13 +132,4 @@ fn rank(host: &Host, dir: &str, name: &str) -> io::Result<String> {
 fn virtio_parent(dir: &str) -> Option<&str> {
     let (before, _) = dir.split_once("/virtio")?;
     (!before.is_empty() && before != "/sys/devices").then_some(before)
-}
-
-fn is_numbered(name: &str, word: &str) -> bool {
-    let number = name.strip_prefix(word).unwrap_or_default();
-    !number.is_empty() && number.bytes().all(|it| it.is_ascii_digit())
-}
-
-fn last(path: &str) -> &str {
-    path.rsplit_once('/').map_or(path, |(_, name)| name)
 }

@@ -37,6 +37,8 @@ pub(super) struct Unidentified {
     pub(super) description: Arc<Description>,
     /// Where it was found, for problems.
     pub(super) at: String,
+    /// The keys of what it is made of: candidates and nodes of its own.
+    pub(super) keys: Vec<Arc<str>>,
 }
 
 /// What was found for one resource.

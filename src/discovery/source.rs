@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fmt::Display, io};
 
 use crate::{
     decide::natural,
-    discovery::{candidate::Candidate, facts, glob, node},
+    discovery::{candidate::Candidate, facts, glob, node, path::last},
     host::{FileKind, Host},
     model::{
         device::Problem,
@@ -92,7 +92,7 @@ fn of_node(host: &Host, at: &str, node: node::Node) -> io::Result<Candidate> {
     let kernels = dir.as_deref().map(|it| facts::kernel_node(host, it)).transpose()?.flatten();
     let made_by_hand = kernels.is_some_and(|it| it != node.path);
     let named_by = dir.as_deref().filter(|_| !made_by_hand).unwrap_or(&node.path);
-    let name = named_by.rsplit_once('/').map_or(named_by, |(_, name)| name).to_owned();
+    let name = last(named_by).to_owned();
     Ok(Candidate { name, at: at.to_owned(), dir, given: Some(node.path), made_by_hand })
 }
 
@@ -102,7 +102,7 @@ fn at_paths(host: &Host, globs: &[Glob]) -> Candidates {
     each_path(host, globs, &mut found, |path, found| match host.canonical(path) {
         Ok(Some(real)) => {
             if seen.insert(real.clone()) {
-                let name = path.rsplit_once('/').map_or(path, |(_, name)| name).to_owned();
+                let name = last(path).to_owned();
                 found.all.push(Candidate {
                     name,
                     at: path.to_owned(),

@@ -13,7 +13,7 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::host::deadline::Deadline;
+use crate::host::{deadline::Deadline, shortage::Shortage};
 
 /// How much of its output is kept, in bytes.
 const OUTPUT_LEN_MAX: usize = 512;
@@ -34,20 +34,14 @@ pub struct Ended {
     pub output: String,
 }
 
-/// Runs `program` with arguments and waits until it ends, for `timeout` at most. It gets an empty
+/// Runs `program` with arguments and waits until it ends, for `timeout` at most. If it cannot be started
+/// because we lack something, `shortage` knows. It gets an empty
 /// standard input, and no environment but `PATH`. What it started dies with it if it takes too long.
-pub fn run(program: &[String], timeout: Duration) -> io::Result<Ended> {
+pub fn run(program: &[String], timeout: Duration, shortage: &Shortage) -> io::Result<Ended> {
     let Some((name, args)) = program.split_first() else {
         return Err(io::Error::from(io::ErrorKind::InvalidInput));
     };
-    let (mut reader, writer) = io::pipe()?;
-    // Only the program may hold the writing end when we wait for the end of its output.
-    let mut child = {
-        let mut command = Command::new(name);
-        command.args(args).env_clear().env("PATH", PATH).process_group(0);
-        command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
-        command.spawn()?
-    };
+    let (mut child, mut reader) = shortage.heed_start(start(name, args))?;
     let deadline = Deadline::after(timeout);
     let mut output = Vec::new();
     let mut open = true;
@@ -69,6 +63,17 @@ pub fn run(program: &[String], timeout: Duration) -> io::Result<Ended> {
             return Ok(Ended { status: None, output: text(&output) });
         }
     }
+}
+
+/// The program, and what it prints.
+fn start(name: &str, args: &[String]) -> io::Result<(Child, PipeReader)> {
+    let (reader, writer) = io::pipe()?;
+    let mut command = Command::new(name);
+    command.args(args).env_clear().env("PATH", PATH).process_group(0);
+    // Only the program may hold the writing end when we wait for the end of its output: ours goes with
+    // the command.
+    command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
+    Ok((command.spawn()?, reader))
 }
 
 /// Whether there may be more.
@@ -112,7 +117,7 @@ mod tests {
 
     fn shell(script: &str, timeout_ms: u64) -> Ended {
         let program = ["/bin/sh", "-c", script].map(str::to_owned);
-        run(&program, Duration::from_millis(timeout_ms)).unwrap()
+        run(&program, Duration::from_millis(timeout_ms), &Shortage::default()).unwrap()
     }
 
     #[test]
@@ -120,7 +125,9 @@ mod tests {
         let ended = shell("echo fine; echo really >&2; exit 3", 20_000);
         assert_eq!(ended.status.unwrap().code(), Some(3));
         assert_eq!(ended.output, "fine\nreally");
-        assert!(run(&["/nonexistent".to_owned()], Duration::from_secs(1)).is_err());
+        let shortage = Shortage::default();
+        assert!(run(&["/nonexistent".to_owned()], Duration::from_secs(1), &shortage).is_err());
+        assert_eq!(shortage.what(), None);
     }
 
     #[test]

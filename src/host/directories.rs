@@ -21,6 +21,7 @@ use crate::host::{
     deadline::Deadline,
     inotifier::Inotifier,
     socket::{self, FileIdentity},
+    whereabouts::Whereabouts,
 };
 
 /// How often the directories are checked without an event, where all of them are watched: inotify does
@@ -64,6 +65,7 @@ pub struct Directories {
     users: BTreeMap<WatchDescriptor, usize>,
     // What cannot be watched, and has been logged.
     warned: BTreeSet<PathBuf>,
+    whereabouts: Option<Whereabouts>,
 }
 
 /// Where a directory is watched.
@@ -76,12 +78,8 @@ struct Watched {
 }
 
 impl Directories {
-    /// Watches `wanted`, paths on `host`. What is there already is not reported.
-    pub fn new(
-        host: Host,
-        wanted: impl IntoIterator<Item = PathBuf>,
-        interest: Interest,
-    ) -> io::Result<Directories> {
+    /// None yet, of those on `host`. This touches no file.
+    pub fn new(host: Host, interest: Interest) -> io::Result<Directories> {
         let inotify = Inotifier::new()?;
         let mut events = AddWatchFlags::IN_CREATE
             | AddWatchFlags::IN_DELETE
@@ -93,15 +91,32 @@ impl Directories {
         if interest == Interest::Content {
             events |= AddWatchFlags::IN_CLOSE_WRITE;
         }
-        let wanted = wanted.into_iter().map(|it| (it, None)).collect();
-        let (users, warned) = (BTreeMap::new(), BTreeSet::new());
+        let (wanted, users, warned) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
         let check_at = Deadline::after(CHECK_MISSING_EVERY);
-        let mut directories =
-            Directories { host, inotify, check_at, events, wanted, users, warned };
-        if directories.inotify.works() {
-            directories.find(&mut Changes::default());
+        let whereabouts = None;
+        Ok(Directories { host, inotify, check_at, events, wanted, users, warned, whereabouts })
+    }
+
+    /// From now on, it is said which directory is being found or watched.
+    pub fn seen_by(self, whereabouts: Whereabouts) -> Directories {
+        Directories { whereabouts: Some(whereabouts), ..self }
+    }
+
+    /// Watches `wanted` and no others. What is there already is not reported.
+    pub fn watch(&mut self, wanted: impl IntoIterator<Item = PathBuf>) {
+        let wanted: BTreeSet<PathBuf> = wanted.into_iter().collect();
+        let old: Vec<PathBuf> =
+            self.wanted.keys().filter(|it| !wanted.contains(*it)).cloned().collect();
+        for path in old {
+            self.leave(&path);
+            self.wanted.remove(&path);
         }
-        Ok(directories)
+        for path in wanted {
+            self.wanted.entry(path).or_default();
+        }
+        if self.inotify.works() {
+            self.find(&mut Changes::default());
+        }
     }
 
     /// How long to wait for an event before [`Directories::read`] is called all the same.
@@ -169,10 +184,16 @@ impl Directories {
         for path in paths {
             // Again until nothing has changed while the watch was being set: directories are made
             // one right after the other. A few times, because they might be made and deleted for ever.
+            if let Some(whereabouts) = &self.whereabouts {
+                whereabouts.enter(&path);
+            }
             for _ in 0..FIND_TRIES {
                 if !self.find_one(&path, changes) {
                     break;
                 }
+            }
+            if let Some(whereabouts) = &self.whereabouts {
+                whereabouts.leave();
             }
         }
     }
@@ -263,7 +284,8 @@ mod tests {
             }
             let wanted = wanted.iter().map(|it| Path::new("/").join(it));
             let host = Host::new(root.path());
-            let directories = Directories::new(host, wanted, interest).unwrap();
+            let mut directories = Directories::new(host, interest).unwrap();
+            directories.watch(wanted);
             Watched { root, directories }
         }
 

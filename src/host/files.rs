@@ -8,17 +8,14 @@
 use std::{
     fs::{self, OpenOptions},
     io::{self, Read},
-    os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt},
+    os::unix::fs::OpenOptionsExt,
     path::{Component, Path, PathBuf},
     sync::{Arc, OnceLock},
 };
 
-use nix::{
-    fcntl::OFlag,
-    sys::stat::{major, minor},
-};
+use nix::{errno::Errno, fcntl::OFlag};
 
-use crate::host::{inside::Inside, notes::Notes};
+use crate::host::{inside::Inside, kind::FileKind, notes::Notes, shortage::Shortage};
 
 /// The most that is read of an attribute, in bytes: a page, which is all that sysfs gives
 /// (`Documentation/filesystems/sysfs.rst`).
@@ -42,74 +39,34 @@ pub struct Host {
     // Opened when it is first needed.
     inside: Arc<OnceLock<Option<Inside>>>,
     notes: Option<Arc<Notes>>,
-}
-
-/// What is at a path, after all links.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FileKind {
-    /// A character device, and its number unless it is a stand-in.
-    Char(Option<(u64, u64)>),
-    /// A block device, and its number.
-    Block(Option<(u64, u64)>),
-    /// A directory.
-    Directory,
-    /// A regular file.
-    File,
-    /// A socket.
-    Socket,
-    /// A link to nothing.
-    DanglingLink,
-    /// A FIFO.
-    Fifo,
-    /// Something stranger.
-    Other,
-}
-
-impl FileKind {
-    /// Whether a container can be given it as a device.
-    pub fn is_device(self) -> bool {
-        matches!(self, FileKind::Char(_) | FileKind::Block(_))
-    }
-
-    /// What it is, for messages.
-    pub fn describe(self) -> &'static str {
-        match self {
-            FileKind::Char(_) => "a character device",
-            FileKind::Block(_) => "a block device",
-            FileKind::Directory => "a directory",
-            FileKind::File => "a regular file",
-            FileKind::Socket => "a socket",
-            FileKind::DanglingLink => "a link to nothing",
-            FileKind::Fifo => "a FIFO",
-            FileKind::Other => "a special file",
-        }
-    }
-
-    fn of(metadata: &fs::Metadata) -> FileKind {
-        let kind = metadata.file_type();
-        let number = Some((major(metadata.rdev()), minor(metadata.rdev())));
-        match () {
-            () if kind.is_char_device() => FileKind::Char(number),
-            () if kind.is_block_device() => FileKind::Block(number),
-            () if kind.is_dir() => FileKind::Directory,
-            () if kind.is_file() => FileKind::File,
-            () if kind.is_socket() => FileKind::Socket,
-            () if kind.is_fifo() => FileKind::Fifo,
-            () => FileKind::Other,
-        }
-    }
+    shortage: Shortage,
 }
 
 impl Host {
     /// A view of the tree below `root`.
     pub fn new(root: impl Into<PathBuf>) -> Host {
-        Host { root: root.into(), inside: Arc::default(), notes: None }
+        Host {
+            root: root.into(),
+            inside: Arc::default(),
+            notes: None,
+            shortage: Shortage::default(),
+        }
     }
 
     /// The same view for one scan: what it has read once, it does not read again, so that changes during
     /// the scan do not count.
     pub fn for_one_scan(&self) -> Host {
-        Host { notes: Some(Arc::default()), ..self.clone() }
+        Host { notes: Some(Arc::default()), ..self.for_one_probe() }
+    }
+
+    /// The same view for one probe: what it cannot read for a shortage of ours is no news of the device.
+    pub fn for_one_probe(&self) -> Host {
+        Host { shortage: Shortage::default(), ..self.clone() }
+    }
+
+    /// What this scan or probe lacked. What it has found is then not the truth.
+    pub fn shortage(&self) -> &Shortage {
+        &self.shortage
     }
 
     /// Reads a sysfs or procfs attribute, without the newline the kernel adds.
@@ -173,11 +130,8 @@ impl Host {
     /// The names in a directory, sorted. A missing directory is empty; a name that is not UTF-8 is
     /// left out, since no configuration can name it.
     pub fn names(&self, dir: &str) -> io::Result<Vec<String>> {
-        let Some(entries) = absent_as_none(self.real(dir).and_then(fs::read_dir))? else {
-            return Ok(Vec::new());
-        };
         let mut names = Vec::new();
-        for entry in entries {
+        for entry in self.entries(dir)? {
             names.extend(entry?.file_name().into_string());
         }
         names.sort();
@@ -186,11 +140,8 @@ impl Host {
 
     /// The names of the directories in a directory, links not followed, sorted.
     pub fn directories(&self, dir: &str) -> io::Result<Vec<String>> {
-        let Some(entries) = absent_as_none(self.real(dir).and_then(fs::read_dir))? else {
-            return Ok(Vec::new());
-        };
         let mut names = Vec::new();
-        for entry in entries {
+        for entry in self.entries(dir)? {
             let entry = entry?;
             if entry.file_type()?.is_dir() {
                 names.extend(entry.file_name().into_string());
@@ -198,6 +149,12 @@ impl Host {
         }
         names.sort();
         Ok(names)
+    }
+
+    /// A missing directory has none.
+    fn entries(&self, dir: &str) -> io::Result<impl Iterator<Item = io::Result<fs::DirEntry>>> {
+        let opened = self.real(dir).and_then(fs::read_dir);
+        Ok(absent_as_none(self.shortage.heed(opened))?.into_iter().flatten())
     }
 
     /// The path without links. `None` if it leads nowhere.
@@ -247,7 +204,9 @@ impl Host {
         {
             return opened;
         }
-        OpenOptions::new().read(true).custom_flags(flags.bits()).open(self.real(path)?)
+        let opened =
+            OpenOptions::new().read(true).custom_flags(flags.bits()).open(self.real(path)?);
+        self.shortage.heed(opened)
     }
 
     /// Another way to resolve `path`. In sysfs only: elsewhere are stand-ins, which the kernel would
@@ -327,7 +286,7 @@ impl Host {
                     }
                     n_links += 1;
                     if n_links > LINKS_MAX {
-                        return Err(io::Error::from(nix::errno::Errno::ELOOP));
+                        return Err(io::Error::from(Errno::ELOOP));
                     }
                     done.pop();
                     todo.push(target);

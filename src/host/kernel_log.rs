@@ -1,33 +1,19 @@
-//! The kernel's log: the thread `kmsg`.
+//! The kernel's log.
 //!
 //! Drivers say there what sysfs does not: that a GPU has fallen off the bus, that a disk has reset.
-//! Only lines that somebody has asked for leave this thread, and only the kernel's own: programs write
+//! Only lines that somebody has asked for are sent on, and only the kernel's own: programs write
 //! to the same log, and what they say must not condemn hardware (`Documentation/ABI/testing/dev-kmsg`).
 
 use std::{
     fs::File,
     io::{self, Read, Seek, SeekFrom},
-    os::fd::AsFd,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    os::fd::{AsFd, BorrowedFd},
 };
 
-use crossbeam_channel::Sender;
-use nix::{
-    errno::Errno,
-    poll::{PollFd, PollFlags, poll},
-};
 use regex_lite::Regex;
 
 use crate::{
-    host::{
-        Host,
-        deadline::Deadline,
-        outbox::Outbox,
-        worker::{StopFd, Worker},
-    },
+    host::{Host, outbox::Outbox},
     model::event::{Event, KernelLine},
 };
 
@@ -44,135 +30,70 @@ const LEVEL_BITS: u32 = 3;
 /// The facility of what the kernel itself has said.
 const FACILITY_KERNEL: u32 = 0;
 
-/// Which records are read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Records {
-    /// All that the kernel still has, and those to come.
-    All,
-    /// Those to come.
-    New,
-}
-
-/// Reads the kernel's log. Dropping it stops the thread.
+/// Reads the kernel's log while somebody asks for lines of it. This is no thread: whoever has one polls it.
 #[derive(Debug)]
 pub struct KernelLog {
-    status: Arc<Status>,
-    _worker: Option<Worker>,
-}
-
-#[derive(Debug, Default)]
-struct Status {
-    is_closed: AtomicBool,
-    n_gaps: AtomicU64,
+    host: Host,
+    file: Option<File>,
+    regexes: Vec<Regex>,
+    has_gap: bool,
 }
 
 impl KernelLog {
-    /// Starts the thread `kmsg`, which sends the lines that one of `regexes` finds something in. Without
-    /// any there is no thread.
+    /// Asks for nothing yet.
+    pub fn new(host: Host) -> KernelLog {
+        KernelLog { host, file: None, regexes: Vec::new(), has_gap: false }
+    }
+
+    /// From now on, the lines are sent that one of `regexes` finds something in. None of them is lost if
+    /// lines were asked for before.
     ///
-    /// Where the log cannot be read this succeeds, says so in the log, and
-    /// [`KernelLog::is_degraded`].
-    pub fn start(
-        host: &Host,
-        regexes: Vec<Regex>,
-        records: Records,
-        events: Sender<Event>,
-    ) -> io::Result<KernelLog> {
-        if regexes.is_empty() {
-            return Ok(KernelLog { status: Arc::default(), _worker: None });
-        }
-        let file = match open(host, records) {
-            Ok(file) => file,
-            Err(err) => {
-                log::warn!(
+    /// Where the log cannot be read it says so in the log.
+    pub fn follow(&mut self, regexes: Vec<Regex>) {
+        self.regexes = regexes;
+        if self.regexes.is_empty() {
+            self.file = None;
+        } else if self.file.is_none() {
+            match open(&self.host) {
+                Ok(file) => self.file = Some(file),
+                Err(err) => log::warn!(
                     "the kernel's log is not read, so that rules about it have no effect: cannot \
                      open {KMSG}: {err}"
-                );
-                let status = Status { is_closed: AtomicBool::new(true), ..Status::default() };
-                return Ok(KernelLog { status: Arc::new(status), _worker: None });
+                ),
             }
-        };
-        KernelLog::follow(file, regexes, events)
-    }
-
-    fn follow(file: File, regexes: Vec<Regex>, events: Sender<Event>) -> io::Result<KernelLog> {
-        let status = Arc::new(Status::default());
-        let outbox = Outbox::new(events);
-        let mut reader = LogReader { file, regexes, outbox, status: Arc::clone(&status) };
-        let worker = Worker::spawn_polling("kmsg", move |stop| {
-            if let Err(err) = reader.run(&stop) {
-                log::error!(
-                    "the kernel's log is no longer read, so that rules about it have no effect: \
-                     {err}"
-                );
-                reader.status.is_closed.store(true, Ordering::Relaxed);
-            }
-        })?;
-        Ok(KernelLog { status, _worker: Some(worker) })
-    }
-
-    /// Whether lines were asked for, but the log cannot be read.
-    pub fn is_degraded(&self) -> bool {
-        self.status.is_closed.load(Ordering::Relaxed)
-    }
-
-    /// How often the kernel has overwritten records before we could read them.
-    pub fn n_gaps(&self) -> u64 {
-        self.status.n_gaps.load(Ordering::Relaxed)
-    }
-}
-
-fn open(host: &Host, records: Records) -> io::Result<File> {
-    let mut file = host.open_nonblocking(KMSG)?;
-    if records == Records::New {
-        file.seek(SeekFrom::End(0))?;
-    }
-    Ok(file)
-}
-
-/// What the thread owns.
-struct LogReader {
-    file: File,
-    regexes: Vec<Regex>,
-    outbox: Outbox,
-    status: Arc<Status>,
-}
-
-impl LogReader {
-    fn run(&mut self, stop: &StopFd) -> io::Result<()> {
-        loop {
-            let mut fds = [
-                PollFd::new(stop.as_fd(), PollFlags::POLLIN),
-                PollFd::new(self.file.as_fd(), PollFlags::POLLIN),
-            ];
-            // While lines wait for the main thread the kernel keeps the others for us.
-            let n_polled = if self.outbox.is_empty() { fds.len() } else { 1 };
-            match poll(&mut fds[..n_polled], Deadline::timeout(self.outbox.deadline())) {
-                Ok(_) if fds[0].any() == Some(true) => return Ok(()),
-                Ok(_) | Err(Errno::EINTR) => {}
-                Err(err) => return Err(err.into()),
-            }
-            self.outbox.flush();
-            self.read()?;
         }
     }
 
-    /// Reads what is there, until a line does not fit into the inbox. A log that never ends must not
-    /// keep us here.
-    fn read(&mut self) -> io::Result<()> {
+    /// What is readable when there is something to read.
+    pub(crate) fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.file.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Reads what is there, until a line does not fit into the inbox: the kernel keeps the others for us.
+    pub(crate) fn read(&mut self, outbox: &mut Outbox) {
+        if let Err(err) = self.try_read(outbox) {
+            log::error!(
+                "the kernel's log is no longer read, so that rules about it have no effect: {err}"
+            );
+            self.file = None;
+        }
+    }
+
+    fn try_read(&mut self, outbox: &mut Outbox) -> io::Result<()> {
         let mut record = [0; RECORD_LEN_MAX];
+        // A log that never ends must not keep us here.
         for _ in 0..1024 {
-            if !self.outbox.is_empty() {
+            let Some(file) = self.file.as_mut().filter(|_| outbox.is_empty()) else {
                 return Ok(());
-            }
-            match self.file.read(&mut record) {
+            };
+            match file.read(&mut record) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(len) => self.heard(&record[..len]),
+                Ok(len) => self.heard(&record[..len], outbox),
                 Err(err) if err.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
                 // Overwritten; the next read gives the oldest that is left.
                 Err(err) if err.kind() == io::ErrorKind::BrokenPipe => {
-                    if self.status.n_gaps.fetch_add(1, Ordering::Relaxed) == 0 {
+                    if !std::mem::replace(&mut self.has_gap, true) {
                         log::warn!(
                             "the kernel has dropped lines of its log before they were read: rules \
                              about it may have missed some"
@@ -185,13 +106,20 @@ impl LogReader {
         Ok(())
     }
 
-    fn heard(&mut self, record: &[u8]) {
+    fn heard(&self, record: &[u8], outbox: &mut Outbox) {
         if let Some(line) = parse(record)
             && self.regexes.iter().any(|it| it.is_match(&line.text))
         {
-            self.outbox.push(Event::KernelLogged(line));
+            outbox.push(Event::KernelLogged(line));
         }
     }
+}
+
+/// The records to come.
+fn open(host: &Host) -> io::Result<File> {
+    let mut file = host.open_nonblocking(KMSG)?;
+    file.seek(SeekFrom::End(0))?;
+    Ok(file)
 }
 
 /// Understands one record of the kernel: `<facility and level>,<sequence>,<microseconds>,<flags>…;<text>`,
@@ -238,7 +166,7 @@ fn escaped(text: &[u8]) -> Option<u8> {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, io::Write, os::fd::OwnedFd, time::Duration};
+    use std::{fs, io::Write, os::fd::OwnedFd};
 
     use crossbeam_channel::{Receiver, bounded};
     use nix::{
@@ -304,54 +232,90 @@ mod tests {
     }
 
     #[test]
-    fn without_a_question_there_is_no_thread_and_without_a_log_it_says_so() {
+    fn without_a_question_the_log_is_not_open_and_without_a_log_nothing_is_read() {
         let root = tempfile::tempdir().unwrap();
-        let host = Host::new(root.path());
-        let (sender, _inbox) = bounded(1);
-        let silent = KernelLog::start(&host, Vec::new(), Records::New, sender.clone()).unwrap();
-        assert!(silent._worker.is_none() && !silent.is_degraded());
+        let mut log = KernelLog::new(Host::new(root.path()));
+        log.follow(asked("any"));
+        assert!(log.fd().is_none());
+        log.read(&mut Outbox::new(bounded(1).0));
 
-        let any = vec![Regex::new("").unwrap()];
-        assert!(KernelLog::start(&host, any, Records::New, sender).unwrap().is_degraded());
+        let (mut log, _kernel) = fake("any");
+        assert!(log.fd().is_some());
+        log.follow(Vec::new());
+        assert!(log.fd().is_none());
+    }
+
+    fn asked(regex: &str) -> Vec<Regex> {
+        vec![Regex::new(regex).unwrap()]
     }
 
     /// A log of which each message of a socket is a record, as each `read` of the kernel's gives one.
-    fn follow(asked: &str, inbox_len: usize) -> (KernelLog, OwnedFd, Receiver<Event>) {
+    fn fake(regex: &str) -> (KernelLog, OwnedFd) {
         let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
         let (ours, theirs) =
             socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags).unwrap();
-        let (sender, inbox) = bounded(inbox_len);
-        let asked = vec![Regex::new(asked).unwrap()];
-        (KernelLog::follow(File::from(ours), asked, sender).unwrap(), theirs, inbox)
+        let mut log = KernelLog::new(Host::new("/nowhere"));
+        log.file = Some(File::from(ours));
+        log.follow(asked(regex));
+        (log, theirs)
     }
 
-    #[track_caller]
-    fn next(inbox: &Receiver<Event>) -> String {
-        let event = inbox.recv_timeout(Duration::from_secs(10)).expect("no line");
-        let Event::KernelLogged(line) = event else { panic!("{event:?}") };
-        line.text
+    fn says(kernel: &OwnedFd, priority: u32, text: &str) {
+        write(kernel, format!("{priority},1,2,-;{text}").as_bytes()).unwrap();
+    }
+
+    /// The lines that are sent.
+    fn sent(inbox: &Receiver<Event>) -> Vec<String> {
+        let text = |event| {
+            let Event::KernelLogged(line) = event else { panic!("{event:?}") };
+            line.text
+        };
+        inbox.try_iter().map(text).collect()
     }
 
     #[test]
     fn only_the_lines_that_were_asked_for_are_sent_and_none_of_them_is_lost() {
+        let (mut log, kernel) = fake("new");
         // More lines match than fit.
-        let (_log, kernel, inbox) = follow("new", 1);
+        let (sender, inbox) = bounded(1);
+        let mut outbox = Outbox::new(sender);
         for text in ["new 1", "other", "new 2", "new 3"] {
-            write(&kernel, format!("3,1,2,-;{text}").as_bytes()).unwrap();
+            says(&kernel, 3, text);
         }
-        assert_eq!([next(&inbox), next(&inbox), next(&inbox)], ["new 1", "new 2", "new 3"]);
+        for expected in ["new 1", "new 2", "new 3"] {
+            outbox.flush();
+            log.read(&mut outbox);
+            assert_eq!(sent(&inbox), [expected]);
+        }
+    }
+
+    #[test]
+    fn lines_that_wait_while_others_are_asked_for_are_judged_by_the_new_question() {
+        let (mut log, kernel) = fake("old");
+        let (sender, inbox) = bounded(10);
+        let mut outbox = Outbox::new(sender);
+        for text in ["old 1", "new 1"] {
+            says(&kernel, 3, text);
+        }
+        log.follow(asked("new"));
+        says(&kernel, 3, "new 2");
+        log.read(&mut outbox);
+        assert_eq!(sent(&inbox), ["new 1", "new 2"]);
     }
 
     #[test]
     fn what_a_program_writes_to_the_log_says_nothing_whatever_it_calls_itself() {
-        let (_log, kernel, inbox) = follow("Xid", 10);
+        let (mut log, kernel) = fake("Xid");
+        let (sender, inbox) = bounded(10);
+        let mut outbox = Outbox::new(sender);
         // A program's facility is that of users, or any other that it names, but never the kernel's.
         for priority in [8 + 3, 8 + 6, 24 + 3, 128, 191, 8191] {
-            write(&kernel, format!("{priority},1,2,-;Xid {priority}").as_bytes()).unwrap();
+            says(&kernel, priority, "Xid of a program");
         }
         for level in 0..8 {
-            write(&kernel, format!("{level},1,2,-;Xid {level}").as_bytes()).unwrap();
-            assert_eq!(next(&inbox), format!("Xid {level}"));
+            says(&kernel, level, &format!("Xid {level}"));
+            log.read(&mut outbox);
+            assert_eq!(sent(&inbox), [format!("Xid {level}")]);
         }
     }
 
@@ -365,7 +329,8 @@ mod tests {
         for prefix in ["", "<3>", "<0>", "<7>"] {
             kmsg.write_all(format!("{prefix}{mark}\n").as_bytes()).unwrap();
         }
-        let Ok(mut log) = open(&Host::new("/"), Records::All) else {
+        // From the beginning, as `open` would leave out what was just written.
+        let Ok(mut log) = Host::new("/").open_nonblocking(KMSG) else {
             eprintln!("skipped: {KMSG} cannot be read");
             return;
         };

@@ -1,4 +1,4 @@
-//! What the kernel announces about devices: the thread `uevent`.
+//! What the kernel announces about devices.
 //!
 //! It reads the broadcasts of the kernel's own group (`lib/kobject_uevent.c`), not those of udev, so
 //! that it needs no udev. Each becomes a [`Hint`] and nothing more: nodes and links that udev makes
@@ -9,33 +9,20 @@
 use std::{
     io,
     os::{
-        fd::{AsFd, AsRawFd, OwnedFd},
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
         unix::fs::MetadataExt,
-    },
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
     },
 };
 
-use crossbeam_channel::Sender;
 use nix::{
     errno::Errno,
-    poll::{PollFd, PollFlags, poll},
     sys::socket::{
         AddressFamily, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recvfrom, setsockopt,
         socket, sockopt::RcvBuf,
     },
 };
 
-use crate::{
-    host::{
-        deadline::Deadline,
-        hints::Hints,
-        worker::{StopFd, Worker},
-    },
-    model::event::{Event, Hint},
-};
+use crate::{host::hints::Hints, model::event::Hint};
 
 /// The kernel's own multicast group; 2 is udev's.
 const KERNEL_GROUP: u32 = 1;
@@ -51,48 +38,86 @@ const MESSAGE_LEN_MAX: usize = 8192;
 /// The inode of the first user namespace (`USER_NS_INIT_INO` in `include/uapi/linux/nsfs.h`).
 const FIRST_USER_NAMESPACE: u64 = 0xEFFF_FFFD;
 
-/// Listens to the kernel. Dropping it stops the thread.
+/// Listens to the kernel. This is no thread: whoever has one polls it.
 #[derive(Debug)]
 pub struct Uevents {
-    is_silent: Arc<AtomicBool>,
-    _worker: Option<Worker>,
+    /// `None` if the kernel gave none, or when it could not be read any more.
+    socket: Option<OwnedFd>,
+    is_silent: bool,
+    // Messages were lost once, so they may be again.
+    has_lost: bool,
 }
 
 impl Uevents {
-    /// Starts the thread `uevent`. Where the kernel has nothing to say to us this succeeds, says so
-    /// in the log, and [`Uevents::is_degraded`].
-    pub fn start(events: Sender<Event>) -> io::Result<Uevents> {
-        let is_silent = Arc::new(AtomicBool::new(false));
-        let socket = match open() {
-            Ok(socket) => socket,
-            Err(err) => {
-                log::warn!(
-                    "cannot receive the kernel's uevents: {err}; new devices are found late"
-                );
-                is_silent.store(true, Ordering::Relaxed);
-                return Ok(Uevents { is_silent, _worker: None });
-            }
-        };
-        if is_in_user_namespace() {
+    /// Listens from now on. Where the kernel has nothing to say to us it says so in the log, and
+    /// [`Uevents::is_degraded`].
+    pub fn listen() -> Uevents {
+        let socket = open().inspect_err(|err| {
+            log::warn!("cannot receive the kernel's uevents: {err}; new devices are found late");
+        });
+        let is_silent = socket.is_ok() && is_in_user_namespace();
+        if is_silent {
             log::warn!(
                 "the kernel sends no uevents to a user namespace; new devices are found late"
             );
-            is_silent.store(true, Ordering::Relaxed);
         }
-        let mut listener = UeventListener {
-            socket,
-            hints: Hints::new(events.clone()),
-            events,
-            is_silent: Arc::clone(&is_silent),
-            has_lost: false,
-        };
-        let worker = Worker::spawn_polling("uevent", move |stop| listener.listen(&stop))?;
-        Ok(Uevents { is_silent, _worker: Some(worker) })
+        Uevents { socket: socket.ok(), is_silent, has_lost: false }
     }
 
-    /// Whether uevents do not reach us, as far as we can tell.
+    /// Whether uevents do not reach us, or not all of them, as far as we can tell.
     pub fn is_degraded(&self) -> bool {
-        self.is_silent.load(Ordering::Relaxed)
+        self.socket.is_none() || self.is_silent || self.has_lost
+    }
+
+    /// What is readable when there is something to read.
+    pub(crate) fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.socket.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Reads what is there.
+    pub(crate) fn read(&mut self, hints: &mut Hints) {
+        if let Err(err) = self.try_read(hints) {
+            log::error!(
+                "the kernel's uevents are no longer received: {err}; new devices are found late"
+            );
+            self.socket = None;
+        }
+    }
+
+    fn try_read(&mut self, hints: &mut Hints) -> io::Result<()> {
+        let mut message = [0; MESSAGE_LEN_MAX];
+        // A sender that never ends must not keep us here.
+        for _ in 0..1024 {
+            let Some(socket) = &self.socket else { return Ok(()) };
+            match recvfrom::<NetlinkAddr>(socket.as_raw_fd(), &mut message) {
+                // Anybody with the privilege may send to the group; the kernel has the address 0.
+                Ok((len, Some(sender))) if sender.pid() == 0 => self.heard(&message[..len], hints),
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => return Ok(()),
+                Err(Errno::ENOBUFS) => self.lost(hints),
+                Err(err) => return Err(err.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// The kernel had no room for messages. What they said is found by a scan of everything; the room is
+    /// not larger the next time, so that everything is scanned more often from now on.
+    fn lost(&mut self, hints: &mut Hints) {
+        hints.add(Hint::Everything);
+        if !std::mem::replace(&mut self.has_lost, true) {
+            log::warn!(
+                "the kernel's uevents came too fast, and some were lost; everything is scanned"
+            );
+        }
+    }
+
+    fn heard(&mut self, message: &[u8], hints: &mut Hints) {
+        if std::mem::take(&mut self.is_silent) {
+            log::info!("the kernel's uevents are received after all");
+        }
+        // One that is not understood may be cut off: something has changed all the same.
+        hints.add(parse(message).unwrap_or(Hint::Everything));
     }
 }
 
@@ -112,92 +137,6 @@ fn open() -> io::Result<OwnedFd> {
 fn is_in_user_namespace() -> bool {
     let own = std::fs::metadata("/proc/self/ns/user");
     own.is_ok_and(|it| it.ino() != FIRST_USER_NAMESPACE)
-}
-
-/// What the thread owns.
-struct UeventListener {
-    socket: OwnedFd,
-    hints: Hints,
-    events: Sender<Event>,
-    is_silent: Arc<AtomicBool>,
-    // Messages were lost once, so they may be again.
-    has_lost: bool,
-}
-
-impl UeventListener {
-    /// Until it is told to stop, or cannot go on.
-    fn listen(&mut self, stop: &StopFd) {
-        if let Err(err) = self.run(stop) {
-            log::error!(
-                "the kernel's uevents are no longer received: {err}; new devices are found late"
-            );
-            self.tell(false);
-        }
-    }
-
-    /// Says whether messages reach us, if that is news.
-    fn tell(&mut self, arrive: bool) {
-        if self.is_silent.swap(!arrive, Ordering::Relaxed) == arrive {
-            // Nobody hears it when the daemon goes down.
-            drop(self.events.send(Event::UeventsArrive(arrive)));
-        }
-    }
-
-    fn run(&mut self, stop: &StopFd) -> io::Result<()> {
-        loop {
-            let mut fds = [
-                PollFd::new(stop.as_fd(), PollFlags::POLLIN),
-                PollFd::new(self.socket.as_fd(), PollFlags::POLLIN),
-            ];
-            match poll(&mut fds, Deadline::timeout(self.hints.deadline())) {
-                Ok(_) if fds[0].any() == Some(true) => return Ok(()),
-                Ok(_) | Err(Errno::EINTR) => {}
-                Err(err) => return Err(err.into()),
-            }
-            self.read()?;
-            self.hints.flush();
-        }
-    }
-
-    /// Reads all that is there. A sender that never ends must not keep us here.
-    fn read(&mut self) -> io::Result<()> {
-        let mut message = [0; MESSAGE_LEN_MAX];
-        for _ in 0..1024 {
-            match recvfrom::<NetlinkAddr>(self.socket.as_raw_fd(), &mut message) {
-                // Anybody with the privilege may send to the group; the kernel has the address 0.
-                Ok((len, Some(sender))) if sender.pid() == 0 => self.heard(&message[..len]),
-                Ok(_) | Err(Errno::EINTR) => {}
-                Err(Errno::EAGAIN) => return Ok(()),
-                Err(Errno::ENOBUFS) => self.lost(),
-                Err(err) => return Err(err.into()),
-            }
-        }
-        Ok(())
-    }
-
-    /// The kernel had no room for messages. What they said is found by a scan of everything; the room is
-    /// not larger the next time, so that everything is scanned more often from now on.
-    fn lost(&mut self) {
-        self.hints.add(Hint::Everything);
-        if !std::mem::replace(&mut self.has_lost, true) {
-            log::warn!(
-                "the kernel's uevents came too fast, and some were lost; everything is scanned"
-            );
-        }
-        self.tell(false);
-    }
-
-    fn heard(&mut self, message: &[u8]) {
-        if !self.has_lost && self.is_silent.load(Ordering::Relaxed) {
-            log::info!("the kernel's uevents are received after all");
-            self.tell(true);
-        }
-        match parse(message) {
-            Some(hint) => self.hints.add(hint),
-            // Cut off, perhaps: something has changed all the same.
-            None => self.hints.add(Hint::Everything),
-        }
-    }
 }
 
 /// Understands one message of the kernel: `action@devpath`, and `KEY=value` each with a NUL behind.
@@ -239,8 +178,10 @@ mod tests {
     use std::{fs, time::Duration};
 
     use crossbeam_channel::bounded;
+    use nix::poll::{PollFd, PollFlags, poll};
 
     use super::*;
+    use crate::{host::deadline::Deadline, model::event::Event};
 
     const ADD: &[u8] = b"add@/devices/virtual/block/loop9\0ACTION=add\0\
         DEVPATH=/devices/virtual/block/loop9\0SUBSYSTEM=block\0MAJOR=7\0MINOR=9\0DEVNAME=loop9\0\
@@ -294,61 +235,45 @@ mod tests {
             return;
         };
         let (sender, inbox) = bounded(1000);
-        let uevents = Uevents::start(sender).unwrap();
+        let (mut uevents, mut hints) = (Uevents::listen(), Hints::new(sender));
 
         // The one that is already there came before we listened.
         fs::write("/sys/class/zram-control/hot_remove", number.trim()).unwrap();
 
         let name = format!("zram{}", number.trim());
-        loop {
-            let event = inbox.recv_timeout(Duration::from_secs(10)).expect("no uevent");
-            if let Event::Hinted(Hint::Uevent { action, devname, subsystem, .. }) = event
-                && action == "remove"
-                && devname.as_deref() == Some(&name)
-            {
-                assert_eq!(subsystem, "block");
-                break;
-            }
+        let is_ours = |event: Event| {
+            matches!(event, Event::Hinted(Hint::Uevent { action, devname, subsystem, .. })
+                if action == "remove" && devname.as_deref() == Some(&name) && subsystem == "block")
+        };
+        let by = Deadline::after(Duration::from_secs(10));
+        while !inbox.try_iter().any(is_ours) {
+            assert!(!by.has_passed(), "no uevent");
+            let mut fds = [PollFd::new(uevents.fd().unwrap(), PollFlags::POLLIN)];
+            poll(&mut fds, Deadline::timeout(Some(by))).unwrap();
+            uevents.read(&mut hints);
+            hints.flush();
         }
         assert!(!uevents.is_degraded());
     }
-
     #[test]
-    fn a_loss_is_told_once_and_for_all_and_so_is_the_end_of_the_socket() {
+    fn a_loss_is_for_good_and_so_is_the_end_of_the_socket() {
         let (events, inbox) = bounded(10);
+        let mut hints = Hints::new(events);
         // Neither a socket nor ever ready for anything but an error.
         let socket = OwnedFd::from(fs::File::open("/dev/null").unwrap());
-        let mut listener = UeventListener {
-            socket,
-            hints: Hints::new(events.clone()),
-            events,
-            is_silent: Arc::default(),
-            has_lost: false,
-        };
-        listener.is_silent.store(true, Ordering::Relaxed);
-        let told = || inbox.try_iter().filter(|it| matches!(it, Event::UeventsArrive(_)));
-        listener.heard(ADD);
-        assert!(matches!(told().collect::<Vec<_>>()[..], [Event::UeventsArrive(true)]));
-        listener.lost();
-        listener.heard(ADD);
-        listener.lost();
-        assert!(matches!(told().collect::<Vec<_>>()[..], [Event::UeventsArrive(false)]));
+        let mut uevents = Uevents { socket: Some(socket), is_silent: true, has_lost: false };
+        assert!(uevents.is_degraded());
+        uevents.heard(ADD, &mut hints);
+        assert!(!uevents.is_degraded());
+        uevents.lost(&mut hints);
+        uevents.heard(ADD, &mut hints);
+        hints.flush();
+        assert!(inbox.try_iter().any(|it| matches!(it, Event::Hinted(Hint::Everything))));
+        assert!(uevents.is_degraded());
 
-        listener.has_lost = false;
-        listener.tell(true);
-        assert!(listener.read().is_err());
-        assert_eq!(told().count(), 1);
-        let worker = Worker::spawn_polling("test", move |stop| listener.listen(&stop)).unwrap();
-        let said = inbox.recv_timeout(Duration::from_secs(10));
-        drop(worker);
-        assert!(matches!(said, Ok(Event::UeventsArrive(false))), "{said:?}");
-    }
-
-    #[test]
-    fn it_stops_when_nobody_takes_what_it_says() {
-        let (sender, inbox) = bounded(0);
-        let uevents = Uevents::start(sender).unwrap();
-        drop(inbox);
-        drop(uevents);
+        uevents.has_lost = false;
+        uevents.read(&mut hints);
+        assert!(uevents.is_degraded() && uevents.fd().is_none());
+        uevents.read(&mut hints);
     }
 }

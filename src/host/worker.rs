@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 use nix::sys::prctl::set_timerslack;
 
 use crate::host::wake::Wake;
@@ -54,8 +54,8 @@ impl Worker {
     /// Starts a thread that waits for channels.
     ///
     /// `body` must return soon after its [`Stop`] fires. It waits only where a stop can wake it: in
-    /// a `select!` with [`Stop::receiver`], in [`Stop::sleep`], or in a `send` whose receiver is
-    /// dropped before this worker is.
+    /// a `select!` with [`Stop::receiver`], or in a `send` whose receiver is dropped before this worker
+    /// is.
     pub fn spawn(
         name: impl Into<String>,
         body: impl FnOnce(Stop) + Send + 'static,
@@ -97,6 +97,12 @@ impl Worker {
         }
     }
 
+    /// Asks the thread to stop, and does not wait for it: a read of the host that blocks it may never return.
+    pub fn leave_behind(mut self) {
+        self.ask_to_stop();
+        drop(self.thread.take());
+    }
+
     /// Whether the thread has ended, so that dropping this does not wait.
     pub fn has_ended(&self) -> bool {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
@@ -118,11 +124,6 @@ impl Stop {
     /// For a `select!`, beside the channels that the thread serves.
     pub fn receiver(&self) -> &Receiver<Infallible> {
         &self.0
-    }
-
-    /// Waits for `duration`. False means that the thread must stop now.
-    pub fn sleep(&self, duration: Duration) -> bool {
-        matches!(self.0.recv_timeout(duration), Err(RecvTimeoutError::Timeout))
     }
 }
 
@@ -158,10 +159,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dropping_a_worker_wakes_it_from_a_sleep_and_waits_for_it() {
+    fn dropping_a_worker_wakes_it_and_waits_for_it() {
         let (sender, finished) = bounded(1);
         let worker = Worker::spawn("sleeper", move |stop| {
-            while stop.sleep(Duration::from_secs(3600)) {}
+            _ = stop.receiver().recv();
             sender.send(()).unwrap();
         })
         .unwrap();
@@ -206,7 +207,7 @@ mod tests {
         // was asked.
         let mut workers = [(first.0, second.1), (second.0, first.1)].map(|(mine, other)| {
             Worker::spawn("pair", move |stop| {
-                while stop.sleep(Duration::from_secs(3600)) {}
+                _ = stop.receiver().recv();
                 drop(mine);
                 _ = other.recv();
             })

@@ -207,12 +207,11 @@ fn endpoints_of_others(dir: &Path, resource: &ResourceName) -> impl Iterator<Ite
 /// Removes the sockets that dead processes like us have left in `dir`; returns how many.
 ///
 /// A socket is left alone if somebody listens on it: while we are being upgraded, two of us live.
-/// For use at start, before anything is served: if there is something to remove it waits for
-/// 20 milliseconds, so as not to mistake a socket that is only just being bound for a dead one.
+/// Our own are left alone as well. If there is something to remove it waits for 20 milliseconds, so as not to mistake a socket that is only just being bound for a dead one.
 pub fn sweep(dir: &Path) -> io::Result<usize> {
     let dead: Vec<(PathBuf, FileIdentity)> = socket::names(dir)?
         .iter()
-        .filter(|name| is_endpoint(name))
+        .filter(|name| is_endpoint(name) && !is_own_endpoint(name))
         .map(|name| dir.join(name))
         .filter(|path| is_dead(path))
         .filter_map(|path| socket::file_identity(&path).ok().map(|file| (path, file)))

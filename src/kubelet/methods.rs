@@ -11,8 +11,8 @@ use protobuf::{CodedInputStream, Message};
 
 use crate::kubelet::{
     proto::deviceplugin::{
-        AllocateRequest, AllocateResponse, DevicePluginOptions, ListAndWatchResponse,
-        PreStartContainerResponse, PreferredAllocationResponse,
+        AllocateResponse, DevicePluginOptions, ListAndWatchResponse, PreStartContainerResponse,
+        PreferredAllocationResponse,
     },
     service::Service,
 };
@@ -53,19 +53,19 @@ pub(super) enum RequestError {
 
 impl Undecoded {
     /// The request, if a kubelet can ask for so much of a list of `n_offers`.
-    pub(super) fn allocate_request(
+    pub(super) fn decoded<Request: Message>(
         &self,
         n_offers: usize,
-    ) -> Result<AllocateRequest, RequestError> {
+    ) -> Result<Request, RequestError> {
         let (n_containers, n_ids) = count(&self.0).map_err(|_| RequestError::Malformed)?;
         let n_ids_max = n_offers.saturating_mul(2).saturating_add(IDS_SPARE);
         if n_containers > CONTAINERS_MAX || n_ids > n_ids_max {
             return Err(RequestError::Excessive { n_containers, n_ids, n_ids_max });
         }
-        AllocateRequest::parse_from_bytes(&self.0).map_err(|_| RequestError::Malformed)
+        Request::parse_from_bytes(&self.0).map_err(|_| RequestError::Malformed)
     }
 
-    /// For how many containers a preference is asked for: no more than a kubelet asks for.
+    /// For how many containers it asks, or so many as a kubelet asks for at most.
     pub(super) fn n_containers(&self) -> usize {
         count(&self.0).map_or(0, |(n_containers, _)| n_containers.min(CONTAINERS_MAX))
     }
@@ -168,7 +168,7 @@ fn read(mut reader: MessageReader) -> grpcio::Result<Undecoded> {
 mod tests {
     use super::*;
     use crate::kubelet::proto::deviceplugin::{
-        ContainerAllocateRequest, PreferredAllocationRequest,
+        AllocateRequest, ContainerAllocateRequest, PreferredAllocationRequest,
     };
 
     fn request(n_containers: usize, n_ids: usize) -> Vec<u8> {
@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     fn what_a_kubelet_can_ask_for_is_decoded_and_more_is_only_counted() {
-        let decoded = |bytes| Undecoded(bytes).allocate_request(2);
+        let decoded = |bytes| Undecoded(bytes).decoded::<AllocateRequest>(2);
         for (n_containers, n_ids) in [(0, 0), (1, 0), (1, 1), (1, 4), (2, 2), (1, 68), (16, 4)] {
             let request = decoded(request(n_containers, n_ids)).unwrap();
             assert_eq!(request.container_requests.len(), n_containers);
@@ -208,7 +208,7 @@ mod tests {
             for byte in [0, 1, 7, 10, 0x7f, 0x80, 0xff] {
                 let mut bytes = bytes[..=end].to_vec();
                 bytes[end] = byte;
-                drop(Undecoded(bytes.clone()).allocate_request(1));
+                drop(Undecoded(bytes.clone()).decoded::<AllocateRequest>(1));
                 assert!(Undecoded(bytes).n_containers() <= CONTAINERS_MAX);
             }
         }

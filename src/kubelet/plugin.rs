@@ -300,7 +300,7 @@ impl PluginThread {
         endpoint: &str,
     ) -> Result<Result<(), Refusal>, Stopped> {
         let env = Arc::clone(&self.env);
-        let mut call = match Call::start(env, connection, &self.resource, endpoint) {
+        let mut call = match Call::start(env, connection, &self.readers.now(), endpoint) {
             Ok(call) => call,
             Err(refusal) => return Ok(Err(refusal)),
         };

@@ -30,7 +30,7 @@ use crate::{
     },
     model::{
         event::{Refusal, SocketIdentity},
-        name::ResourceName,
+        snapshot::Snapshot,
     },
 };
 
@@ -83,11 +83,11 @@ pub(super) struct Call {
 }
 
 impl Call {
-    /// Registers the socket called `endpoint` for `resource`.
+    /// Registers the socket called `endpoint` for the resource of `snapshot`.
     pub(super) fn start(
         env: Arc<Environment>,
         connection: KubeletConnection,
-        resource: &ResourceName,
+        snapshot: &Snapshot,
         endpoint: &str,
     ) -> Result<Call, Refusal> {
         // The authority is what kubelets use themselves towards plugins. No pings: a Go server
@@ -101,8 +101,8 @@ impl Call {
         let request = RegisterRequest {
             version: API_VERSION.to_owned(),
             endpoint: endpoint.to_owned(),
-            resource_name: resource.as_str().to_owned(),
-            options: Some(service::options()).into(),
+            resource_name: snapshot.resource.as_str().to_owned(),
+            options: Some(service::options(snapshot)).into(),
             ..Default::default()
         };
         let option = CallOption::default().timeout(DEADLINE);

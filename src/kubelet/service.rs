@@ -15,15 +15,19 @@ use futures_util::{Sink, SinkExt, Stream};
 use grpcio::{RpcContext, RpcStatus, RpcStatusCode, ServerStreamingSink, UnarySink, WriteFlags};
 
 use crate::{
-    decide::allocate::{AllocateError, allocate},
+    decide::{
+        allocate::{AllocateError, allocate},
+        prefer::{Question, prefer},
+    },
     host::wake::Wake,
     kubelet::{
         callers::Callers,
         mailbox::{Reader, Readers},
         methods::Undecoded,
         proto::deviceplugin::{
-            AllocateResponse, ContainerPreferredAllocationResponse, DevicePluginOptions,
-            ListAndWatchResponse, PreStartContainerResponse, PreferredAllocationResponse,
+            AllocateRequest, AllocateResponse, ContainerPreferredAllocationRequest,
+            ContainerPreferredAllocationResponse, DevicePluginOptions, ListAndWatchResponse,
+            PreStartContainerResponse, PreferredAllocationRequest, PreferredAllocationResponse,
         },
         to_proto,
     },
@@ -51,8 +55,11 @@ impl Service {
 }
 
 /// What the kubelet may ask of us beside `Allocate`. The same when it asks and when we register.
-pub fn options() -> DevicePluginOptions {
-    DevicePluginOptions::new()
+pub fn options(snapshot: &Snapshot) -> DevicePluginOptions {
+    DevicePluginOptions {
+        get_preferred_allocation_available: snapshot.preference.policy.is_asked(),
+        ..Default::default()
+    }
 }
 
 impl Service {
@@ -64,7 +71,7 @@ impl Service {
         sink: UnarySink<DevicePluginOptions>,
     ) {
         self.callers.called(&ctx.peer());
-        answer(ctx, sink, options());
+        answer(ctx, sink, options(&self.snapshots.now()));
     }
 
     pub(super) fn list_and_watch(
@@ -92,8 +99,12 @@ impl Service {
         sink: UnarySink<PreferredAllocationResponse>,
     ) {
         self.callers.called(&ctx.peer());
-        let container_responses =
-            vec![ContainerPreferredAllocationResponse::new(); request.n_containers()];
+        let snapshot = self.snapshots.now();
+        let decoded = request.decoded::<PreferredAllocationRequest>(snapshot.offers.len());
+        let container_responses = match decoded {
+            Ok(it) => it.container_requests.iter().map(|it| preferred(&snapshot, it)).collect(),
+            Err(_) => vec![ContainerPreferredAllocationResponse::new(); request.n_containers()],
+        };
         let preferred = PreferredAllocationResponse { container_responses, ..Default::default() };
         answer(ctx, sink, preferred);
     }
@@ -106,7 +117,7 @@ impl Service {
     ) {
         self.callers.called(&ctx.peer());
         let snapshot = self.snapshots.now();
-        let request = match request.allocate_request(snapshot.offers.len()) {
+        let request: AllocateRequest = match request.decoded(snapshot.offers.len()) {
             Ok(request) => request,
             Err(err) => {
                 let status = status(RpcStatusCode::INVALID_ARGUMENT, &err);
@@ -141,6 +152,19 @@ impl fmt::Debug for Service {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Service").finish_non_exhaustive()
     }
+}
+
+fn preferred(
+    snapshot: &Snapshot,
+    request: &ContainerPreferredAllocationRequest,
+) -> ContainerPreferredAllocationResponse {
+    let question = Question {
+        available: &request.available_deviceIDs,
+        must_include: &request.must_include_deviceIDs,
+        size: usize::try_from(request.allocation_size).unwrap_or_default(),
+    };
+    let device_ids = prefer(snapshot, question);
+    ContainerPreferredAllocationResponse { deviceIDs: device_ids, ..Default::default() }
 }
 
 fn answer<T: Send + 'static>(ctx: &RpcContext<'_>, sink: UnarySink<T>, answer: T) {

@@ -38,7 +38,7 @@ use crate::{
     },
     kubelet::{
         arrivals::{Arrivals, Gone},
-        endpoint::{is_endpoint, is_own_endpoint},
+        endpoint::{self, is_endpoint, is_own_endpoint},
         plugin::KUBELET_SOCKET,
     },
     model::event::{Event, SocketIdentity},
@@ -133,6 +133,8 @@ enum DirectoryHint {
 
 impl Watcher {
     fn run(mut self) {
+        // Before anybody is told of a kubelet, and so before a plugin makes a socket.
+        self.sweep();
         let mut hint = DirectoryHint::Everything;
         let mut next_check = Deadline::after(CHECK_EVERY);
         loop {
@@ -153,6 +155,18 @@ impl Watcher {
                     return;
                 }
             };
+        }
+    }
+
+    /// Removes what processes like us have left that did not end properly.
+    fn sweep(&self) {
+        match endpoint::sweep(&self.dir) {
+            Ok(0) => {}
+            Ok(n_removed) => {
+                log::info!("removed={n_removed} sockets that a dead process left behind");
+            }
+            // The directory may not be there yet.
+            Err(err) => log::debug!("cannot look for old sockets: {err}"),
         }
     }
 

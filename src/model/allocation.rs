@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::model::{template::Template, written};
+use crate::model::{name::ResourceName, template::Template, written};
 
 /// Templates for what a container gets.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -21,8 +21,27 @@ pub struct Allocation {
     pub annotations: Vec<(Template, Template)>,
 }
 
+/// What `allocation` says of a resource as a whole.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Choice {
+    /// Which devices are given where there is a choice.
+    pub policy: Policy,
+    /// What they should be near to, before all that the policy says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub near: Option<Near>,
+}
+
+/// Another resource, near to whose devices others should be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Near {
+    /// Its name.
+    pub resource: ResourceName,
+}
+
 /// Which devices a container should have, where there is a choice.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Policy {
     /// Near to each other: the same card, switch, root port, host bridge, NUMA node, package. Of those
     /// the ones that are used least.
@@ -34,6 +53,13 @@ pub enum Policy {
     Spread,
     /// The kubelet chooses, and does not ask.
     None,
+}
+
+impl Policy {
+    /// Whether the kubelet is to ask us.
+    pub fn is_asked(self) -> bool {
+        self != Policy::None
+    }
 }
 
 /// A device node in the container.

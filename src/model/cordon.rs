@@ -22,6 +22,13 @@ pub struct Clearance {
     pub token: String,
 }
 
+impl Clearance {
+    /// Whether it is about this device.
+    pub fn is_about(&self, resource: &ResourceName, device: &DeviceId) -> bool {
+        self.device == *device && self.resource.as_ref().is_none_or(|it| it == resource)
+    }
+}
+
 /// A device that an operator has taken out of use, without touching the hardware.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cordon {

@@ -53,6 +53,16 @@ pub struct Hardware {
     pub part: Option<String>,
 }
 
+impl Hardware {
+    /// Whether it is the same piece, perhaps at another place: its serial number tells, if it has one.
+    pub fn is_same_piece(&self, other: &Hardware) -> bool {
+        match self.serial {
+            Some(_) => (&self.serial, &self.part) == (&other.serial, &other.part),
+            None => self == other,
+        }
+    }
+}
+
 /// A device node on the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {

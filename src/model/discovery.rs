@@ -72,6 +72,18 @@ pub struct Glob {
     pub components: Vec<glob::Pattern>,
 }
 
+impl Glob {
+    /// Whether it can only find one path.
+    pub fn is_literal(&self) -> bool {
+        !has_wildcard(&self.text)
+    }
+}
+
+/// Whether a glob, or a part of one, can find several.
+pub fn has_wildcard(glob: &str) -> bool {
+    glob.contains(['*', '?', '['])
+}
+
 /// A node that is part of a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeTemplate {

@@ -6,10 +6,10 @@ use std::{
 };
 
 use crate::model::{
-    cordon::Cordon,
+    cordon::{Clearance, Cordon},
     device::{Findings, Problem},
     health::{Round, Target},
-    name::{DeviceId, ResourceName},
+    name::ResourceName,
     resource::Resource,
     snapshot::Snapshot,
     state::Remembered,
@@ -22,8 +22,8 @@ pub enum Event {
     Scanned(Scan),
     /// Something may have changed: scan again.
     Hinted(Hint),
-    /// Whether the kernel's uevents reach us has changed. Where they do not, hints are missing.
-    UeventsArrive(bool),
+    /// Whether hints reach us has changed: the kernel's uevents, and changes in directories of device nodes.
+    HintsArrive(bool),
     /// Devices of a resource were probed.
     Probed(Round),
     /// What an operator has taken out of use: all of it.
@@ -33,12 +33,9 @@ pub enum Event {
     /// What [`Effect::Remember`] asked for is on disk, or cannot be written.
     Stored(Arc<Remembered>),
     /// An operator says that a device may be used again, whatever was wrong with it.
-    Cleared {
-        /// The device.
-        device: DeviceId,
-        /// The resource, where it is cleared in one only.
-        resource: Option<ResourceName>,
-    },
+    Cleared(Clearance),
+    /// What operators had cleared before we could know of it. It is about what processes before us have left.
+    ClearedBefore(Vec<Clearance>),
     /// The kernel has logged something.
     KernelLogged(KernelLine),
     /// The configuration file has changed, and says this now.
@@ -231,6 +228,8 @@ pub struct Scan {
     pub found: Vec<Found>,
     /// One entry for each resource whose name is a template.
     pub unnamed: Vec<Unnamed>,
+    /// This process lacked what some resources need to be scanned. What was found of them before stands.
+    pub is_short: bool,
 }
 
 /// What was found for a resource whose name is a template, and has no name yet.

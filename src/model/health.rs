@@ -203,6 +203,18 @@ pub enum Outcome {
     Bad(Fault),
 }
 
+/// The [`Fault::check`] of a device node that is not what it was.
+pub const NODE_CHECK: &str = "node";
+
+/// The [`Fault::check`] of a PCI function that does not answer.
+pub const LINK_CHECK: &str = "PCI link";
+
+/// The [`Fault::check`] of a probe that does not end.
+pub const TIMEOUT_CHECK: &str = "timeout";
+
+/// The [`Fault::check`] of [`HealthPolicy::command`].
+pub const COMMAND_CHECK: &str = "command";
+
 /// What a counter of a device says.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Count {
@@ -215,7 +227,7 @@ pub struct Count {
 /// What is wrong with a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// Which check says so: the same as long as it is the same trouble.
+    /// Which check says so: the same as long as it is the same trouble. That of a rule is its key.
     pub check: String,
     /// A phrase, without a full stop.
     pub reason: String,

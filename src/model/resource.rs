@@ -5,7 +5,8 @@ use std::{fmt, sync::Arc};
 use serde::Serialize;
 
 use crate::model::{
-    discovery::Alternative, health::HealthPolicy, name::ResourceName, template::Template,
+    allocation::Choice, discovery::Alternative, health::HealthPolicy, name::ResourceName,
+    template::Template,
 };
 
 /// One entry of `resources`.
@@ -23,6 +24,9 @@ pub struct Resource {
     pub id: Option<Template>,
     /// How many containers may share a device.
     pub sharing: Sharing,
+    /// Which of its devices a container gets.
+    #[serde(rename = "allocation")]
+    pub choice: Choice,
     /// Whether the kubelet is told the devices' NUMA nodes.
     pub topology: Topology,
     /// When its devices count as healthy.

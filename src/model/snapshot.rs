@@ -75,9 +75,4 @@ impl Snapshot {
         let idx = self.offers.binary_search_by(|offer| offer.id.as_str().cmp(id)).ok()?;
         self.offers.get(idx)
     }
-
-    /// Whether `other` lists the same, however healthy.
-    pub fn has_same_ids(&self, other: &Snapshot) -> bool {
-        self.offers.iter().map(|it| &it.id).eq(other.offers.iter().map(|it| &it.id))
-    }
 }

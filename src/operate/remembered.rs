@@ -4,26 +4,33 @@
 //! was removed while no daemon ran must be remembered by somebody, and the kubelet does not tell before
 //! it has admitted the pod.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+mod verdicts;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     config::quoted,
     model::{
         device::Hardware,
-        event::Scan,
-        health::Verdicts,
+        health::Fault,
         name::{DeviceId, ResourceName},
-        snapshot::Health,
-        state::{Remembered, RememberedDevice, RememberedDevices},
+        state::{Illness, Remembered, RememberedDevice, RememberedDevices},
     },
     operate::{
+        boot::Boot,
         report,
         state_file::{Body, Layout, StateError, StateFile},
     },
 };
+
+pub use crate::operate::remembered::verdicts::{heed, heed_last};
 
 /// The file's name in the state directory.
 pub const FILE_NAME: &str = "offered.json";
@@ -37,6 +44,8 @@ const VERSION: u32 = 2;
 #[derive(Serialize)]
 struct File<'a> {
     version: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    boot: Option<&'a str>,
     resources: BTreeMap<&'a str, BTreeMap<&'a str, Entry>>,
     #[serde(flatten)]
     unknown: &'a Body,
@@ -57,8 +66,30 @@ struct Entry {
     offers: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     unhealthy: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gone: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ill: Option<Value>,
     #[serde(flatten)]
     unknown: Body,
+}
+
+/// Moments are in milliseconds since the machine was started.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+struct IllnessEntry {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    check: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    good_since: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held_until: Option<u64>,
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    heeded: BTreeSet<String>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
@@ -78,17 +109,18 @@ struct Unknown {
 #[derive(Debug)]
 pub struct Memory {
     file: StateFile,
+    boot: Boot,
     unknown: Unknown,
     is_broken: bool,
 }
 
 impl Memory {
-    /// Takes the file over, with what it says. What is wrong with it costs no more than that: the rest is
+    /// Takes the file over, with what it says in this `boot`. What is wrong with it costs no more than that: the rest is
     /// used, and a broken file is set aside before it is written anew.
-    pub fn open(path: &Path) -> (Memory, Remembered) {
+    pub fn open(path: &Path, boot: Boot) -> (Memory, Remembered) {
         let file = StateFile::new(path, FILE_LEN_MAX);
         file.sweep();
-        let Read { remembered, unknown, said } = Read::of(&file).unwrap_or_else(|err| {
+        let Read { remembered, unknown, said } = Read::of(&file, &boot).unwrap_or_else(|err| {
             let said = Some(format!("{err}; nothing is remembered"));
             Read { said, ..Read::default() }
         });
@@ -108,7 +140,7 @@ impl Memory {
                 }
             },
         }
-        (Memory { file, unknown, is_broken }, remembered)
+        (Memory { file, boot, unknown, is_broken }, remembered)
     }
 
     /// Whether the file was broken when it was taken over, so that what was found is to be written at once.
@@ -122,26 +154,27 @@ impl Memory {
             let unknown = self.unknown.devices.get(name);
             let devices = devices.iter().map(|(id, it)| {
                 let unknown = unknown.and_then(|it| it.get(id)).cloned().unwrap_or_default();
-                (id.as_str(), entry(it, unknown))
+                (id.as_str(), entry(it, unknown, &self.boot))
             });
             (name.as_str(), devices.collect())
         });
         let unknown = &self.unknown.body;
-        let file = File { version: VERSION, resources: resources.collect(), unknown };
+        let (resources, boot) = (resources.collect(), self.boot.id());
+        let file = File { version: VERSION, boot, resources, unknown };
         self.file.write(&self.file.lock()?, &file, Layout::Compact)
     }
 }
 
 /// What was written last. The error, or the text beside it, says what is wrong with the file, and what counts
 /// instead. A file that is not there says that nothing was offered.
-pub fn read(path: &Path) -> Result<(Remembered, Option<String>), String> {
-    let Read { remembered, said, .. } = Read::of(&StateFile::new(path, FILE_LEN_MAX))?;
+pub fn read(path: &Path, boot: &Boot) -> Result<(Remembered, Option<String>), String> {
+    let Read { remembered, said, .. } = Read::of(&StateFile::new(path, FILE_LEN_MAX), boot)?;
     Ok((remembered, said))
 }
 
 /// The same for a command that only shows something: what is wrong with the file is a warning.
-pub fn for_people(path: &Path) -> Remembered {
-    match read(path) {
+pub fn for_people(path: &Path, boot: &Boot) -> Remembered {
+    match read(path, boot) {
         Ok((remembered, None)) => remembered,
         Ok((remembered, Some(said))) => {
             log::warn!("{said}");
@@ -164,16 +197,16 @@ struct Read {
 }
 
 impl Read {
-    fn of(file: &StateFile) -> Result<Read, String> {
+    fn of(file: &StateFile, boot: &Boot) -> Result<Read, String> {
         let usable = file.read().and_then(|body| match body {
-            Some(body) => parse(file.path(), body),
+            Some(body) => parse(file.path(), body, boot),
             None => Ok((Read::default(), Vec::new())),
         });
         let (mut read, mistakes) = match usable {
             Ok(usable) => usable,
             Err(err) => {
                 let what = report::chain(&err);
-                let (mut copy, _) = copy(file).map_err(|err| {
+                let (mut copy, _) = copy(file, boot).map_err(|err| {
                     format!("{what}, and its copy is of no use: {}", report::chain(&err))
                 })?;
                 let at = file.copy_path();
@@ -186,7 +219,7 @@ impl Read {
             let (at, n) = (file.path().display(), mistakes.len());
             read.said = Some(format!("{at}: {first} ({n} mistakes); the rest is used"));
             // What cannot be read is perhaps there.
-            if let Ok((copy, _)) = copy(file) {
+            if let Ok((copy, _)) = copy(file, boot) {
                 read.add(copy);
             }
         }
@@ -204,25 +237,29 @@ impl Read {
     }
 }
 
-fn copy(file: &StateFile) -> Result<(Read, Vec<String>), StateError> {
-    parse(&file.copy_path(), file.read_copy()?)
+fn copy(file: &StateFile, boot: &Boot) -> Result<(Read, Vec<String>), StateError> {
+    parse(&file.copy_path(), file.read_copy()?, boot)
 }
 
 /// What a body says, and what is wrong with parts of it.
-fn parse(path: &Path, mut body: Body) -> Result<(Read, Vec<String>), StateError> {
+fn parse(path: &Path, mut body: Body, boot: &Boot) -> Result<(Read, Vec<String>), StateError> {
     let (new, old) = (body.remove("resources"), body.remove("offered"));
     let Some(Value::Object(resources)) = new.or(old) else {
         let what = "it holds no `resources`".to_owned();
         return Err(StateError::Malformed { path: path.to_owned(), what });
     };
     body.remove("version");
+    let id = body.remove("boot");
+    let id = id.as_ref().and_then(Value::as_str);
+    let past = Past { boot: boot.is(id).then_some(boot), is_of_this_boot: !boot.is_other_than(id) };
     let (mut read, mut mistakes) = (Read::default(), Vec::new());
     read.unknown.body = body;
     for (name, devices) in resources {
         match ResourceName::parse(&name) {
             Ok(parsed) => {
-                let mut unknown = BTreeMap::new();
-                let devices = devices_of(devices, &name, (&mut unknown, &mut mistakes));
+                let (devices, unknown) = devices_of(devices, &past, |what| {
+                    mistakes.push(format!("{name}: {what}"));
+                });
                 if !unknown.is_empty() {
                     read.unknown.devices.insert(parsed.clone(), unknown);
                 }
@@ -234,23 +271,37 @@ fn parse(path: &Path, mut body: Body) -> Result<(Read, Vec<String>), StateError>
     Ok((read, mistakes))
 }
 
+/// When a file was written.
+struct Past<'a> {
+    /// The boot, if it is certainly the present one.
+    boot: Option<&'a Boot>,
+    /// Whether it may be the present one.
+    is_of_this_boot: bool,
+}
+
 fn devices_of(
     devices: Value,
-    name: &str,
-    (unknown, mistakes): (&mut BTreeMap<DeviceId, Body>, &mut Vec<String>),
-) -> RememberedDevices {
-    let mut all = RememberedDevices::new();
+    past: &Past<'_>,
+    mut mistake: impl FnMut(String),
+) -> (RememberedDevices, BTreeMap<DeviceId, Body>) {
+    let (mut all, mut unknown) = (RememberedDevices::new(), BTreeMap::new());
     match devices {
         Value::Object(devices) => {
-            for (id, entry) in devices {
-                match device(&id, entry) {
-                    Ok((id, device, more)) => {
+            for (text, entry) in devices {
+                let mut mistake = |what| mistake(format!("device {}: {what}", quoted(&text)));
+                let Some(id) = DeviceId::new(text.as_str()) else {
+                    mistake("not a device id".to_owned());
+                    continue;
+                };
+                match serde_json::from_value(entry) {
+                    Ok(entry) => {
+                        let (device, more) = device(entry, past, mistake);
                         if !more.is_empty() {
                             unknown.insert(id.clone(), more);
                         }
                         all.insert(id, device);
                     }
-                    Err(what) => mistakes.push(format!("{name}: device {}: {what}", quoted(&id))),
+                    Err(err) => mistake(err.to_string()),
                 }
             }
         }
@@ -261,47 +312,45 @@ fn devices_of(
                         let offers = vec![id.clone()];
                         all.insert(id, RememberedDevice { offers, ..RememberedDevice::default() });
                     }
-                    None => mistakes.push(format!("{name}: {id} is not a device id")),
+                    None => mistake(format!("{id} is not a device id")),
                 }
             }
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
-            mistakes.push(format!("{name}: neither devices nor ids"));
+            mistake("neither devices nor ids".to_owned());
         }
     }
-    all
+    (all, unknown)
 }
 
-fn device(id: &str, entry: Value) -> Result<(DeviceId, RememberedDevice, Body), String> {
-    let id = DeviceId::new(id).ok_or("not a device id")?;
-    let entry: Entry = serde_json::from_value(entry).map_err(|err| err.to_string())?;
-    let Entry { serial, place, part, parts, offers, unhealthy, unknown } = entry;
+fn device(
+    entry: Entry,
+    past: &Past<'_>,
+    mut mistake: impl FnMut(String),
+) -> (RememberedDevice, Body) {
+    let Entry { serial, place, part, parts, offers, unhealthy, gone, ill, unknown } = entry;
     let offers = offers.into_iter().filter_map(DeviceId::new).collect();
     let hardware = place.map(|place| Hardware { serial, place, part });
-    Ok((id, RememberedDevice { hardware, n_parts: parts, offers, unhealthy }, unknown))
+    // One that cannot be read makes no device forgotten.
+    let ill = ill.map(serde_json::from_value).transpose();
+    let ill = ill.unwrap_or_else(|err| {
+        mistake(format!("what it is ill with: {err}"));
+        None
+    });
+    let illness = ill.map(|it| illness(it, past));
+    (RememberedDevice { hardware, n_parts: parts, offers, unhealthy, gone, illness }, unknown)
 }
 
-/// Has `verdicts` say what the daemon that runs holds unhealthy of all that was found, though a probe may
-/// have been good.
-pub fn heed(remembered: &Remembered, scan: &Scan, verdicts: &mut Verdicts) {
-    for found in &scan.found {
-        let Some(devices) = remembered.get(&found.resource) else { continue };
-        for device in &found.findings.devices {
-            let known = devices.get(&device.id).and_then(|it| it.unhealthy.as_ref());
-            let Some(known) = known else { continue };
-            let key = (found.resource.clone(), device.id.clone());
-            let probed = match verdicts.get(&key) {
-                Some(Health::Unhealthy { reason }) if reason == known => continue,
-                Some(Health::Unhealthy { reason }) => reason.as_str(),
-                Some(Health::Healthy) | None => "good",
-            };
-            let reason = format!("{known} (says the daemon that runs; this probe: {probed})");
-            verdicts.insert(key, Health::Unhealthy { reason });
-        }
-    }
+fn illness(entry: IllnessEntry, past: &Past<'_>) -> Illness {
+    let IllnessEntry { check, reason, line, good_since, held_until, heeded } = entry;
+    let at = |ms: Option<u64>| past.boot?.moment(ms?);
+    let (good_since, held_until) = (at(good_since), at(held_until));
+    let fault = check.zip(reason).map(|(check, reason)| Fault { check, reason });
+    let is_of_this_boot = past.is_of_this_boot;
+    Illness { fault, line, good_since, held_until, heeded, is_of_this_boot }
 }
 
-fn entry(it: &RememberedDevice, unknown: Body) -> Entry {
+fn entry(it: &RememberedDevice, unknown: Body, boot: &Boot) -> Entry {
     let hardware = it.hardware.clone();
     let (serial, place, part) = match hardware {
         Some(Hardware { serial, place, part }) => (serial, Some(place), part),
@@ -314,7 +363,21 @@ fn entry(it: &RememberedDevice, unknown: Body) -> Entry {
         parts: it.n_parts,
         offers: it.offers.iter().map(ToString::to_string).collect(),
         unhealthy: it.unhealthy.clone(),
+        gone: it.gone,
+        ill: it.illness.as_ref().map(|it| json!(illness_entry(it, boot))),
         unknown,
+    }
+}
+
+fn illness_entry(it: &Illness, boot: &Boot) -> IllnessEntry {
+    let fault = it.fault.as_ref();
+    IllnessEntry {
+        check: fault.map(|it| it.check.clone()),
+        reason: fault.map(|it| it.reason.clone()),
+        line: it.line.clone(),
+        good_since: it.good_since.and_then(|it| boot.ms_of(it)),
+        held_until: it.held_until.and_then(|it| boot.ms_of(it)),
+        heeded: it.heeded.clone(),
     }
 }
 

@@ -3,15 +3,17 @@
 use crate::{
     decide::{
         fill::{Use, fill},
-        health::COMMAND,
         known::Known,
         rules,
     },
-    discovery::{lookups, pci_functions},
+    discovery::{last_component, lookups, pci_functions},
     host::{FileKind, Host, command},
     model::{
         device::{Device, DeviceNumber},
-        health::{Count, Fault, HealthPolicy, Outcome, ProbeCommand, Rule},
+        health::{
+            COMMAND_CHECK, Count, Fault, HealthPolicy, LINK_CHECK, NODE_CHECK, Outcome,
+            ProbeCommand, Rule,
+        },
     },
 };
 
@@ -22,18 +24,24 @@ const PCI_CONFIG_LEN: u64 = 64;
 /// What a failing command's last words may fill of a reason, in characters.
 const WORDS_MAX: usize = 120;
 
-/// Probes `device` once.
-pub(super) fn probe(host: &Host, policy: &HealthPolicy, device: &Device) -> Outcome {
+/// Probes `device` once. The error says what we lacked for it: nothing is known of the device then.
+pub(super) fn probe(
+    host: &Host,
+    policy: &HealthPolicy,
+    device: &Device,
+) -> Result<Outcome, String> {
+    let host = &host.for_one_probe();
     let checked = nodes(host, device)
         .and_then(|()| pci_links(host, device))
         .and_then(|()| rules(host, policy, device))
         .and_then(|counters| match &policy.command {
-            Some(it) => command(it, device).map(|()| counters),
+            Some(it) => command(host, it, device).map(|()| counters),
             None => Ok(counters),
         });
-    match checked {
-        Ok(counters) => Outcome::Good(counters),
-        Err(fault) => Outcome::Bad(fault),
+    match (host.shortage().what(), checked) {
+        (Some(what), _) => Err(what.to_owned()),
+        (None, Ok(counters)) => Ok(Outcome::Good(counters)),
+        (None, Err(fault)) => Ok(Outcome::Bad(fault)),
     }
 }
 
@@ -42,9 +50,9 @@ fn fault(check: &str, reason: String) -> Fault {
 }
 
 fn nodes(host: &Host, device: &Device) -> Result<(), Fault> {
-    let gone = |path: &str| fault("node", format!("{path} is gone"));
+    let gone = |path: &str| fault(NODE_CHECK, format!("{path} is gone"));
     let unknown =
-        |path: &str, err: std::io::Error| fault("node", format!("cannot read {path}: {err}"));
+        |path: &str, err: std::io::Error| fault(NODE_CHECK, format!("cannot read {path}: {err}"));
     for node in &device.nodes {
         let path = node.host.path.as_str();
         let kind = host.kind(path).map_err(|err| unknown(path, err))?;
@@ -58,7 +66,7 @@ fn nodes(host: &Host, device: &Device) -> Result<(), Fault> {
             | FileKind::Fifo
             | FileKind::Other => {
                 let what = format!("{path} is {}, not a device node", kind.describe());
-                return Err(fault("node", what));
+                return Err(fault(NODE_CHECK, what));
             }
         };
         let expected = node.number.map(DeviceNumber::parts);
@@ -66,7 +74,7 @@ fn nodes(host: &Host, device: &Device) -> Result<(), Fault> {
             && (major, minor) != (was_major, was_minor)
         {
             let what = format!("{path} is now device {major}:{minor}, not {was_major}:{was_minor}");
-            return Err(fault("node", what));
+            return Err(fault(NODE_CHECK, what));
         }
     }
     for path in device.paths.iter().map(|it| it.path.as_str()) {
@@ -80,12 +88,12 @@ fn nodes(host: &Host, device: &Device) -> Result<(), Fault> {
 /// A card whose link is lost does not answer, and every read gives bits that are all ones.
 fn pci_links(host: &Host, device: &Device) -> Result<(), Fault> {
     let unreadable =
-        |err: std::io::Error| fault("PCI link", format!("cannot read its PCI function: {err}"));
+        |err: std::io::Error| fault(LINK_CHECK, format!("cannot read its PCI function: {err}"));
     for function in pci_functions(host, device).map_err(unreadable)? {
-        let address = function.rsplit_once('/').map_or(function, |(_, name)| name);
+        let address = last_component(function);
         let lost = |what: &str| {
             fault(
-                "PCI link",
+                LINK_CHECK,
                 format!("the PCI link to {address} is lost: its {what} reads all ones"),
             )
         };
@@ -129,8 +137,8 @@ fn rules(host: &Host, policy: &HealthPolicy, device: &Device) -> Result<Vec<Coun
     Ok(counters)
 }
 
-fn command(it: &ProbeCommand, device: &Device) -> Result<(), Fault> {
-    let fault = |reason| Fault { check: COMMAND.to_owned(), reason };
+fn command(host: &Host, it: &ProbeCommand, device: &Device) -> Result<(), Fault> {
+    let fault = |reason| Fault { check: COMMAND_CHECK.to_owned(), reason };
     let mut program = Vec::new();
     for template in &it.run {
         let text = fill(template, Use::Path, |key| {
@@ -144,7 +152,7 @@ fn command(it: &ProbeCommand, device: &Device) -> Result<(), Fault> {
         program.push(text.map_err(cannot)?);
     }
     let name = program.first().cloned().unwrap_or_default();
-    let ended = command::run(&program, it.timeout)
+    let ended = command::run(&program, it.timeout, host.shortage())
         .map_err(|err| fault(format!("cannot run {name}: {err}")))?;
     let what = match ended.status {
         Some(status) if status.success() => return Ok(()),

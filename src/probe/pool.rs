@@ -49,8 +49,8 @@ pub(super) struct Job {
 pub(super) enum Progress {
     /// It has begun: until then, a busy machine is what takes time.
     Begun(Instant),
-    /// What became of the next device, and when.
-    Done(Outcome, Instant),
+    /// What became of the next device, or what we lacked to probe it; and when.
+    Done(Result<Outcome, String>, Instant),
 }
 
 /// The number in a thread's name.
@@ -70,13 +70,23 @@ pub(super) struct Pool {
     idle: Vec<ProbeThread>,
     n_busy: usize,
     n_hung: usize,
+    // The kernel gives no thread, which has been said.
+    is_short: bool,
     finished: (Sender<ThreadNo>, Receiver<ThreadNo>),
 }
 
 impl Pool {
     pub(super) fn new(host: Host) -> Pool {
         let finished = bounded(FINISHED_LEN_MAX);
-        Pool { host, n_started: 0, idle: Vec::new(), n_busy: 0, n_hung: 0, finished }
+        Pool {
+            host,
+            n_started: 0,
+            idle: Vec::new(),
+            n_busy: 0,
+            n_hung: 0,
+            is_short: false,
+            finished,
+        }
     }
 
     /// Where threads say that they have finished.
@@ -136,12 +146,16 @@ impl Pool {
         match Worker::spawn_detached(format!("probe-{no}"), body) {
             Ok(()) => {
                 self.n_started += 1;
+                self.is_short = false;
                 Some(ProbeThread { no, jobs })
             }
             Err(err) => {
-                log::error!(
-                    "cannot start another thread for probes: {err}; devices are probed late"
-                );
+                if !self.is_short {
+                    log::error!(
+                        "cannot start another thread for probes: {err}; devices are probed late"
+                    );
+                }
+                self.is_short = true;
                 None
             }
         }

@@ -16,7 +16,7 @@ use crate::{
     config::duration_text,
     model::{
         device::Device,
-        health::{Fault, HealthPolicy, Outcome, Reading, Target},
+        health::{Fault, HealthPolicy, Outcome, Reading, TIMEOUT_CHECK, Target},
         name::{DeviceId, ResourceName},
     },
     probe::pool::{Job, Pool, ProbeThread, Progress, ThreadNo},
@@ -44,6 +44,8 @@ pub(super) struct Running {
     readings: Vec<Reading>,
     // Some of them may wait long for the others.
     has_news: bool,
+    // What we lacked to probe a device, which has no reading then.
+    lacked: Option<String>,
 }
 
 /// A thread and the devices that it probes one after the other.
@@ -80,6 +82,7 @@ impl Running {
             asked_at: now,
             readings: hanging.iter().map(timed_out).collect(),
             has_news: false,
+            lacked: None,
         }
     }
 
@@ -123,6 +126,11 @@ impl Running {
         }
     }
 
+    /// What we lacked to probe one of the devices. Nothing has been learned of it.
+    pub(super) fn lacked(&self) -> Option<&str> {
+        self.lacked.as_deref()
+    }
+
     /// Takes over what there is from a thread, which wakes nobody while it comes in.
     fn take(&mut self, idx: usize, now: Instant) {
         let Some(lane) = self.lanes.get_mut(idx) else {
@@ -141,8 +149,13 @@ impl Running {
             if lane.at < lane.end()
                 && let Some(device) = self.devices.get(lane.at)
             {
-                self.readings.push(Reading { device: device.id.clone(), outcome });
-                self.has_news = true;
+                match outcome {
+                    Ok(outcome) => {
+                        self.readings.push(Reading { device: device.id.clone(), outcome });
+                        self.has_news = true;
+                    }
+                    Err(lacked) => self.lacked = Some(lacked),
+                }
             }
             lane.at += 1;
             lane.since = at;
@@ -270,6 +283,6 @@ impl Lane {
 
 fn timed_out(policy: &HealthPolicy, device: &DeviceId) -> Reading {
     let reason = format!("probe timed out after {}", duration_text(policy.deadline()));
-    let outcome = Outcome::Bad(Fault { check: "timeout".to_owned(), reason });
+    let outcome = Outcome::Bad(Fault { check: TIMEOUT_CHECK.to_owned(), reason });
     Reading { device: device.clone(), outcome }
 }

@@ -41,6 +41,8 @@ struct Plan {
     fresh_since: Instant,
     round: Option<Running>,
     n_rounds: u64,
+    // The last round lacked something to probe all devices, which has been said.
+    is_short: bool,
 }
 
 impl Schedule {
@@ -131,6 +133,14 @@ impl Schedule {
             }
             if is_over {
                 plan.n_rounds += 1;
+                let lacked = round.lacked();
+                if let Some(what) = lacked.filter(|_| !plan.is_short) {
+                    log::error!(
+                        "resource={name} some devices are not probed, for this process lacks what that needs: \
+                         {what}; their health stays as it was, and they are probed again"
+                    );
+                }
+                plan.is_short = lacked.is_some();
                 plan.round = None;
             }
             if !readings.is_empty() {
@@ -180,7 +190,15 @@ impl Plan {
     fn new(target: &Target, now: Instant) -> Plan {
         let fresh = BTreeSet::new();
         let target = target.clone();
-        Plan { target, due: now, fresh, fresh_since: now, round: None, n_rounds: 0 }
+        Plan {
+            target,
+            due: now,
+            fresh,
+            fresh_since: now,
+            round: None,
+            n_rounds: 0,
+            is_short: false,
+        }
     }
 
     /// What is new, or not what it was, does not wait for the others.

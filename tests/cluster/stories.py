@@ -1,7 +1,7 @@
 """The stories, in the order in which they are told. The name of each is the claim that it makes.
 
 They go on from one another: the first installs the kustomization, the last removes what is there."""
-import calendar, glob, os, subprocess, time
+import calendar, glob, os, signal, subprocess, time
 
 from node import CARDS, PLUGINS, STATE, TOP, Failed, Load, plug, pod_spec, pull, read, same, write
 
@@ -186,19 +186,14 @@ def a_rolling_update_under_load_refuses_no_pod(node):
 
 
 def a_configuration_that_is_refused_does_not_end_the_old_pod(node):
-    old = node.rolled_out()["metadata"]["uid"]
+    old = node.rolled_out()
     node.install(CONFIG.replace("discovery", "discvery", 1))
-
-    def refused():
-        ended = [it.get("state", {}).get("terminated") or it.get("lastState", {}).get("terminated") for pod in node.chandlers()
-                 if pod["metadata"]["uid"] != old for it in pod["status"].get("containerStatuses", [])]
-        return ended[0] if ended and ended[0] else None
-    node.until("the new pod to give up", refused)
-    why = refused()
+    node.until("the new pod to give up", lambda: _ended(node, old))
+    why = _ended(node, old)
     same("its exit code", why["exitCode"], 2)
     same("it says where the mistake is", "discvery" in why.get("message", ""), True)
     pods = {pod["metadata"]["uid"]: pod for pod in node.chandlers()}
-    same("the old pod is ready", pods[old]["status"]["containerStatuses"][0]["ready"], True)
+    same("the old pod is ready", pods[old["metadata"]["uid"]]["status"]["containerStatuses"][0]["ready"], True)
     node.run("meanwhile", fuse=1, card=1)
     node.delete("meanwhile")
     node.say(why["message"].strip().splitlines()[0])
@@ -212,13 +207,7 @@ def what_the_kustomization_made_is_removed(node):
 
 
 def the_daemonset_of_the_chart_becomes_ready_and_serves(node):
-    values = "".join("  " + line + "\n" for line in CONFIG.splitlines())
-    write(node.work + "/values.yaml", "config:\n" + values)
-    environment = {**os.environ, "REPOSITORY": TOP}
-    done = subprocess.run([node.work + "/manifests", "helm", node.work + "/values.yaml"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    if done.returncode:
-        raise Failed(f"the chart cannot be rendered: {done.stderr}")
-    write(node.work + "/chart.yaml", done.stdout)
+    _render_the_chart(node, CONFIG)
     if node.api("GET", "/api/v1/namespaces/chandler"):
         what_the_kustomization_made_is_removed(node)
     node.kubectl("create", "namespace", "chandler")
@@ -232,10 +221,58 @@ def the_daemonset_of_the_chart_becomes_ready_and_serves(node):
     node.say(f"ready, and a pod served, after {time.time() - began:.1f} s")
 
 
+def a_configuration_of_the_chart_that_is_refused_reaches_no_pod_but_the_first(node):
+    old = node.rolled_out()
+    _render_the_chart(node, CONFIG.replace("discovery", "discvery", 1))
+    node.kubectl("apply", "-n", "chandler", "-f", node.work + "/chart.yaml")
+    node.until("the new pod to give up", lambda: _ended(node, old))
+    same("its exit code", _ended(node, old)["exitCode"], 2)
+    same("it says where the mistake is", "discvery" in _ended(node, old).get("message", ""), True)
+
+    # The old pod has its own configuration, and finds it when its container starts again. Helm would have removed what
+    # it does not keep.
+    kept = [it["metadata"] for it in node.api("GET", "/api/v1/namespaces/chandler/configmaps?labelSelector=app.kubernetes.io/name=chandler")["items"]]
+    same("ConfigMaps that Helm keeps", [it["annotations"].get("helm.sh/resource-policy") for it in kept], ["keep", "keep"])
+    same("it has not read the new one", "discvery" in node.kubectl("-n", "chandler", "logs", old["metadata"]["name"]), False)
+    os.kill(node.pid(old), signal.SIGKILL)
+
+    def served_again():
+        status = node.pod(old["metadata"]["name"], "chandler")["status"]["containerStatuses"][0]
+        return status["restartCount"] == 1 and status["ready"]
+    took = node.until("the old pod to be ready again", served_again)
+    node.run("meanwhile", fuse=1, card=1)
+    node.delete("meanwhile")
+    node.say(f"the old pod, killed meanwhile, is ready again after {took:.1f} s")
+
+    # A pod that nobody has killed, for the stories that follow.
+    _render_the_chart(node, CONFIG, "podAnnotations: { turn: next }")
+    node.kubectl("apply", "-n", "chandler", "-f", node.work + "/chart.yaml")
+    node.until("another pod", lambda: node.rolled_out()["metadata"]["uid"] != old["metadata"]["uid"])
+    node.until("all devices", lambda: _offered(node, "allocatable") == OFFERED)
+
+
 def what_the_chart_made_is_removed(node):
     node.kubectl("delete", "-n", "chandler", "-f", node.work + "/chart.yaml")
     node.kubectl("delete", "namespace", "chandler")
     _nothing_is_left(node)
+
+
+def _render_the_chart(node, config, more=""):
+    """Into the file chart.yaml."""
+    values = "".join("  " + line + "\n" for line in config.splitlines())
+    write(node.work + "/values.yaml", f"config:\n{values}{more}\n")
+    environment = {**os.environ, "REPOSITORY": TOP}
+    done = subprocess.run([node.work + "/manifests", "helm", node.work + "/values.yaml"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise Failed(f"the chart cannot be rendered: {done.stderr}")
+    write(node.work + "/chart.yaml", done.stdout)
+
+
+def _ended(node, old):
+    """How the container of a pod that is not `old` has ended, or None."""
+    ended = [it.get("state", {}).get("terminated") or it.get("lastState", {}).get("terminated") for pod in node.chandlers()
+             if pod["metadata"]["uid"] != old["metadata"]["uid"] for it in pod["status"].get("containerStatuses", [])]
+    return ended[0] if ended and ended[0] else None
 
 
 def _nothing_is_left(node):

@@ -1,5 +1,7 @@
 //! What is in the node's status, and what pods get, whatever the release of the kubelet.
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
 
 use crate::{
@@ -151,6 +153,28 @@ fn lose_a_device(node: &Node, kubelet: &mut Kubelet) {
     let held = kubelet.run("a", RESOURCE, 1)["devices"][RESOURCE][0].clone();
     node.unplug(&format!("/dev/{}", held.as_str().unwrap()));
     kubelet.expect(RESOURCE, 4, 3);
+}
+
+#[test]
+fn the_kubelet_takes_what_the_policy_prefers() {
+    each(|release| {
+        for (policy, n_devices) in [("packed", 1), ("spread", 4), ("numa", 4)] {
+            let words = format!(
+                "    sharing: {{ replicas: 4 }}\n    allocation:\n      policy: {policy}\n"
+            );
+            let node = Node::new(FOUR, &ACC.replace("    allocation:\n", &words));
+            let mut kubelet = Kubelet::real(release, &node.dir());
+            let _chandler = node.chandler();
+            kubelet.expect(RESOURCE, 16, 16);
+            let mut held = BTreeSet::new();
+            for pod in ["a", "b", "c", "d"] {
+                let container = kubelet.run(pod, RESOURCE, 1);
+                let id = container["devices"][RESOURCE][0].as_str().unwrap().to_owned();
+                held.insert(id.split_once("::").unwrap().0.to_owned());
+            }
+            assert_eq!(held.len(), n_devices, "{policy}: {held:?}");
+        }
+    });
 }
 
 #[test]

@@ -191,7 +191,7 @@ func TestTheChartByDefault(t *testing.T) {
 	all := chart(t, "")
 	checkRights(t, all)
 	checkOperation(t, all)
-	if len(all.configMaps) != 1 {
+	if len(all.configMaps) != 1 || all.configMaps[0].Data["config.yaml"] == "" {
 		t.Fatalf("%d ConfigMaps", len(all.configMaps))
 	}
 }
@@ -249,17 +249,26 @@ func TestTheChartHeedsEachValue(t *testing.T) {
 	}
 }
 
-func TestAChangedConfigurationIsRolledOut(t *testing.T) {
-	annotation := func(values string) string {
-		return chart(t, values).daemonSet.Spec.Template.Annotations["checksum/config"]
+func TestAPodOfTheChartKeepsItsConfigurationAndAChangedOneIsRolledOut(t *testing.T) {
+	used := func(values string) string {
+		all := chart(t, values)
+		name := all.daemonSet.Spec.Template.Spec.Volumes[0].ConfigMap.Name
+		for _, it := range all.configMaps {
+			if it.Name != name || !is(it.Immutable, true) || it.Annotations["helm.sh/resource-policy"] != "keep" {
+				t.Errorf("the pods use %s, of which is made %+v", name, it.ObjectMeta)
+			}
+		}
+		return name
 	}
-	one := annotation("")
-	other := annotation("config: { resources: [{ name: example.com/it }] }")
-	if one == "" || one == other {
-		t.Errorf("%q and %q", one, other)
+	one := used("")
+	if one == used("config: { resources: [{ name: example.com/it }] }") {
+		t.Errorf("two configurations are called %s", one)
 	}
-	if it := annotation("existingConfigMap: mine"); it != "" {
-		t.Errorf("%q", it)
+	if again := used("log: { filter: debug }"); again != one {
+		t.Errorf("the same configuration is called %s and %s", one, again)
+	}
+	if !strings.HasPrefix(one, "chandler-") || len(one) > 63 {
+		t.Errorf("%s", one)
 	}
 }
 

@@ -5,7 +5,8 @@
 use super::*;
 use crate::model::{
     discovery::{Requirement, Test},
-    health::{Flapping, ProbeCommand},
+    health::{COMMAND_CHECK, Flapping, NODE_CHECK, ProbeCommand},
+    state::Illness,
     template::Key,
 };
 
@@ -35,6 +36,10 @@ struct Life {
 
 fn bad(reason: &str) -> Outcome {
     Outcome::Bad(Fault { check: reason.to_owned(), reason: reason.to_owned() })
+}
+
+fn kernel_fault(reason: &str) -> Input<'_> {
+    Input::KernelFault { reason, line: reason.trim_start_matches("kernel log: ") }
 }
 
 impl Life {
@@ -158,10 +163,10 @@ fn recovery_may_need_good_probes_for_some_time() {
 fn a_line_of_the_kernels_log_holds_until_probes_are_good_again() {
     let mut life = Life::new(HealthPolicy { healthy_after: 2, ..policy() });
     life.good();
-    assert_eq!(life.does(Input::KernelFault("kernel log: fell off")), "kernel log: fell off");
+    assert_eq!(life.does(kernel_fault("kernel log: fell off")), "kernel log: fell off");
     assert_eq!(life.bad("no node"), "kernel log: fell off", "what was said first tells more");
     assert_eq!(life.good(), "kernel log: fell off");
-    assert_eq!(life.does(Input::KernelFault("kernel log: again")), "kernel log: again");
+    assert_eq!(life.does(kernel_fault("kernel log: again")), "kernel log: again");
     assert_eq!(life.good(), "kernel log: again");
     assert_eq!(life.good(), "Healthy");
 }
@@ -435,7 +440,7 @@ fn one_step(dice: &mut Dice, life: &mut Life, truth: &mut Truth, policy: &Health
         6 => {
             truth.latched = policy.recovery == Recovery::Manual;
             truth.n_bad = 0;
-            life.does(Input::KernelFault("kernel log: x"));
+            life.does(kernel_fault("kernel log: x"));
         }
         7 => {
             life.does(Input::Time);
@@ -475,4 +480,89 @@ fn check(life: &Life, truth: &Truth, policy: &HealthPolicy, at: &dyn Fn() -> Str
         at()
     );
     assert!(life.monitor.turned_at.len() <= 3, "{}", at());
+}
+
+/// The same device in the eyes of the next process.
+fn successor(life: &Life, policy: HealthPolicy, change: impl FnOnce(&mut Illness)) -> Life {
+    let mut next = Life { now: life.now, ..Life::new(policy) };
+    next.monitor = Monitor::new(Arc::clone(&next.monitor.policy), life.now);
+    if let Some(mut illness) = life.monitor.illness() {
+        change(&mut illness);
+        next.monitor.restore(&illness, life.now);
+    }
+    next
+}
+
+fn with_command(recovery: Recovery) -> HealthPolicy {
+    let command = ProbeCommand { run: Vec::new(), timeout: s(1) };
+    HealthPolicy { recovery, command: Some(command), ..policy() }
+}
+
+fn command_failed() -> Outcome {
+    Outcome::Bad(Fault { check: COMMAND_CHECK.to_owned(), reason: "no".to_owned() })
+}
+
+#[test]
+fn after_a_reboot_only_what_waits_for_an_operator_is_left() {
+    for recovery in [Recovery::Auto, Recovery::Manual, Recovery::After(s(100))] {
+        let mut life = Life::new(with_command(recovery));
+        life.good();
+        life.probe(&command_failed());
+        let rebooted = |it: &mut Illness| it.is_of_this_boot = false;
+        let mut next = successor(&life, with_command(recovery), rebooted);
+        let expected = if recovery == Recovery::Manual { "no" } else { "Healthy" };
+        assert_eq!(next.good(), expected, "{recovery:?}");
+    }
+}
+
+#[test]
+fn times_that_cannot_be_right_make_nothing_worse_than_it_can_be() {
+    let after = || with_command(Recovery::After(s(100)));
+    let mut life = Life::new(after());
+    life.good();
+    life.probe(&command_failed());
+    life.good();
+    let later = life.now + s(1_000_000);
+    let mut next = successor(&life, after(), |it| it.good_since = Some(later));
+    for _ in 0..19 {
+        assert_eq!(next.good(), "no");
+    }
+    assert_eq!(next.good(), "Healthy");
+
+    let flapping = Some(Flapping { changes: 2, within: s(60), hold: s(100) });
+    let held = || HealthPolicy { flapping, ..with_command(Recovery::Auto) };
+    let mut life = Life::new(held());
+    for _ in 0..2 {
+        life.good();
+        life.probe(&command_failed());
+    }
+    assert!(life.good().contains("held back"));
+    let later = life.now + s(1_000_000);
+    let mut next = successor(&life, held(), |it| it.held_until = Some(later));
+    assert!(next.good().contains("held back"));
+    assert_eq!(next.monitor.deadline(), Some(next.now - s(5) + s(100)));
+    next.now += s(100);
+    assert_eq!(next.does(Input::Time), "Healthy");
+    // What an operator has cleared is no illness.
+    life.does(Input::Cleared);
+    assert_eq!(life.monitor.illness(), None);
+}
+
+#[test]
+fn a_fault_of_what_is_no_longer_checked_is_dropped_at_a_restart_and_at_a_reload() {
+    let manual = || HealthPolicy { recovery: Recovery::Manual, ..policy() };
+    let mut life = Life::new(with_command(Recovery::Manual));
+    life.good();
+    life.probe(&command_failed());
+    assert_eq!(successor(&life, manual(), |_| {}).good(), "Healthy");
+    assert_eq!(successor(&life, with_command(Recovery::Manual), |_| {}).good(), "no");
+    life.monitor.set_policy(Arc::new(manual()), life.now);
+    assert_eq!(life.good(), "Healthy");
+
+    let mut life = Life::new(manual());
+    life.good();
+    life.probe(&Outcome::Bad(Fault { check: NODE_CHECK.to_owned(), reason: "gone".to_owned() }));
+    assert_eq!(successor(&life, manual(), |_| {}).good(), "gone");
+    life.monitor.set_policy(Arc::new(manual()), life.now);
+    assert_eq!(life.good(), "gone");
 }

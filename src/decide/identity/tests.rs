@@ -32,7 +32,7 @@ fn given(ladders: &[Ladder], known: &mut KnownIds) -> String {
 
 #[test]
 fn a_twin_that_arrives_gets_the_longer_id_and_keeps_it() {
-    let mut known = KnownIds::new();
+    let mut known = KnownIds::default();
     assert_eq!(given(&[stick("1-1")], &mut known), "0001");
     assert_eq!(given(&[stick("1-1"), stick("1-2")], &mut known), "0001 0001@1-2");
     assert_eq!(given(&[stick("1-2")], &mut known), "0001@1-2");
@@ -41,7 +41,7 @@ fn a_twin_that_arrives_gets_the_longer_id_and_keeps_it() {
 
 #[test]
 fn twins_that_arrive_together_both_get_the_longer_id() {
-    let mut known = KnownIds::new();
+    let mut known = KnownIds::default();
     assert_eq!(given(&[stick("1-1"), stick("1-2")], &mut known), "0001@1-1 0001@1-2");
     // A third one is like them.
     let three = [stick("1-1"), stick("1-2"), stick("1-3")];
@@ -50,7 +50,7 @@ fn twins_that_arrive_together_both_get_the_longer_id() {
 
 #[test]
 fn what_is_plugged_in_elsewhere_keeps_its_id_unless_it_may_be_another() {
-    let mut known = KnownIds::new();
+    let mut known = KnownIds::default();
     given(&[stick("1-1")], &mut known);
     assert_eq!(given(&[stick("1-4")], &mut known), "0001");
     assert_eq!(given(&[stick("1-5"), stick("1-6")], &mut known), "0001@1-5 0001@1-6");
@@ -59,7 +59,7 @@ fn what_is_plugged_in_elsewhere_keeps_its_id_unless_it_may_be_another() {
 #[test]
 fn ports_of_one_adapter_that_appear_one_after_another_keep_their_ids() {
     let port = |place: &str, n: usize| ladder(Some("FT1"), place, Some(&format!(":1.{n}")));
-    let mut known = KnownIds::new();
+    let mut known = KnownIds::default();
     assert_eq!(given(&[port("1-1", 0)], &mut known), "FT1");
     assert_eq!(given(&[port("1-1", 0), port("1-1", 1)], &mut known), "FT1 FT1@1-1:1.1");
     let all = [port("1-1", 0), port("1-1", 1), port("1-1", 2), port("1-1", 3)];
@@ -73,19 +73,22 @@ fn ports_of_one_adapter_that_appear_one_after_another_keep_their_ids() {
 #[test]
 fn a_device_without_an_id_of_its_own_gets_none_and_takes_nobody_elses() {
     let only = |place: &str| Ladder { rungs: stick(place).rungs[..1].to_vec(), ..stick(place) };
-    let mut known = KnownIds::new();
+    let mut known = KnownIds::default();
     assert_eq!(given(&[only("1-1"), only("1-2")], &mut known), "none none");
     assert_eq!(given(&[only("1-1")], &mut known), "0001");
     assert_eq!(given(&[only("1-1"), only("1-2")], &mut known), "0001 none");
 }
 
 #[test]
-fn what_is_remembered_is_bounded() {
-    let mut known = KnownIds::new();
-    for n in 0..2 * ABSENT_MAX {
-        given(&[ladder(Some(&format!("S{n}")), "1-1", None)], &mut known);
+fn what_is_remembered_is_bounded_and_the_oldest_goes_first() {
+    let mut known = KnownIds::default();
+    given(&[ladder(Some("Z"), "1-2", None)], &mut known);
+    for n in (0..2 * ABSENT_MAX).rev() {
+        given(&[ladder(Some(&format!("S{n:05}")), "1-1", None)], &mut known);
     }
-    assert!(known.len() <= ABSENT_MAX + 1, "{}", known.len());
+    assert_eq!(known.by_id.len(), ABSENT_MAX + 1);
+    let is_known = |text: &str| known.get(&DeviceId::new(text).unwrap()).is_some();
+    assert!(is_known("S00000") && is_known("S04000") && !is_known("S05000") && !is_known("Z"));
 }
 
 #[test]
@@ -111,7 +114,7 @@ fn in_any_history_an_id_stays_with_its_hardware() {
                 .wrapping_add(1_442_695_040_888_963_407);
             (random >> 33) % n
         };
-        let mut known = KnownIds::new();
+        let mut known = KnownIds::default();
         let mut present: BTreeMap<(u64, u64), Ladder> = BTreeMap::new();
         let mut before: BTreeMap<(u64, u64), String> = BTreeMap::new();
         for _ in 0..60 {

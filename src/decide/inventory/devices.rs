@@ -14,11 +14,12 @@ use crate::{
         inventory::report,
     },
     model::{
+        cordon::Clearance,
         device::{Device, Findings},
         health::HealthPolicy,
         name::{DeviceId, ResourceName},
         snapshot::Health,
-        state::RememberedDevices,
+        state::{Illness, RememberedDevices},
     },
 };
 
@@ -37,6 +38,8 @@ pub(super) struct Devices {
     /// What the present ones were made from: a scan that found nothing new gives the same one.
     findings: Arc<Findings>,
     all: BTreeMap<DeviceId, Entry>,
+    /// Whether a device has turned ill or recovered since that was asked last.
+    has_illness_changed: bool,
 }
 
 /// One device, present or removed.
@@ -71,6 +74,11 @@ impl Devices {
         self.all.values().map(Entry::view)
     }
 
+    /// Whether no device is there, or was and may be held.
+    pub(super) fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
     pub(super) fn get(&self, id: &DeviceId) -> Option<Viewed<'_>> {
         self.all.get(id).map(Entry::view)
     }
@@ -79,6 +87,17 @@ impl Devices {
     pub(super) fn present(&self) -> impl Iterator<Item = &Arc<Device>> {
         let all = self.findings.devices.iter().filter_map(|it| self.all.get(&it.id));
         all.map(|it| &it.device)
+    }
+
+    /// What a device has not recovered from.
+    pub(super) fn illness(&self, id: &DeviceId) -> Option<Illness> {
+        self.all.get(id).and_then(|it| it.monitor.illness())
+    }
+
+    /// Whether a device has turned ill or recovered since this was asked last; later, if the list is the first
+    /// and not out yet: then it is written down with it.
+    pub(super) fn take_illness_changed(&mut self, is_first: bool) -> bool {
+        !is_first && std::mem::take(&mut self.has_illness_changed)
     }
 
     /// Whether each device that is there was probed once.
@@ -106,7 +125,7 @@ impl Devices {
         for device in &findings.devices {
             absent.remove(&device.id);
             has_changed |= match self.all.get_mut(&device.id) {
-                Some(entry) => entry.found(update, device),
+                Some(entry) => entry.found(update, device, &mut self.has_illness_changed),
                 None => {
                     self.all.insert(device.id.clone(), Entry::new(update, device));
                     true
@@ -118,7 +137,8 @@ impl Devices {
             if let Some(entry) = self.all.get_mut(id) {
                 entry.is_present = false;
                 (entry.list_by, entry.settles_at) = (None, None);
-                entry.tell(update.resource, Input::Removed, update.now);
+                let news = &mut self.has_illness_changed;
+                entry.tell(update.resource, Input::Removed, update.now, news);
             }
         }
         has_changed
@@ -136,7 +156,7 @@ impl Devices {
             return false;
         };
         let is_probed = matches!(input, Input::Probed(_)) && entry.list_by.take().is_some();
-        entry.tell(resource, input, now) || is_probed
+        entry.tell(resource, input, now, &mut self.has_illness_changed) || is_probed
     }
 
     /// Tells each monitor whether its device is cordoned, and why.
@@ -154,7 +174,7 @@ impl Devices {
             }
             entry.cordon = reason.cloned();
             let input = reason.map_or(Input::Uncordoned, |it| Input::Cordoned(it));
-            has_changed |= entry.tell(resource, input, now);
+            has_changed |= entry.tell(resource, input, now, &mut self.has_illness_changed);
         }
         has_changed
     }
@@ -164,7 +184,8 @@ impl Devices {
         let mut has_changed = false;
         for entry in self.all.values_mut() {
             if entry.monitor.deadline().is_some_and(|it| it <= now) {
-                has_changed |= entry.tell(resource, Input::Time, now);
+                let news = &mut self.has_illness_changed;
+                has_changed |= entry.tell(resource, Input::Time, now, news);
             }
             has_changed |= entry.list_by.take_if(|it| *it <= now).is_some();
             has_changed |= entry.settles_at.take_if(|it| *it <= now).is_some();
@@ -180,7 +201,9 @@ impl Devices {
         now: Instant,
     ) {
         for entry in self.all.values_mut() {
+            let before = entry.monitor.illness();
             let change = entry.monitor.set_policy(Arc::clone(policy), now);
+            self.has_illness_changed |= before != entry.monitor.illness();
             entry.report(resource, change);
         }
     }
@@ -198,6 +221,8 @@ pub(super) struct Update<'a> {
     pub(super) policy: &'a Arc<HealthPolicy>,
     /// What was offered before, by this process or the one before it.
     pub(super) remembered: &'a RememberedDevices,
+    /// What operators have cleared.
+    pub(super) clearances: &'a [Clearance],
     pub(super) now: Instant,
 }
 
@@ -208,10 +233,17 @@ impl Entry {
         // What is complete as it was does not wait: a pod may ask for it already.
         let is_complete = known.is_some_and(|it| it.n_parts == device.n_parts());
         let settles = !device.settle.is_zero() && !is_complete;
+        let mut monitor = Monitor::new(Arc::clone(update.policy), now);
+        if let Some(illness) =
+            known.and_then(|it| it.illness_of(update.resource, device, update.clearances))
+        {
+            monitor.restore(illness, now);
+            report::restored(update.resource, &device.id, monitor.illness().as_ref());
+        }
         Entry {
             device: Arc::new(device.clone()),
             is_present: true,
-            monitor: Monitor::new(Arc::clone(update.policy), now),
+            monitor,
             cordon: None,
             list_by: Some(now + patience(update.policy)),
             settles_at: settles.then(|| now + device.settle),
@@ -229,7 +261,7 @@ impl Entry {
     }
 
     /// A scan has found it, perhaps again or otherwise. Gives whether anything is different.
-    fn found(&mut self, update: &Update<'_>, device: &Device) -> bool {
+    fn found(&mut self, update: &Update<'_>, device: &Device, news: &mut bool) -> bool {
         let was_present = std::mem::replace(&mut self.is_present, true);
         if *self.device != *device {
             if !self.device.has_parts_of(device) && !device.settle.is_zero() {
@@ -241,13 +273,23 @@ impl Entry {
         }
         if !was_present {
             log::info!("resource={} device={} is back", update.resource, device.id);
-            self.tell(update.resource, Input::Back, update.now);
+            self.tell(update.resource, Input::Back, update.now, news);
         }
         true
     }
 
-    fn tell(&mut self, resource: &ResourceName, input: Input<'_>, now: Instant) -> bool {
+    /// Tells the monitor what has happened; gives whether others see a difference. Sets `news` if there is
+    /// another illness than before, which nobody else may see.
+    fn tell(
+        &mut self,
+        resource: &ResourceName,
+        input: Input<'_>,
+        now: Instant,
+        news: &mut bool,
+    ) -> bool {
+        let before = self.monitor.illness();
         let change = self.monitor.apply(input, now);
+        *news |= before != self.monitor.illness();
         self.report(resource, change)
     }
 

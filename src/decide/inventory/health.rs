@@ -9,12 +9,15 @@ use crate::{
         kernel_log,
     },
     model::{
-        cordon::Cordon,
+        cordon::{Clearance, Cordon},
         event::{Effect, KernelLine},
         health::{Round, Target},
         name::{DeviceId, ResourceName},
     },
 };
+
+/// How many clearances are kept in mind: as many as the file holds from which they come.
+const CLEARANCES_MAX: usize = 256;
 
 impl Inventory {
     pub(super) fn probed(&mut self, round: &Round, now: Instant) {
@@ -37,7 +40,8 @@ impl Inventory {
                 let present = served.devices.present().filter(|it| hit.is_about(it));
                 let ids: Vec<DeviceId> = present.map(|it| it.id.clone()).collect();
                 for id in ids {
-                    served.tell(name, &id, Input::KernelFault(&hit.reason()), now);
+                    let (reason, line) = (&hit.reason(), line.text.as_str());
+                    served.tell(name, &id, Input::KernelFault { reason, line }, now);
                 }
             }
         }
@@ -61,17 +65,20 @@ impl Inventory {
     }
 
     /// An operator says that a device may be used again, whatever was wrong with it.
-    pub(super) fn cleared(
-        &mut self,
-        device: &DeviceId,
-        resource: Option<&ResourceName>,
-        now: Instant,
-    ) {
+    pub(super) fn cleared(&mut self, clearance: Clearance, now: Instant) {
         for (name, served) in &mut self.served {
-            if resource.is_none_or(|it| it == name) {
-                served.tell(name, device, Input::Cleared, now);
+            if clearance.is_about(name, &clearance.device) {
+                served.tell(name, &clearance.device, Input::Cleared, now);
             }
         }
+        self.note_cleared([clearance]);
+    }
+
+    /// Notes what was cleared, for what comes after us, and for what was before us and is found later.
+    pub(super) fn note_cleared(&mut self, clearances: impl IntoIterator<Item = Clearance>) {
+        self.clearances.extend(clearances);
+        let n_old = self.clearances.len().saturating_sub(CLEARANCES_MAX);
+        self.clearances.drain(..n_old);
     }
 
     /// Tells the prober which devices there are, if these are not the same.

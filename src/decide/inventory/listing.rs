@@ -31,6 +31,7 @@ pub(super) struct Listing {
     /// The first list waits for the first probes until then; `None` once it is out.
     pub(super) serve_by: Option<Instant>,
     pub(super) published: Arc<Snapshot>,
+    near: Vec<Arc<Device>>,
     /// Whether `published` may not be what there is.
     pub(super) is_stale: bool,
     /// Ids that pods may hold, beside those of devices that are there: with the device that each is of.
@@ -77,6 +78,7 @@ impl Listing {
                 max_per_container: None,
                 preference: Preference::default(),
             }),
+            near: Vec::new(),
             is_stale: true,
             stored: remembered.keys().cloned().collect(),
             kept: remembered,
@@ -107,6 +109,14 @@ impl Listing {
         }
     }
 
+    /// Whether the kubelet has an empty list, and is to get no other.
+    pub(super) fn is_empty(&self) -> bool {
+        self.serve_by.is_none()
+            && self.published.offers.is_empty()
+            && self.kept.is_empty()
+            && self.unstored.is_empty()
+    }
+
     /// The devices whose ids pods may hold though they are not offered.
     pub(super) fn kept_devices(&self) -> BTreeSet<&DeviceId> {
         self.kept.values().collect()
@@ -115,7 +125,9 @@ impl Listing {
     /// Each id that pods may hold, now or in a moment, and the device that it is of.
     pub(super) fn told(&self) -> impl Iterator<Item = (&DeviceId, &DeviceId)> {
         let told = self.published.offers.iter().map(|it| (&it.id, &it.device.id));
-        told.chain(&self.unstored)
+        // Before the first list, what a process before us has told of is here only.
+        let kept = self.kept.iter().filter(|(id, _)| self.published.get(id.as_str()).is_none());
+        told.chain(&self.unstored).chain(kept)
     }
 
     /// What is remembered is on disk.
@@ -160,6 +172,12 @@ impl Listing {
         }
     }
 
+    /// These are what its devices should be near to.
+    pub(super) fn set_near(&mut self, near: Vec<Arc<Device>>) {
+        self.is_stale |= near != self.near;
+        self.near = near;
+    }
+
     /// Makes the list anew. `None` if the kubelet would see no difference.
     pub(super) fn publish(
         &mut self,
@@ -184,6 +202,7 @@ impl Listing {
             }
             !is_back
         });
+        let preference = Preference { policy: resource.choice.policy, near: self.near.clone() };
         let is_first = self.serve_by.take().is_some();
         let dropped = self.published.offers.iter().filter(|it| !is_offered(&it.id));
         let dropped: Vec<(DeviceId, DeviceId)> =
@@ -205,12 +224,12 @@ impl Listing {
         offers.sort_by(|a, b| a.id.cmp(&b.id));
         let max_per_container = resource.sharing.max_per_container;
         let is_same = offers == self.published.offers
-            && max_per_container == self.published.max_per_container;
+            && max_per_container == self.published.max_per_container
+            && preference == self.published.preference;
         if !is_first && is_same {
             return (!self.unstored.is_empty()).then_some(Publication::Waits);
         }
         let generation = self.published.generation + 1;
-        let preference = Preference::default();
         self.published = Arc::new(Snapshot {
             resource: name,
             generation,

@@ -46,7 +46,7 @@ impl Inventory {
         effects.extend(self.retarget());
     }
 
-    fn retire(&mut self, name: &ResourceName) {
+    pub(super) fn retire(&mut self, name: &ResourceName) {
         if let Some(served) = self.served.remove(name) {
             for (id, _) in served.listing.told() {
                 self.release.forget(name, id);

@@ -1,23 +1,36 @@
 //! What must outlive the process: which hardware has which id, and what the kubelet was told.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use crate::{
     decide::inventory::{Inventory, Served},
     model::{
+        cordon::Clearance,
         event::Effect,
         name::{DeviceId, ResourceName},
         snapshot::Health,
-        state::{Remembered, RememberedDevice, RememberedDevices},
+        state::{Illness, Remembered, RememberedDevice, RememberedDevices},
     },
 };
 
-/// How many devices of a resource are remembered though nobody can hold them: their ids stay theirs.
+/// How many devices of a resource are remembered though nobody can hold them: their ids stay theirs. What
+/// went first is forgotten first.
 const FREE_MAX: usize = 1024;
+
+/// How many resources are remembered though they are not served, as their ids may be wanted again; and how
+/// many devices of them in all. Of which nothing can be held any more, and has been so for the longest, is
+/// forgotten first.
+const UNSERVED_MAX: (usize, usize) = (256, 16 * 1024);
 
 impl Inventory {
     /// The process before this one has left this.
     pub(super) fn remembered(&mut self, remembered: Remembered) {
+        let devices = remembered.values().flat_map(|it| it.values());
+        self.n_gone = devices.filter_map(|it| it.gone).max().unwrap_or(0);
         self.remembered = Arc::new(remembered);
     }
 
@@ -37,31 +50,62 @@ impl Inventory {
 
     /// Has what is remembered of these resources written down, unless it is what was written last.
     pub(super) fn remember(&mut self, names: &[ResourceName], effects: &mut Vec<Effect>) {
-        let mut remembered = Remembered::clone(&self.remembered);
-        let mut has_changed = false;
+        let mut changed = Vec::new();
         for name in names {
             let Some(served) = self.served.get(name) else { continue };
             let before = self.remembered_of(name);
-            let now = served.remember(&before);
+            let now = served.remember(name, &before, &self.clearances, &mut self.n_gone);
             if *before != now {
-                has_changed = true;
-                remembered.insert(name.clone(), Arc::new(now));
+                changed.push((name.clone(), Arc::new(now)));
             }
         }
-        if has_changed {
-            self.remembered = Arc::new(remembered);
-            effects.push(Effect::Remember(Arc::clone(&self.remembered)));
+        let forgotten = self.too_many();
+        if changed.is_empty() && forgotten.is_empty() {
+            return;
         }
+        let mut remembered = Remembered::clone(&self.remembered);
+        remembered.extend(changed);
+        remembered.retain(|name, _| !forgotten.contains(name));
+        self.remembered = Arc::new(remembered);
+        effects.push(Effect::Remember(Arc::clone(&self.remembered)));
+    }
+
+    /// What is not served, and is too much to be remembered.
+    fn too_many(&self) -> BTreeSet<ResourceName> {
+        let (n_max, n_devices_max) = UNSERVED_MAX;
+        let n_devices: usize = self.remembered.values().map(|it| it.len()).sum();
+        if self.remembered.len() <= n_max && n_devices <= n_devices_max {
+            return BTreeSet::new();
+        }
+        let unserved = self.remembered.iter().filter(|(name, _)| !self.served.contains_key(*name));
+        let mut unserved: Vec<_> = unserved.collect();
+        unserved.sort_by_key(|(_, devices)| {
+            let may_be_held = devices.values().any(|it| !it.offers.is_empty());
+            Reverse((may_be_held, devices.values().filter_map(|it| it.gone).max()))
+        });
+        let mut n_devices = 0;
+        let is_kept = |(idx, (_, devices)): &(usize, (_, &Arc<RememberedDevices>))| {
+            n_devices += devices.len();
+            *idx < n_max && n_devices <= n_devices_max
+        };
+        let kept = unserved.iter().copied().enumerate().take_while(is_kept).count();
+        unserved.into_iter().skip(kept).map(|(name, _)| name.clone()).collect()
     }
 }
 
 impl Served {
-    fn remember(&self, before: &RememberedDevices) -> RememberedDevices {
+    fn remember(
+        &self,
+        name: &ResourceName,
+        before: &RememberedDevices,
+        clearances: &[Clearance],
+        n_gone: &mut u64,
+    ) -> RememberedDevices {
         let mut all: RememberedDevices = BTreeMap::new();
         for (id, device) in self.listing.told() {
             let it = all.entry(device.clone()).or_insert_with(|| {
                 let before = before.get(device).cloned().unwrap_or_default();
-                RememberedDevice { offers: Vec::new(), unhealthy: None, ..before }
+                RememberedDevice { offers: Vec::new(), unhealthy: None, gone: None, ..before }
             });
             it.offers.push(id.clone());
         }
@@ -70,24 +114,38 @@ impl Served {
             if let Health::Unhealthy { reason } = viewed.health {
                 it.unhealthy = Some(reason.clone());
             }
+            let heeded = clearances.iter().filter(|it| it.is_about(name, &viewed.device.id));
+            it.illness = self.devices.illness(&viewed.device.id).map(|illness| Illness {
+                heeded: heeded.map(|it| it.token.clone()).collect(),
+                ..illness
+            });
             if viewed.is_present && !viewed.is_settling {
                 it.hardware = Some(viewed.device.hardware.clone());
                 it.n_parts = viewed.device.n_parts();
             }
         }
+        // Nor does a device recover by being away for long.
         let is_free = |(id, it): &(&DeviceId, &RememberedDevice)| {
-            it.hardware.is_some() && !all.contains_key(*id)
+            (it.hardware.is_some() || it.illness.is_some()) && !all.contains_key(*id)
         };
-        let free: Vec<(DeviceId, RememberedDevice)> = before
-            .iter()
-            .filter(is_free)
-            .take(FREE_MAX)
-            .map(|(id, it)| {
-                let it = RememberedDevice { offers: Vec::new(), unhealthy: None, ..it.clone() };
-                (id.clone(), it)
-            })
-            .collect();
-        all.extend(free);
+        let free = before.iter().filter(is_free).map(|(id, it)| {
+            let gone = it.gone.unwrap_or_else(|| {
+                *n_gone += 1;
+                *n_gone
+            });
+            (
+                id.clone(),
+                RememberedDevice {
+                    offers: Vec::new(),
+                    unhealthy: None,
+                    gone: Some(gone),
+                    ..it.clone()
+                },
+            )
+        });
+        let mut free: Vec<(DeviceId, RememberedDevice)> = free.collect();
+        free.sort_by_key(|(_, it)| Reverse(it.gone));
+        all.extend(free.into_iter().take(FREE_MAX));
         all
     }
 }

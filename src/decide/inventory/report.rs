@@ -9,6 +9,7 @@ use crate::{
         event::{Attempt, Refusal},
         name::{DeviceId, ResourceName},
         snapshot::Health,
+        state::Illness,
     },
 };
 
@@ -26,6 +27,19 @@ pub(super) fn attempt(resource: &ResourceName, attempt: &Attempt, was_serving: b
         }
         Err(Refusal::AlreadyConnected(what) | Refusal::Refused(what) | Refusal::Local(what)) => {
             log::warn!("resource={resource} not registered: {what}");
+        }
+    }
+}
+
+/// A device that has come is ill since before this process.
+pub(super) fn restored(resource: &ResourceName, device: &DeviceId, illness: Option<&Illness>) {
+    match illness.map(|it| &it.fault) {
+        None => {}
+        Some(Some(fault)) => {
+            log::warn!("resource={resource} device={device} still unhealthy: {}", fault.reason);
+        }
+        Some(None) => {
+            log::warn!("resource={resource} device={device} is still held back for a while");
         }
     }
 }

@@ -1,6 +1,10 @@
 //! What the inventory makes of a scan: devices that came, went or changed.
 
-use std::{collections::BTreeSet, sync::Arc, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Instant,
+};
 
 use crate::{
     decide::{
@@ -16,7 +20,8 @@ use crate::{
     model::{
         device::{Findings, Problem},
         event::{Effect, Found, Scan, SocketIdentity},
-        name::ResourceName,
+        name::{DeviceId, ResourceName},
+        resource::NamePattern,
     },
 };
 
@@ -27,6 +32,9 @@ impl Inventory {
             return;
         }
         self.rescan.answered(now);
+        if scan.is_short {
+            self.rescan.lacking(now);
+        }
         self.has_scanned = true;
         self.report_problems(&scan);
         // A resource whose name comes from a template may have lost its last device.
@@ -48,20 +56,34 @@ impl Inventory {
 
     fn found(&mut self, found: Found, now: Instant) {
         let Found { resource, config_idx, findings } = found;
-        if !self.served.contains_key(&resource) {
-            let Some(configured) = self.resources.get(config_idx) else {
-                return;
-            };
+        let Some(configured) = self.resources.get(config_idx) else {
+            return;
+        };
+        if let Some(served) = self.served.get_mut(&resource) {
+            // Another template may give the same name now.
+            if served.config_idx != config_idx {
+                served.config_idx = config_idx;
+                served.devices.set_policy(&resource, &configured.health, now);
+                served.listing.is_stale = true;
+            }
+        } else {
             let registration = registration(&resource, self.seed, self.kubelet, now);
             let serve_by = now + devices::patience(&configured.health);
             let remembered = self.remembered_of(&resource);
             let told = remembered
                 .iter()
                 .flat_map(|(device, it)| it.offers.iter().map(|id| (id.clone(), device.clone())));
-            let listing = Listing::new(&resource, told.collect(), serve_by);
+            let told: BTreeMap<DeviceId, DeviceId> = told.collect();
+            let is_fixed = matches!(configured.name, NamePattern::Fixed(_));
+            if !is_fixed && findings.devices.is_empty() && told.is_empty() {
+                // It has a name only for its problems.
+                return;
+            }
+            let listing = Listing::new(&resource, told, serve_by);
             let devices = Devices::default();
             let start = Start::default();
-            let served = Served { config_idx, devices, listing, start, registration };
+            let served =
+                Served { config_idx, devices, listing, start, registration, retire_at: None };
             self.served.insert(resource.clone(), served);
         }
         self.update(&resource, findings, now);
@@ -76,8 +98,13 @@ impl Inventory {
         let Some(configured) = self.resources.get(served.config_idx) else {
             return;
         };
-        let update =
-            Update { resource: name, policy: &configured.health, remembered: &remembered, now };
+        let update = Update {
+            resource: name,
+            policy: &configured.health,
+            remembered: &remembered,
+            clearances: &self.clearances,
+            now,
+        };
         served.listing.is_stale |= served.devices.update(&update, findings);
     }
 

@@ -9,6 +9,9 @@ use std::{
 /// or memory may be had again soon, or somebody must act.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
+/// How many reasons are said of one resource: a text may be another each time.
+const SAID_MAX: usize = 8;
+
 /// Whether the plugin of one resource has been started.
 #[derive(Debug, Default)]
 pub(super) struct Start {
@@ -30,7 +33,7 @@ impl Start {
     pub(super) fn failed(&mut self, why: &str, now: Instant) -> bool {
         let wait = self.retry.as_ref().map_or(RETRY.0, |it| (it.wait * 2).min(RETRY.1));
         self.retry = Some(Retry { at: now + wait, wait, is_due: false });
-        self.said.insert(why.to_owned())
+        self.said.len() < SAID_MAX && self.said.insert(why.to_owned())
     }
 
     /// It has been heard of, so it runs.

@@ -4,8 +4,8 @@ use std::io;
 
 use crate::{
     discovery::{
-        candidate::self_and_ancestors,
         facts::{unknown, usb},
+        path::{last, self_and_ancestors},
     },
     host::Host,
     model::fact::Fact,
@@ -20,7 +20,7 @@ pub(super) fn lookup(host: &Host, dir: &str, fact: Fact) -> io::Result<Option<St
         Ok(text.map(|it| it.trim_start_matches("0x").to_ascii_lowercase()))
     };
     match fact.name() {
-        "address" => Ok(function.rsplit_once('/').map(|(_, name)| name.to_owned())),
+        "address" => Ok(Some(last(function).to_owned())),
         "vendor" => identifier("vendor"),
         "device" => identifier("device"),
         "subsystemVendor" => identifier("subsystem_vendor"),
@@ -49,7 +49,7 @@ pub(in crate::discovery) fn function<'d>(host: &Host, dir: &'d str) -> io::Resul
 
 /// `0000:3b:00.2`: a domain of four or more hex digits, bus, device and function.
 fn is_address(dir: &str) -> bool {
-    let name = dir.rsplit_once('/').map_or(dir, |(_, name)| name);
+    let name = last(dir);
     let parts: Vec<&str> = name.split([':', '.']).collect();
     let hex = |text: &str| !text.is_empty() && text.bytes().all(|it| it.is_ascii_hexdigit());
     match parts[..] {

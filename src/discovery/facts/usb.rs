@@ -5,8 +5,8 @@ use std::io;
 use crate::{
     decide::natural,
     discovery::{
-        candidate::self_and_ancestors,
         facts::{kernel_node, unknown},
+        path::{is_numbered, last, self_and_ancestors},
     },
     host::Host,
     model::fact::Fact,
@@ -70,7 +70,8 @@ pub(in crate::discovery) fn path(host: &Host, dir: &str) -> io::Result<Option<St
     let Some(device) = device(host, dir)? else {
         return Ok(None);
     };
-    let Some(root_hub) = self_and_ancestors(device).find(|at| is_root_hub(last(at))) else {
+    // `usb1`: the hub that is the controller's own.
+    let Some(root_hub) = self_and_ancestors(device).find(|at| is_numbered(last(at), "usb")) else {
         return Ok(None);
     };
     // The kernel numbers names that end like this in the order in which it finds the devices
@@ -87,16 +88,6 @@ pub(in crate::discovery) fn path(host: &Host, dir: &str) -> io::Result<Option<St
     };
     let ports = last(device).split_once('-').map_or(String::new(), |(_, it)| format!("-{it}"));
     Ok(Some(format!("{controller}-{bus}{ports}")))
-}
-
-/// `usb1`: the hub that is the controller's own.
-fn is_root_hub(name: &str) -> bool {
-    let number = name.strip_prefix("usb").unwrap_or_default();
-    !number.is_empty() && number.bytes().all(|it| it.is_ascii_digit())
-}
-
-fn last(path: &str) -> &str {
-    path.rsplit_once('/').map_or(path, |(_, name)| name)
 }
 
 /// Whether `dir` is that of a USB device, rather than of an interface (`1-1:1.0`) or of anything

@@ -380,7 +380,7 @@ fn every_method_answers() {
     let client = node.client(&kubelet.expect_registration(&["a"]));
 
     let options = client.get_device_plugin_options(&Empty::new()).unwrap();
-    assert!(!options.pre_start_required && !options.get_preferred_allocation_available);
+    assert!(!options.pre_start_required && options.get_preferred_allocation_available);
     client.pre_start_container(&PreStartContainerRequest::new()).unwrap();
     for n_requests in 0..3 {
         let request =
@@ -389,12 +389,18 @@ fn every_method_answers() {
         let answer = client.allocate(&AllocateRequest { container_requests, ..Default::default() });
         assert_eq!(answer.unwrap().container_responses.len(), n_requests);
 
-        let container_requests = vec![ContainerPreferredAllocationRequest::new(); n_requests];
-        let answer = client.get_preferred_allocation(&PreferredAllocationRequest {
-            container_requests,
-            ..Default::default()
-        });
-        assert_eq!(answer.unwrap().container_responses.len(), n_requests);
+        for (size, expected) in [(-1, &[][..]), (0, &[]), (1, &["a"]), (2, &[])] {
+            let request = ContainerPreferredAllocationRequest {
+                available_deviceIDs: vec!["a".to_owned()],
+                allocation_size: size,
+                ..Default::default()
+            };
+            let container_requests = vec![request; n_requests];
+            let request = PreferredAllocationRequest { container_requests, ..Default::default() };
+            let answer = client.get_preferred_allocation(&request).unwrap().container_responses;
+            assert_eq!(answer.len(), n_requests);
+            assert!(answer.iter().all(|it| it.deviceIDs == expected), "{size}: {answer:?}");
+        }
     }
 }
 

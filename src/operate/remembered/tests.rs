@@ -2,11 +2,20 @@
 
 #![expect(clippy::disallowed_methods, reason = "a test looks at the files themselves")]
 
-use std::fs;
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
 use serde_json::json;
 
 use super::*;
+use crate::host::Host;
+
+/// Without a name: nothing is certain.
+fn boot() -> Boot {
+    Boot::default()
+}
 
 fn name(text: &str) -> ResourceName {
     ResourceName::parse(text).unwrap()
@@ -35,6 +44,8 @@ fn known() -> RememberedDevice {
         n_parts: 2,
         offers: vec![id("a::0"), id("a::1")],
         unhealthy: Some("kernel log: \"x\"".to_owned()),
+        gone: None,
+        illness: None,
     }
 }
 
@@ -42,13 +53,14 @@ fn known() -> RememberedDevice {
 fn what_is_written_is_read_again() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("state").join(FILE_NAME);
-    assert_eq!(read(&path).unwrap(), Default::default());
-    let (memory, before) = Memory::open(&path);
+    assert_eq!(read(&path, &boot()).unwrap(), Default::default());
+    let (memory, before) = Memory::open(&path, boot());
     assert_eq!(before, Remembered::new());
-    let all = remembered(BTreeMap::from([(id("a"), known()), bare("\"b\"")]));
+    let gone = RememberedDevice { offers: Vec::new(), gone: Some(7), ..known() };
+    let all = remembered(BTreeMap::from([(id("a"), known()), bare("\"b\""), (id("c"), gone)]));
     memory.write(&all).unwrap();
-    assert_eq!(read(&path).unwrap(), (all.clone(), None));
-    assert_eq!(Memory::open(&path).1, all);
+    assert_eq!(read(&path, &boot()).unwrap(), (all.clone(), None));
+    assert_eq!(Memory::open(&path, boot()).1, all);
 }
 
 #[test]
@@ -58,7 +70,7 @@ fn the_files_of_earlier_versions_are_read_as_they_are() {
     let first = r#"{"version":1,"offered":{"example.com/a":["b","c::0"]}}"#;
     fs::write(&path, first).unwrap();
     let expected = remembered([bare("b"), bare("c::0")].into());
-    assert_eq!(read(&path).unwrap(), (expected, None));
+    assert_eq!(read(&path, &boot()).unwrap(), (expected, None));
     let second = concat!(
         r#"{"version":2,"resources":{"example.com/a":{"a":{"serial":"0001","#,
         r#""place":"0000:00:14.0-usb-4","part":":1.0","parts":2,"offers":["a::0","a::1"],"#,
@@ -67,10 +79,10 @@ fn the_files_of_earlier_versions_are_read_as_they_are() {
     );
     fs::write(&path, second).unwrap();
     let expected = remembered([(id("a"), known())].into());
-    assert_eq!(Memory::open(&path).1, expected);
+    assert_eq!(Memory::open(&path, boot()).1, expected);
     // The copy that they did not keep is made at once.
     fs::write(&path, "").unwrap();
-    let (found, said) = read(&path).unwrap();
+    let (found, said) = read(&path, &boot()).unwrap();
     assert_eq!(found, expected);
     assert!(said.unwrap().contains("what was offered is taken from "));
 }
@@ -82,7 +94,7 @@ fn what_is_wrong_in_the_file_is_said_and_the_rest_is_kept() {
     let text = r#"{"version":9,"later":1,"resources":{"a":{},"e.com/b":7,
         "e.com/c":{"":{},"x":{"offers":["x",""],"later":2},"y":{"parts":"z"}}}}"#;
     fs::write(&path, text).unwrap();
-    let (found, said) = read(&path).unwrap();
+    let (found, said) = read(&path, &boot()).unwrap();
     let devices = &found[&name("e.com/c")];
     assert_eq!(devices.keys().map(DeviceId::as_str).collect::<Vec<_>>(), ["x"]);
     assert_eq!(devices[&id("x")].offers, [id("x")]);
@@ -90,7 +102,7 @@ fn what_is_wrong_in_the_file_is_said_and_the_rest_is_kept() {
     assert!(said.contains("(4 mistakes); the rest is used"), "{said}");
     for text in ["", "{}", "[]", "\0", r#"{"version":2}"#] {
         fs::write(&path, text).unwrap();
-        assert!(read(&path).is_err(), "{text:?}");
+        assert!(read(&path, &boot()).is_err(), "{text:?}");
     }
 }
 
@@ -99,11 +111,11 @@ fn an_entry_that_cannot_be_read_is_taken_from_the_last_good_copy() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join(FILE_NAME);
     let all = remembered([(id("a"), known()), bare("b")].into());
-    Memory::open(&path).0.write(&all).unwrap();
+    Memory::open(&path, boot()).0.write(&all).unwrap();
     let text = r#"{"version":2,"resources":{"example.com/a":{"a":{"offers":7},"b":{"offers":["b"]},
         "c":{"offers":["c"]}}}}"#;
     fs::write(&path, text).unwrap();
-    let (_, found) = Memory::open(&path);
+    let (_, found) = Memory::open(&path, boot());
     assert_eq!(found, remembered([(id("a"), known()), bare("b"), bare("c")].into()));
     assert_eq!(fs::read_to_string(path.with_extension("json.bad")).unwrap(), text);
 }
@@ -113,19 +125,19 @@ fn a_file_of_any_kind_that_cannot_be_used_gives_way_to_its_copy_and_is_set_aside
     let all = remembered([(id("a"), known()), bare("b")].into());
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join(FILE_NAME);
-    Memory::open(&path).0.write(&all).unwrap();
+    Memory::open(&path, boot()).0.write(&all).unwrap();
     let whole = fs::read_to_string(&path).unwrap();
     let half = &whole[..whole.len() / 2];
     let edited = whole.replace("a::0", "a::7");
     let long = " ".repeat(FILE_LEN_MAX) + &whole;
     for broken in ["", half, "\0", &edited, "{\"version\":2,\"resources\":7}", &long] {
         fs::write(&path, broken).unwrap();
-        let (memory, found) = Memory::open(&path);
+        let (memory, found) = Memory::open(&path, boot());
         assert_eq!(found, all, "{broken:.99}");
         let aside = fs::read_to_string(path.with_extension("json.bad")).unwrap();
         assert!(aside == broken, "{broken:.99}");
         memory.write(&found).unwrap();
-        assert_eq!(read(&path).unwrap(), (all.clone(), None));
+        assert_eq!(read(&path, &boot()).unwrap(), (all.clone(), None));
     }
     let make: [fn(&Path); 2] = [
         |it| fs::create_dir(it).unwrap(),
@@ -135,10 +147,10 @@ fn a_file_of_any_kind_that_cannot_be_used_gives_way_to_its_copy_and_is_set_aside
     for make in make {
         fs::remove_file(&path).unwrap();
         make(&path);
-        let (memory, found) = Memory::open(&path);
+        let (memory, found) = Memory::open(&path, boot());
         assert_eq!(found, all);
         memory.write(&found).unwrap();
-        assert_eq!(read(&path).unwrap(), (all.clone(), None));
+        assert_eq!(read(&path, &boot()).unwrap(), (all.clone(), None));
         fs::remove_dir(path.with_extension("json.bad")).ok();
     }
 }
@@ -150,7 +162,7 @@ fn a_way_back_and_forth_between_versions_loses_nothing() {
     let later = r#"{"version":9,"pods":{"a":["x"]},"resources":{"example.com/a":{
         "a":{"offers":["a"],"scrub":{"since":1}},"b":{"offers":["b"],"scrub":2}}}}"#;
     fs::write(&path, later).unwrap();
-    let (memory, found) = Memory::open(&path);
+    let (memory, found) = Memory::open(&path, boot());
     assert!(!path.with_extension("json.bad").exists(), "nothing is wrong with it");
     let mut devices = RememberedDevices::clone(&found[&name("example.com/a")]);
     devices.remove(&id("b"));
@@ -162,4 +174,58 @@ fn a_way_back_and_forth_between_versions_loses_nothing() {
         json!({ "version": 2, "pods": { "a": ["x"] }, "resources": { "example.com/a": {
             "a": { "offers": ["a"], "scrub": { "since": 1 } }, "c": { "offers": ["c"] } } } })
     );
+}
+
+/// A boot with this id, in which `now` is so many seconds after the start.
+fn boot_of(id: &str, uptime: &str, now: Instant) -> Boot {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir_all(dir.path().join("proc/sys/kernel/random")).unwrap();
+    fs::write(dir.path().join("proc/sys/kernel/random/boot_id"), format!("{id}\n")).unwrap();
+    fs::write(dir.path().join("proc/uptime"), format!("{uptime} 7.00\n")).unwrap();
+    Boot::of(&Host::new(dir.path()), Some(now))
+}
+
+#[test]
+fn moments_of_an_illness_mean_the_same_to_the_next_process_and_nothing_after_a_reboot() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(FILE_NAME);
+    let now = Instant::now();
+    let s = Duration::from_secs;
+    let ill = Illness {
+        fault: Some(Fault { check: "kernel log".to_owned(), reason: "kernel log: x".to_owned() }),
+        line: Some("x".to_owned()),
+        good_since: Some(now - s(5)),
+        held_until: Some(now + s(7)),
+        heeded: ["a".to_owned()].into(),
+        is_of_this_boot: true,
+    };
+    let ill_with = |illness: Illness| {
+        remembered([(id("a"), RememberedDevice { illness: Some(illness), ..known() })].into())
+    };
+    let (memory, _) = Memory::open(&path, boot_of("one", "100.00", now));
+    memory.write(&ill_with(ill.clone())).unwrap();
+    // Ten seconds later.
+    let next = boot_of("one", "110.00", now + s(10));
+    assert_eq!(read(&path, &next).unwrap(), (ill_with(ill.clone()), None));
+
+    let rebooted = boot_of("two", "110.00", now + s(10));
+    let timeless = Illness { good_since: None, held_until: None, ..ill };
+    let old = Illness { is_of_this_boot: false, ..timeless.clone() };
+    assert_eq!(read(&path, &rebooted).unwrap(), (ill_with(old), None));
+    // Where nothing is certain it is taken for the same, but times are not.
+    assert_eq!(read(&path, &boot()).unwrap(), (ill_with(timeless), None));
+}
+
+#[test]
+fn an_illness_that_cannot_be_read_makes_no_device_forgotten() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(FILE_NAME);
+    let text = r#"{"version":2,"resources":{"example.com/a":{"a":{"offers":["a"],"ill":{"check":7}},
+        "b":{"offers":["b"],"ill":{"good_since":18446744073709551615,"later":1}}}}}"#;
+    fs::write(&path, text).unwrap();
+    let (found, said) = read(&path, &boot()).unwrap();
+    let devices = &found[&name("example.com/a")];
+    assert_eq!(devices[&id("a")], bare("a").1);
+    assert_eq!(devices[&id("b")].illness.as_ref().unwrap().good_since, None);
+    assert!(said.unwrap().contains("device `a`: what it is ill with"));
 }

@@ -69,6 +69,9 @@ def story(node):
     node.must("test $(systemctl is-active chandler) = active", "be active after the watchdog")
     assert node.unit("NRestarts") == "1", node.unit("NRestarts")
     node.must("journalctl -b -u chandler | grep -i 'watchdog timeout'", "be ended by the watchdog", patience=0)
+    # What the kernel has condemned waits for an operator, whoever was killed meanwhile.
+    node.expect("example.com/nic", "0000:04:00.0 Unhealthy")
+    node.must("chandler uncordon 0000:04:00.0", "be told that the card is mended")
     node.expect("example.com/nic", "0000:04:00.0 Healthy")
 
     began = node.uptime()

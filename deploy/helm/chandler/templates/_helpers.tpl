@@ -6,6 +6,14 @@
 {{- end -}}
 {{- end -}}
 
+{{- define "chandler.configMap" -}}
+{{- if .Values.existingConfigMap -}}
+{{- .Values.existingConfigMap -}}
+{{- else -}}
+{{- printf "%s-%s" (include "chandler.name" .) (.Values.config | toYaml | sha256sum | trunc 10) -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "chandler.selector" -}}
 app.kubernetes.io/name: chandler
 app.kubernetes.io/instance: {{ .Release.Name }}
