@@ -11,9 +11,11 @@ mod diagnostics;
 mod discovery;
 mod file;
 mod health;
+mod overlap;
 mod remedy;
 mod requirement;
 mod resource;
+mod sharing;
 mod show;
 mod template;
 mod tree;
@@ -34,6 +36,10 @@ pub const FILE_LEN_MAX: usize = 256 * 1024;
 /// `--root-dir` (`pkg/kubelet/apis/deviceplugin/v1beta1` in Kubernetes).
 pub const PLUGIN_DIR: &str = "/var/lib/kubelet/device-plugins";
 
+/// Where container runtimes look for CDI specs, unless they are told otherwise
+/// (<https://github.com/cncf-tags/container-device-interface>).
+pub const CDI_DIR: &str = "/var/run/cdi";
+
 /// The checked configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -41,6 +47,8 @@ pub struct Config {
     pub plugin_dir: PathBuf,
     /// The socket of the kubelet's pod resources API, if it is not where kubelets have it.
     pub pod_resources: Option<PathBuf>,
+    /// Where container runtimes look for CDI specs that change while the machine runs.
+    pub cdi_dir: PathBuf,
     /// In file order. Never empty.
     pub resources: Vec<Resource>,
     /// What is no mistake, and yet may not be what was meant.

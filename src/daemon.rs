@@ -9,6 +9,7 @@ mod producers;
 mod scan_thread;
 mod scan_workers;
 mod signals;
+mod spec_writer;
 mod state;
 mod watch;
 
@@ -27,11 +28,15 @@ use grpcio::Environment;
 
 use crate::{
     config::Config,
-    daemon::{opening::Opening, producers::Producers, scan_thread::ScanThread, state::StateWriter},
+    daemon::{
+        opening::Opening, producers::Producers, scan_thread::ScanThread, spec_writer::SpecWriter,
+        state::StateWriter,
+    },
     decide::inventory::{Inventory, SCAN_INTERVAL},
     host::Host,
     kubelet::{endpoint, plugin::Plugin, pods::Pods, server, watch::Watch},
     model::{
+        edits::Specs,
         event::{Effect, Event, PluginEvent},
         name::ResourceName,
         snapshot::Snapshot,
@@ -91,7 +96,7 @@ pub fn run(
     let (events, inbox) = bounded(INBOX_LEN_MAX);
     let producers = Producers::start(&host, file, &config, state_dir, &events)?;
     let pod_resources = config.pod_resources();
-    let Config { plugin_dir, resources, .. } = config;
+    let Config { plugin_dir, cdi_dir, resources, .. } = config;
     let mut inventory = Inventory::new(resources.clone(), SCAN_INTERVAL, endpoint::token());
     let state = StateWriter::start(state_dir, host.clone(), events.clone())
         .map_err(|source| DaemonError::Thread { name: "state", source })?;
@@ -114,6 +119,8 @@ pub fn run(
         prober,
         pods,
         state,
+        cdi_dir,
+        spec_writer: None,
         opening: Opening::new(state_dir, now()),
         _producers: producers,
         env,
@@ -167,6 +174,9 @@ fn next_event(deadline: Option<Instant>, inbox: &Receiver<Event>) -> Option<Even
 /// The fields are dropped in this order: those that look and serve before those that tell.
 struct Shell {
     plugin_dir: PathBuf,
+    cdi_dir: PathBuf,
+    /// There is one from the first spec on.
+    spec_writer: Option<SpecWriter>,
     events: Sender<Event>,
     plugins: BTreeMap<ResourceName, Plugin>,
     /// Asked to stop, and dropped once they have: nothing waits for them before the end.
@@ -233,6 +243,7 @@ impl Shell {
             Effect::Scan(scope) => self.scan_thread.ask(&scope),
             Effect::Probe(targets) => self.prober.watch(targets),
             Effect::AskPods => self.pods.ask(),
+            Effect::WriteSpecs(specs) => self.write_specs(specs),
             Effect::Remember(remembered) => self.state.remember(remembered),
             Effect::Retire(resource) => {
                 if let Some(mut plugin) = self.plugins.remove(&resource) {
@@ -244,6 +255,19 @@ impl Shell {
             Effect::Stop => return ControlFlow::Break(()),
         }
         ControlFlow::Continue(())
+    }
+
+    fn write_specs(&mut self, specs: Arc<Specs>) {
+        if self.spec_writer.is_none() {
+            match SpecWriter::start(&self.cdi_dir, self.events.clone()) {
+                Ok(writer) => self.spec_writer = Some(writer),
+                // It counts as a directory that does not answer, and the next spec tries again.
+                Err(err) => log::error!("thread=cdi cannot start: {err}"),
+            }
+        }
+        if let Some(writer) = &self.spec_writer {
+            writer.write(specs);
+        }
     }
 
     /// Starts a plugin, or gives the event that it could not be.

@@ -9,7 +9,6 @@ pub mod identity;
 pub mod inventory;
 pub mod kernel_log;
 pub mod known;
-pub mod locality;
 pub mod natural;
 pub mod offer;
 pub mod prefer;

@@ -23,4 +23,8 @@ pub mod wake;
 pub mod whereabouts;
 pub mod worker;
 
-pub use crate::host::{files::Host, kind::FileKind, shortage::Shortage};
+pub use crate::host::{
+    files::{Host, NAMES_MAX, Names},
+    kind::FileKind,
+    shortage::Shortage,
+};

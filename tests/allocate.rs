@@ -33,6 +33,7 @@ fn snapshot(rest: &str) -> Snapshot {
             numa_node: Some(1),
             attributes: BTreeMap::from([("model".to_owned(), vec!["M".to_owned()])]),
             allocation: Arc::clone(&resource.alternatives[0].allocation),
+            replicas: resource.sharing.replicas.max(),
             ..Description::default()
         };
         let id = DeviceId::new(format!("S{n}")).unwrap();
@@ -46,6 +47,8 @@ fn snapshot(rest: &str) -> Snapshot {
         offers: all,
         max_per_container: resource.sharing.max_per_container,
         preference: Preference::default(),
+        is_in_spec: false,
+        compat: resource.choice.compat,
     }
 }
 

@@ -39,6 +39,8 @@ resources:
             kubelet:
               pluginDir: /var/lib/kubelet/device-plugins
               podResources: /var/lib/kubelet/pod-resources/kubelet.sock
+            cdi:
+              dir: /var/run/cdi
             resources:
             - name: example.com/kvm
               discovery:
@@ -53,6 +55,7 @@ resources:
                 maxPerContainer: 1
               allocation:
                 policy: numa
+                cdi: false
               topology: numa
               health:
                 interval: 30s
@@ -92,6 +95,7 @@ resources:
                 replicas: 1
               allocation:
                 policy: numa
+                cdi: false
               topology: numa
               health:
                 interval: 30s
@@ -148,6 +152,7 @@ resources:
     allocation:
       devices: [{ hostPath: '{node}' }, { hostPath: /dev/x, containerPath: /dev/y, permissions: rwm }]
       mounts: [{ hostPath: /opt, readOnly: true }]
+      compat: kubevirt-pci
       env: { B: '{ids}', 'A{index}': '' }
       annotations: { 'a.b/c': '{id|upper}' }
   - name: 'example.com/{vendor|name}'
@@ -204,6 +209,8 @@ resources:
             kubelet:
               pluginDir: /var/lib/kubelet/device-plugins
               podResources: /var/lib/kubelet/pod-resources/kubelet.sock
+            cdi:
+              dir: /var/run/cdi
             resources:
             - name: example.com/gpu
               discovery:
@@ -215,6 +222,7 @@ resources:
                 replicas: 1
               allocation:
                 policy: numa
+                cdi: false
               topology: numa
               health:
                 interval: 1500ms
@@ -263,6 +271,7 @@ resources:
                 replicas: 1
               allocation:
                 policy: numa
+                cdi: false
               topology: numa
               health:
                 interval: 1s
@@ -415,7 +424,6 @@ resources:
 ",
         &expect![[r#"
             c.yaml:5:5: `profile` is not supported yet
-            c.yaml:7:33: `cdi` is not supported yet
             c.yaml:7:54: A: fact `net.ifName` is not supported yet in `{net.ifName}`
         "#]],
     );

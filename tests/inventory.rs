@@ -100,6 +100,7 @@ fn list_of(effect: &Effect) -> Option<&Snapshot> {
         | Effect::Retire(_)
         | Effect::AskPods
         | Effect::Remember(_)
+        | Effect::WriteSpecs(_)
         | Effect::Probe(_)
         | Effect::Stop => None,
     }
@@ -492,6 +493,7 @@ fn the_prober_hears_of_devices_only_when_they_are_others() {
             | Effect::Scan(_)
             | Effect::Reconfigure(_)
             | Effect::Retire(_)
+            | Effect::WriteSpecs(_)
             | Effect::AskPods
             | Effect::Remember(_)
             | Effect::Stop => None,
@@ -1011,4 +1013,50 @@ fn however_many_names_and_ids_there_have_been_few_are_remembered_and_the_latest(
         let name = format!("u.e/disk{}", (n * 7919) % 10_000);
         assert!(last.contains_key(&ResourceName::parse(&name).unwrap()), "{n}");
     }
+}
+
+#[test]
+fn what_a_pod_holds_of_a_resource_that_is_served_later_is_listed_though_nobody_remembers_it() {
+    let mut story = Story::of_names();
+    story.apply(Event::KubeletAppeared(identity(1)));
+    story.named(&[]);
+    // The kubelet has been asked, and what it said did not matter.
+    story.now += Duration::from_secs(20);
+    let held = || {
+        let ids = BTreeSet::from(["disk1".to_owned(), "disk9".to_owned()]);
+        Event::PodsListed(Some(Holdings::from([("u.e/disk1".to_owned(), ids)])))
+    };
+    story.apply(Event::Tick);
+    story.apply(held());
+    assert!(story.inventory.deadline() > Some(story.now + Duration::from_secs(10)));
+
+    assert_eq!(last_list(story.named(&["disk1"])).as_deref(), Some("disk1 Healthy"));
+    assert!(story.tick_after(2).contains(&Effect::AskPods));
+    let list = last_list(story.apply(held()));
+    assert_eq!(list.as_deref(), Some("disk1 Healthy, disk9 Unhealthy"));
+}
+
+#[test]
+fn an_id_that_is_not_on_disk_waits_again_when_its_resource_is_removed_and_added() {
+    let mut story = Story::new();
+    story.inventory.apply(Event::Scanned(found(&["tty1"])), story.now);
+    let readings = vec![Reading {
+        device: DeviceId::new("tty1").unwrap(),
+        outcome: Outcome::Good(Vec::new()),
+    }];
+    let round = || Event::Probed(Round { resource: resource(), readings: readings.clone() });
+    let effects = story.inventory.apply(round(), story.now);
+    written(&effects);
+    let resources = Arc::new(config::parse("c.yaml", CONFIG).unwrap().resources);
+    story.inventory.apply(Event::Reconfigured(Arc::default()), story.now);
+    story.inventory.apply(Event::Reconfigured(resources), story.now);
+
+    let mut scan = found(&["tty1"]);
+    scan.version = 2;
+    let mut effects = story.inventory.apply(Event::Scanned(scan), story.now);
+    effects.extend(story.inventory.apply(round(), story.now));
+    let written = written(&effects);
+    assert_eq!(last_list(effects), None);
+    let effects = story.inventory.apply(Event::Stored(written), story.now);
+    assert_eq!(last_list(effects).as_deref(), Some("tty1::0 Healthy, tty1::1 Healthy"));
 }

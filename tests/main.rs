@@ -17,6 +17,8 @@ mod usb;
 
 // What is tested: pure functions first, then sources on a fake host, then the program.
 mod allocate;
+mod cdi;
+mod compat;
 mod config;
 mod conformance;
 mod cordon;
@@ -33,6 +35,7 @@ mod ownership;
 mod partial;
 mod probe;
 mod reload;
+mod sharing;
 mod shortage;
 mod shown;
 mod state;

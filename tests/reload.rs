@@ -86,6 +86,26 @@ fn more_replicas_and_other_rules_take_effect_without_another_registration() {
 }
 
 #[test]
+fn replicas_that_a_device_has_no_longer_stay_listed_and_come_back_when_it_has_more() {
+    let card = "  - { name: example.com/acc, discovery: { sysfs: class/acc, nodes: [\"/dev/{name}\"] }, sharing: { replicas: { from: memory_mib, per: PER } } }\n";
+    let shared = |per: &str| config(&[&card.replace("PER", per)]);
+    let host = "//- /sys/class/acc/acc0/memory_mib\n12288\n//- /dev/acc0 char\n";
+    let (mut node, kubelet) = Node::with_kubelet(host, &shared("4096"));
+    node.start();
+    let all = "acc0::0 Healthy\nacc0::1 Healthy\nacc0::2 Healthy";
+    kubelet.expect_devices("example.com/acc", all);
+
+    node.host.add("//- /sys/class/acc/acc0/memory_mib\n9000\n");
+    write(node.dir.path(), &shared("4500"));
+    let fewer = "acc0::0 Healthy\nacc0::1 Healthy\nacc0::2 Unhealthy";
+    kubelet.expect_devices("example.com/acc", fewer);
+
+    write(node.dir.path(), &shared("3000"));
+    kubelet.expect_devices("example.com/acc", all);
+    assert_eq!(kubelet.registrations("example.com/acc"), 1);
+}
+
+#[test]
 fn what_takes_effect_at_the_next_start_only_is_said_once_with_the_value_in_use() {
     let (mut node, kubelet) = Node::with_kubelet(HOST, &config(&[TTY]));
     node.start();
@@ -104,6 +124,26 @@ fn what_takes_effect_at_the_next_start_only_is_said_once_with_the_value_in_use()
     );
     assert_eq!(log.matches(&said).count(), 1, "{log}");
     assert_eq!(log.matches("is still").count(), 1, "{log}");
+}
+
+#[test]
+fn variables_of_another_plugin_come_and_go_with_the_configuration() {
+    let like = |compat: &str| config(&[&TTY.replace("{ env", &format!("{{ {compat}env"))]);
+    let (mut node, kubelet) = Node::with_kubelet(HOST, &like(""));
+    node.start();
+    kubelet.expect_devices("example.com/tty", "ttyUSB0 Healthy");
+    let variable = || {
+        let mut answer = kubelet.allocate_ids("example.com/tty", &["ttyUSB0"]).unwrap();
+        answer.envs.remove("NVIDIA_VISIBLE_DEVICES")
+    };
+    assert_eq!(variable(), None);
+
+    write(node.dir.path(), &like("compat: nvidia, "));
+    until(|| variable().as_deref() == Some("ttyUSB0"), || node.log());
+
+    write(node.dir.path(), &like(""));
+    until(|| variable().is_none(), || node.log());
+    assert_eq!(kubelet.registrations("example.com/tty"), 1);
 }
 
 /// Two ports, and a kubelet that says who holds what.

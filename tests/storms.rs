@@ -3,8 +3,8 @@
 use std::{
     collections::VecDeque,
     fs,
-    io::Read,
-    os::unix::net::UnixStream,
+    io::{Read, Write},
+    os::unix::{fs::symlink, net::UnixStream},
     path::Path,
     process::Command,
     sync::{Arc, mpsc},
@@ -220,4 +220,56 @@ fn silent_clients_do_not_keep_the_kubelet_out() {
     drop(stop);
     attacker.join().unwrap();
     until(|| node.n_held().0 <= held_before.0 + 2, || format!("{:?}", node.n_held()));
+}
+
+#[test]
+fn a_directory_of_sixty_thousand_entries_costs_little_and_is_said() {
+    let host = "//- /dev/many/ttyUSB0 char\n//- /dev/many/ttyUSB1 char\n";
+    let config = "version: v1
+resources:
+  - { name: example.com/serial, discovery: { nodes: [\"/dev/many/ttyUSB*\"] } }
+  - { name: example.com/x, discovery: [{ nodes: [\"/dev/many/x*\"], limit: 2 }] }
+";
+    let (mut node, kubelet) = Node::with_kubelet(host, config);
+    let dir = node.host.real("/dev/many");
+    // The first in natural order is made last.
+    for n in (0..60_000).rev() {
+        symlink("/dev/null", dir.join(format!("x{n}"))).unwrap();
+    }
+    node.start();
+    kubelet.expect_devices("example.com/serial", "ttyUSB0 Healthy\nttyUSB1 Healthy");
+    kubelet.expect_devices("example.com/x", "x0 Healthy\nx1 Healthy");
+
+    let log = node.log();
+    assert_eq!(log.matches("only the first 20000 paths are considered").count(), 1, "{log}");
+    assert!(!log.contains("ttyUSB"), "nothing is wrong with those: {log}");
+    let (highest, held) = (memory(&node, "VmHWM"), node.n_held());
+    eprintln!("{highest} MiB at most, {held:?} descriptors and threads");
+    assert!(highest < 64, "{highest} MiB");
+}
+
+/// The value that a server announces on a connection for a setting of HTTP/2
+/// (<https://httpwg.org/specs/rfc9113.html#SETTINGS>).
+fn setting(socket: &Path, wanted: u16) -> Option<u32> {
+    const SETTINGS: u8 = 4;
+    let mut connection = UnixStream::connect(socket).unwrap();
+    connection.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    connection.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").unwrap();
+    let mut head = [0; 9];
+    connection.read_exact(&mut head).unwrap();
+    assert_eq!(head[3], SETTINGS, "{head:?}");
+    let mut entries = vec![0; usize::from(head[1]) << 8 | usize::from(head[2])];
+    connection.read_exact(&mut entries).unwrap();
+    let mut entries = entries.chunks_exact(6);
+    let entry = entries.find(|it| it[..2] == wanted.to_be_bytes())?;
+    Some(u32::from_be_bytes(entry[2..].try_into().unwrap()))
+}
+
+#[test]
+fn a_client_that_leaks_streams_is_told_how_many_it_may_have() {
+    const MAX_CONCURRENT_STREAMS: u16 = 3;
+    let (mut node, mut kubelet) = Node::with_kubelet("//- /dev/ttyUSB0 char\n", CONFIG);
+    node.start();
+    let socket = node.plugin_dir().join(kubelet.expect_registration("example.com/serial").endpoint);
+    assert_eq!(setting(&socket, MAX_CONCURRENT_STREAMS), Some(64));
 }

@@ -6,10 +6,12 @@ use crate::{
         diagnostics::quoted,
         remedy,
         template::Scope,
-        tree::Node,
+        tree::{Node, Value},
     },
     model::{
-        allocation::{Allocation, Choice, DeviceTemplate, MountTemplate, Near, Policy},
+        allocation::{
+            Allocation, Cdi, Choice, Compat, DeviceTemplate, MountTemplate, Near, Policy,
+        },
         name::ResourceName,
         template::{Piece, Template},
     },
@@ -25,6 +27,15 @@ const POLICIES: &[(&str, Policy)] = &[
     ("none", Policy::None),
 ];
 
+const COMPATS: &[(&str, Compat)] = &[
+    ("nvidia", Compat::Nvidia),
+    ("sriov", Compat::Sriov),
+    ("kubevirt-pci", Compat::KubevirtPci),
+    ("kubevirt-usb", Compat::KubevirtUsb),
+    ("kubevirt-mdev", Compat::KubevirtMdev),
+    ("qat", Compat::Qat),
+];
+
 /// What `allocation` says of the resource as a whole.
 pub(super) fn choice(fields: &mut Fields<'_>) -> Choice {
     let policy = fields.word("policy", POLICIES);
@@ -32,8 +43,19 @@ pub(super) fn choice(fields: &mut Fields<'_>) -> Choice {
     if let (Some(it), Some(Policy::None)) = (near, policy) {
         it.at_key().refuse::<()>("`near` has no effect beside `policy: none`");
     }
-    fields.not_yet_true("cdi");
-    Choice { policy: policy.unwrap_or_default(), near: near.and_then(self::near) }
+    let cdi = fields.take("cdi").and_then(cdi).unwrap_or_default();
+    let compat = fields.word("compat", COMPATS);
+    Choice { policy: policy.unwrap_or_default(), near: near.and_then(self::near), cdi, compat }
+}
+
+fn cdi(item: Item<'_>) -> Option<Cdi> {
+    if let Value::Scalar { .. } = item.node.value {
+        return Some(if item.flag()? { Cdi::Yes } else { Cdi::No });
+    }
+    item.map(|fields| match fields.flag("required") {
+        Some(true) => Some(Cdi::Required),
+        Some(false) | None => Some(Cdi::Yes),
+    })
 }
 
 fn near(item: Item<'_>) -> Option<Near> {
@@ -50,7 +72,7 @@ fn near(item: Item<'_>) -> Option<Near> {
 
 /// The `allocation` of one of several sources.
 pub(super) fn of_alternative(fields: &mut Fields<'_>) -> Option<Allocation> {
-    for key in ["policy", "near", "cdi"] {
+    for key in ["policy", "near", "compat", "cdi"] {
         if let Some(it) = fields.take(key) {
             it.at_key().refuse_with::<()>(
                 format!("`{key}` is about all devices of a resource, and not those of one source"),

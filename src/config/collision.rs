@@ -38,17 +38,22 @@ pub(super) fn check(resource: &Resource, item: Item<'_>) {
 
 /// The entries of `devices` for the alternative at `idx`.
 fn entries_at(resource: &Node, idx: usize) -> &[Node] {
+    let devices = allocation_at(resource, idx).and_then(|it| it.get("devices"));
+    match devices.map(|it| &it.value) {
+        Some(Value::List(items)) => items,
+        Some(Value::Map(_) | Value::Scalar { .. }) | None => &[],
+    }
+}
+
+/// The allocation for the alternative at `idx`.
+pub(super) fn allocation_at(resource: &Node, idx: usize) -> Option<&Node> {
     let discovery = resource.get("discovery");
     let source = discovery.and_then(|it| match &it.value {
         Value::List(items) => items.get(idx),
         Value::Map(_) | Value::Scalar { .. } => Some(it),
     });
     let own = source.and_then(|it| it.get("allocation"));
-    let devices = own.or(resource.get("allocation")).and_then(|it| it.get("devices"));
-    match devices.map(|it| &it.value) {
-        Some(Value::List(items)) => items,
-        Some(Value::Map(_) | Value::Scalar { .. }) | None => &[],
-    }
+    own.or(resource.get("allocation"))
 }
 
 /// What is wrong with an entry, and what to write.

@@ -252,13 +252,6 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Refuses `key` unless it says that it is not to be done.
-    pub(super) fn not_yet_true(&mut self, key: &'static str) {
-        if let Some(it) = self.take(key).filter(|it| it.flag() == Some(true)) {
-            it.not_yet();
-        }
-    }
-
     /// `true` or `false`.
     pub(super) fn flag(&mut self, key: &'static str) -> Option<bool> {
         self.take(key)?.flag()

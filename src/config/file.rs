@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use crate::{
     config::{
-        Config, PLUGIN_DIR,
+        CDI_DIR, Config, PLUGIN_DIR,
         decode::{Fields, Item},
         diagnostics::{Diagnostics, quoted, suggestion},
+        overlap,
         resource::resource,
         tree::Node,
     },
@@ -30,10 +31,12 @@ pub(super) fn config(fields: &mut Fields<'_>) -> Option<Config> {
         Some((fields.take("pluginDir").and_then(path), fields.take("podResources").and_then(path)))
     });
     let (plugin_dir, pod_resources) = kubelet.unwrap_or_default();
+    let cdi_dir = fields.map("cdi", |fields| fields.take("dir").and_then(path));
     let resources = fields.require("resources").and_then(resources);
     Some(Config {
         plugin_dir: plugin_dir.unwrap_or_else(|| PathBuf::from(PLUGIN_DIR)),
         pod_resources,
+        cdi_dir: cdi_dir.unwrap_or_else(|| PathBuf::from(CDI_DIR)),
         resources: resources?,
         notes: Diagnostics::new(""),
     })
@@ -68,6 +71,7 @@ fn resources(item: Item<'_>) -> Option<Vec<Resource>> {
     for resource in &resources {
         check_near(resource, item, &names);
     }
+    overlap::check(&resources, item);
     Some(resources)
 }
 

@@ -42,8 +42,14 @@ const HOMES: &[(&[&str], &str)] = &[
 ];
 
 /// What Kubernetes multiplies by.
-const QUANTITIES: &[(&str, u64)] =
-    &[("k", 1000), ("M", 1_000_000), ("Ki", 1024), ("Mi", 1024 * 1024)];
+const QUANTITIES: &[(&str, u64)] = &[
+    ("k", 1000),
+    ("M", 1_000_000),
+    ("G", 1_000_000_000),
+    ("Ki", 1024),
+    ("Mi", 1024 * 1024),
+    ("Gi", 1024 * 1024 * 1024),
+];
 
 /// Where a key belongs that is unknown where it stands.
 pub(super) fn home(key: &str) -> Option<String> {
@@ -79,7 +85,7 @@ pub(super) fn for_list(node: &Node) -> Option<String> {
 /// For a number that is none.
 pub(super) fn for_number(node: &Node) -> Option<String> {
     let text = node.as_text()?;
-    if text.parse::<u32>().is_ok() {
+    if text.parse::<u64>().is_ok() {
         return node.as_bare().is_none().then(|| format!("without quotes: {text}"));
     }
     let factor = |unit: &str| QUANTITIES.iter().find(|(it, _)| *it == unit).map(|(_, n)| n);

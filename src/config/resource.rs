@@ -10,22 +10,14 @@ use crate::{
         diagnostics::quoted,
         discovery::alternatives,
         health,
-        template::{self, Scope},
-        tree::Node,
+        sharing::sharing,
+        template::Scope,
     },
     model::{
         name::ResourceName,
-        resource::{NamePattern, Resource, Sharing, Topology},
-        template::Template,
+        resource::{NamePattern, Resource, Topology},
     },
 };
-
-/// The most replicas of one device. With the kubelet's limit of 4 MiB for a list, more would not
-/// fit for long ids.
-const REPLICAS: (u32, u32) = (1, 10_000);
-
-/// Replicas are told apart by this, unless `sharing.ids` says otherwise.
-const REPLICA_IDS: &str = "{id}::{replica}";
 
 const TOPOLOGIES: &[(&str, Topology)] = &[("numa", Topology::Numa), ("none", Topology::None)];
 
@@ -69,27 +61,5 @@ fn name(item: Item<'_>) -> Option<NamePattern> {
     match ResourceName::parse(text) {
         Ok(name) => Some(NamePattern::Fixed(name)),
         Err(err) => item.refuse(format!("resource name {} {err}", quoted(text))),
-    }
-}
-
-fn sharing(item: Item<'_>) -> Option<Sharing> {
-    let remedy = |node: &Node| Some(format!("write {{ replicas: {} }}", node.as_text()?));
-    item.map_or(remedy, |fields| {
-        let replicas = fields.number("replicas", REPLICAS).unwrap_or(1);
-        let ids = match fields.take("ids") {
-            Some(it) => replica_ids(it, replicas),
-            None if replicas > 1 => template::literal_template(REPLICA_IDS),
-            None => None,
-        };
-        let max_per_container = fields.number("maxPerContainer", REPLICAS);
-        Some(Sharing { replicas, ids, max_per_container })
-    })
-}
-
-fn replica_ids(item: Item<'_>, replicas: u32) -> Option<Template> {
-    let ids = item.template(Scope::Replica)?;
-    match replicas > 1 && !template::names_replica(&ids) {
-        true => item.refuse("ids must hold `{replica}`, or all replicas would have one id"),
-        false => Some(ids),
     }
 }

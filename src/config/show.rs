@@ -11,15 +11,22 @@ use crate::{
 
 /// `config` as YAML, in the grammar of the file.
 pub fn show(config: &Config) -> String {
-    let Config { plugin_dir, pod_resources: _, resources, notes: _ } = config;
+    let Config { plugin_dir, pod_resources: _, cdi_dir, resources, notes: _ } = config;
     let kubelet = Kubelet { plugin_dir, pod_resources: config.pod_resources() };
-    serde_saphyr::to_string(&File { version: VERSION, kubelet, resources }).unwrap_or_default()
+    serde_saphyr::to_string(&File {
+        version: VERSION,
+        kubelet,
+        cdi: Cdi { dir: cdi_dir },
+        resources,
+    })
+    .unwrap_or_default()
 }
 
 #[derive(Serialize)]
 struct File<'a> {
     version: &'static str,
     kubelet: Kubelet<'a>,
+    cdi: Cdi<'a>,
     resources: &'a [Resource],
 }
 
@@ -28,4 +35,9 @@ struct File<'a> {
 struct Kubelet<'a> {
     plugin_dir: &'a Path,
     pod_resources: PathBuf,
+}
+
+#[derive(Serialize)]
+struct Cdi<'a> {
+    dir: &'a Path,
 }

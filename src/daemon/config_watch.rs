@@ -39,7 +39,7 @@ pub struct ConfigFile {
 pub(super) struct ConfigReader {
     file: ConfigFile,
     directory: PathBuf,
-    in_use: KubeletPaths,
+    in_use: Paths,
     /// What was said last of values that are not heeded.
     unheeded: Vec<String>,
     /// What was logged last of a file that cannot be used.
@@ -47,11 +47,12 @@ pub(super) struct ConfigReader {
     burst: Option<Burst>,
 }
 
-/// What the file says of the kubelet. It is heeded at start only.
+/// Where the file says that things are which are not ours. It is heeded at start only.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct KubeletPaths {
+struct Paths {
     plugin_dir: PathBuf,
     pod_resources: PathBuf,
+    cdi_dir: PathBuf,
 }
 
 /// Why the file is read.
@@ -77,7 +78,7 @@ impl ConfigReader {
     pub(super) fn new(file: ConfigFile, config: &Config) -> io::Result<ConfigReader> {
         let path = std::path::absolute(&file.path)?;
         let directory = path.parent().unwrap_or(&path).to_owned();
-        let in_use = KubeletPaths::of(config);
+        let in_use = Paths::of(config);
         let burst = Some(Burst::new(Cause::Change));
         Ok(ConfigReader { file, directory, in_use, unheeded: Vec::new(), broken: None, burst })
     }
@@ -153,7 +154,7 @@ impl ConfigReader {
 
     /// Says what needs a restart, unless it was said before.
     fn say_unheeded(&mut self, config: &Config) {
-        let unheeded = self.in_use.unheeded(&KubeletPaths::of(config));
+        let unheeded = self.in_use.unheeded(&Paths::of(config));
         for what in unheeded.iter().filter(|it| !self.unheeded.contains(it)) {
             log::warn!(
                 "file={} {what}; it takes effect when chandler is started again",
@@ -164,17 +165,19 @@ impl ConfigReader {
     }
 }
 
-impl KubeletPaths {
-    fn of(config: &Config) -> KubeletPaths {
-        let Config { plugin_dir, .. } = config;
-        KubeletPaths { plugin_dir: plugin_dir.clone(), pod_resources: config.pod_resources() }
+impl Paths {
+    fn of(config: &Config) -> Paths {
+        let Config { plugin_dir, cdi_dir, .. } = config;
+        let (plugin_dir, cdi_dir) = (plugin_dir.clone(), cdi_dir.clone());
+        Paths { plugin_dir, pod_resources: config.pod_resources(), cdi_dir }
     }
 
     /// What differs in `new`, and so is not heeded.
-    fn unheeded(&self, new: &KubeletPaths) -> Vec<String> {
+    fn unheeded(&self, new: &Paths) -> Vec<String> {
         let each = [
             ("kubelet.pluginDir", &self.plugin_dir, &new.plugin_dir),
             ("kubelet.podResources", &self.pod_resources, &new.pod_resources),
+            ("cdi.dir", &self.cdi_dir, &new.cdi_dir),
         ];
         let text = |path: &Path| quoted(&path.to_string_lossy());
         let different = each.into_iter().filter(|(_, old, new)| old != new);
@@ -406,7 +409,7 @@ mod tests {
             let kubelet_dir = kubelet_dir.map(PathBuf::from);
             let text = format!("kubelet: {{ {kubelet} }}\n{}", resources(1));
             let file = ConfigFile { path: PathBuf::from("c.yaml"), text, kubelet_dir };
-            KubeletPaths::of(&file.parse().unwrap())
+            Paths::of(&file.parse().unwrap())
         };
         let in_use = parse("pluginDir: /a/b", None);
         let told = in_use.unheeded(&parse("pluginDir: /a/c", None));

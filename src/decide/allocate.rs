@@ -1,11 +1,15 @@
 //! Turns the kubelet's choice of devices into what the container gets. Pure.
 
+pub mod cdi;
+pub mod compat;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     config::quoted,
     decide::{
         fill::{Use, fill, fill_each},
+        hash::fnv1a,
         known::{InContainer, Known, Side},
         natural,
     },
@@ -13,7 +17,7 @@ use crate::{
         allocation::{DeviceTemplate, MountTemplate},
         device::{Device, HostPath},
         edits::{ContainerEdits, DeviceNode, Mount},
-        name::DeviceId,
+        name::{DeviceId, ResourceName},
         snapshot::{Health, Snapshot},
         template::Template,
     },
@@ -97,8 +101,27 @@ pub enum EditsError {
 /// in use does not matter either, because that is the kubelet's to know.
 pub fn allocate(snapshot: &Snapshot, ids: &[String]) -> Result<ContainerEdits, AllocateError> {
     let devices = physical_devices(snapshot, ids)?;
-    edits(&devices)
-        .map_err(|what| AllocateError::Edits { resource: snapshot.resource.to_string(), what })
+    let resource = &snapshot.resource;
+    let refused = |what| AllocateError::Edits { resource: resource.to_string(), what };
+    let mut edits = edits(&devices).map_err(refused)?;
+    if let Some(compat) = snapshot.compat {
+        compat::add(compat, resource, &devices, &mut edits).map_err(refused)?;
+    }
+    if snapshot.is_in_spec {
+        edits = cdi::by_name(resource, &devices, edits);
+    }
+    if !edits.cdi_devices.is_empty() {
+        let names: Vec<&str> = edits.cdi_devices.iter().map(String::as_str).collect();
+        edits.annotations.insert(cdi_annotation(resource), names.join(","));
+    }
+    Ok(edits)
+}
+
+/// The key of the annotation that says to kubelets before 1.29, which do not pass the names on, what
+/// the container runtime reads there too. Another for each resource, or one would replace another's
+/// (<https://github.com/cncf-tags/container-device-interface>).
+fn cdi_annotation(resource: &ResourceName) -> String {
+    format!("cdi.k8s.io/chandler_{:016x}", fnv1a(resource.as_str().as_bytes()))
 }
 
 /// What a container gets that has these devices.
@@ -115,6 +138,7 @@ pub fn edits(devices: &[&Device]) -> Result<ContainerEdits, EditsError> {
         let container = Some(InContainer { index, ids: &ids, paths: &paths });
         let view = View(Known { container, ..Known::of(device) });
         add_mounts(&mut edits.mounts, &view)?;
+        edits.cdi_devices.extend(device.cdi_device.clone());
         env.add(&device.allocation.env, &view)?;
         annotations.add(&device.allocation.annotations, &view)?;
     }
@@ -223,6 +247,8 @@ fn add_devices(nodes: &mut Vec<DeviceNode>, view: &View<'_>) -> Result<(), Edits
         Ok(())
     };
     match &view.device().allocation.devices {
+        // The spec has its nodes.
+        None if view.device().cdi_device.is_some() => {}
         None => {
             for HostPath { path, asked } in view.device().nodes.iter().map(|it| &it.host) {
                 add(path.clone(), asked.clone(), PERMISSIONS)?;

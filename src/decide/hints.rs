@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 
 use crate::model::{
+    allocation::Compat,
     discovery::{Alternative, Glob, GroupBy, Source, has_wildcard},
     event::Hint,
     fact::Namespace,
@@ -152,6 +153,7 @@ struct Reads {
 impl Reads {
     fn of(resource: &Resource, alternative: &Alternative) -> Reads {
         let mut reads = Reads::default();
+        let told = resource.choice.compat.map(Compat::keys).unwrap_or_default();
         let asked = alternative.matches.iter().chain(&alternative.excludes).map(|it| &it.key);
         let group = alternative.group_by.iter().filter_map(|it| match it {
             GroupBy::All => None,
@@ -164,7 +166,8 @@ impl Reads {
         let templates = alternative.nodes.iter().flatten().map(|it| &it.path);
         let templates = templates.chain(alternative.allocation.templates());
         let templates = templates.chain(&resource.id).chain(name);
-        for key in asked.chain(group).chain(templates.flat_map(Template::keys)) {
+        let shared = resource.sharing.replicas.keys().chain(&told);
+        for key in asked.chain(group).chain(shared).chain(templates.flat_map(Template::keys)) {
             match key {
                 Key::Fact(fact) => match fact.namespace {
                     Namespace::Usb => reads.usb = true,
@@ -356,6 +359,24 @@ resources:
         check(&uevent("usb", USB, Some("bus/usb/001/004")), &on_usb);
         check(&uevent("hid", &format!("{USB}/1-4:1.0/0003:046D:0825.1"), None), &on_usb[1..]);
         check(&uevent("input", "/devices/virtual/input/input9", None), &[]);
+    }
+
+    #[test]
+    fn what_replicas_and_variables_are_made_from_is_asked_for_too() {
+        let bind = uevent("pci", "/devices/pci0000:00/0000:00:02.0", None);
+        let is_concerned = |rest: &str| {
+            let text = format!(
+                "{{ version: v1, resources: [{{ name: a/x, discovery: {{ nodes: [/dev/x] }}, {rest} }}] }}"
+            );
+            let config = crate::config::parse("c.yaml", &text);
+            !concerned(&config.unwrap_or_else(|err| panic!("{err}")).resources, &bind).is_empty()
+        };
+        assert!(!is_concerned("topology: none"));
+        assert!(is_concerned("allocation: { compat: qat }"));
+        assert!(is_concerned("sharing: { replicas: { from: pci.revision, per: 1 } }"));
+        assert!(is_concerned(
+            "sharing: { replicas: [{ match: [{ key: pci.driver, operator: Exists }], count: 2 }, { count: 1 }] }"
+        ));
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod reload;
 mod remember;
 mod report;
 mod scan;
+mod spec;
 mod start;
 mod vacant;
 
@@ -36,6 +37,7 @@ use crate::{
     model::{
         cordon::{Clearance, Cordon},
         device::{Device, Problem},
+        edits::Specs,
         event::{Effect, Event, Hint, PluginEvent, Scope, SocketIdentity},
         health::Target,
         name::{DeviceId, ResourceName},
@@ -82,6 +84,8 @@ pub struct Inventory {
     probed: Arc<[Target]>,
     // What has been said, so that it is said once.
     reported: BTreeSet<(String, Problem)>,
+    // The CDI specs that are to be written.
+    specs: Arc<Specs>,
 }
 
 /// One resource that is served.
@@ -120,6 +124,7 @@ impl Inventory {
             n_gone: 0,
             probed: Arc::new([]),
             reported: BTreeSet::new(),
+            specs: Arc::default(),
         }
     }
 
@@ -177,6 +182,7 @@ impl Inventory {
             Event::Cleared(clearance) => self.cleared(clearance, now),
             Event::ClearedBefore(clearances) => self.note_cleared(clearances),
             Event::Remembered(remembered) => self.remembered(remembered),
+            Event::SpecsWritten(specs, failures) => self.specs_written(&specs, &failures),
             Event::Stored(remembered) => self.stored(&remembered),
             Event::Terminate => effects.push(Effect::Stop),
         }
@@ -266,6 +272,7 @@ impl Inventory {
     /// resources of which something is to be written down.
     fn publish(&mut self, now: Instant, effects: &mut Vec<Effect>) -> Vec<ResourceName> {
         let mut written = Vec::new();
+        self.specify(now);
         let mut nears = self.nears();
         for (name, served) in &mut self.served {
             let Served { devices, listing, start, registration, .. } = served;
@@ -281,7 +288,7 @@ impl Inventory {
                 written.push(name.clone());
             }
             let waits = listing.serve_by.is_some_and(|it| it > now && !devices.is_probed());
-            if waits || !listing.is_stale {
+            if waits || !listing.is_stale || listing.spec.is_awaited(now) {
                 continue;
             }
             let Some(configured) = self.resources.get(served.config_idx) else {
@@ -300,6 +307,10 @@ impl Inventory {
             effects.push(match publication {
                 None | Some(Publication::Waits) => continue,
                 Some(Publication::First) => {
+                    if self.kubelet.is_some() {
+                        // What is remembered of it may be lost, and the kubelet was asked for others only.
+                        self.release.wonder(now);
+                    }
                     let n_devices = devices.present().count();
                     log::info!("resource={name} devices={n_devices} offered");
                     Effect::Serve(snapshot)
@@ -310,6 +321,8 @@ impl Inventory {
                 }
             });
         }
+        // What is removed is named by no answer from now on.
+        effects.extend(self.write_specs());
         written
     }
 
@@ -344,7 +357,9 @@ impl Served {
                 store_by.into_iter().chain(kubelet).min()
             }
         };
-        self.devices.deadline().into_iter().chain(kubelet).chain(self.retire_at).min()
+        let spec = self.listing.spec.deadline();
+        let others = kubelet.into_iter().chain(self.retire_at).chain(spec);
+        self.devices.deadline().into_iter().chain(others).min()
     }
 
     /// Tells the monitor of a device what has happened, and the kubelet what comes of it.

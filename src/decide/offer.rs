@@ -3,12 +3,18 @@
 use std::{convert::Infallible, sync::Arc};
 
 use crate::{
-    decide::{known::Known, template},
+    decide::{
+        known::Known,
+        select::{Lookup, Verdict, judge, quoted},
+        template,
+    },
     model::{
         device::{Device, Problem},
+        discovery::parse_number,
         name::DeviceId,
-        resource::{Resource, Sharing, Topology},
+        resource::{Count, REPLICAS_MAX, Replicas, Resource, Sharing, Topology},
         snapshot::{Health, Offer},
+        template::Key,
     },
 };
 
@@ -19,16 +25,85 @@ use crate::{
 /// spare.
 pub const OFFERS_MAX: usize = 30_000;
 
-/// Says why so many devices cannot be offered, if they cannot.
-pub fn too_many(sharing: &Sharing, n_devices: usize) -> Option<String> {
-    let replicas = usize::try_from(sharing.replicas).unwrap_or(usize::MAX);
-    let n_offers = n_devices.saturating_mul(replicas);
-    (n_offers > OFFERS_MAX).then(|| {
-        format!(
-            "{n_devices} devices with {replicas} replicas each are {n_offers} entries, and the \
-             kubelet's list holds {OFFERS_MAX}; match fewer, or set `limit` or fewer replicas"
-        )
-    })
+/// How many replicas a device has of which `lookup` knows; an error says why that cannot be told.
+pub fn replicas(rule: &Replicas, mut lookup: impl FnMut(&Key) -> Lookup) -> Result<u32, String> {
+    let n = match rule {
+        Replicas::Same(it) => count(it, lookup),
+        Replicas::ByCase(cases) => {
+            // What is unclear could be the case that holds, so that those behind it do not count.
+            let case = cases.iter().find_map(|case| match judge(&case.matches, &[], &mut lookup) {
+                Verdict::Taken => Some(Ok(case)),
+                Verdict::Rejected { .. } => None,
+                Verdict::Unclear(what) => Some(Err(what)),
+            });
+            match case {
+                Some(case) => case.and_then(|it| count(&it.count, lookup)),
+                None => {
+                    Err("no entry holds for it; an entry without `match`, as the last, holds for \
+                             all others"
+                        .to_owned())
+                }
+            }
+        }
+    };
+    n.map_err(|what| format!("sharing.replicas: {what}"))
+}
+
+fn count(rule: &Count, mut lookup: impl FnMut(&Key) -> Lookup) -> Result<u32, String> {
+    let (from, per) = match rule {
+        Count::Fixed(n) => return Ok(*n),
+        Count::Each { from, per } => (from, *per),
+    };
+    let values = match lookup(from) {
+        Lookup::Values(values) => values,
+        Lookup::Absent => Vec::new(),
+        Lookup::Lacking(what) | Lookup::Unreadable(what) => return Err(what),
+    };
+    let value = match &values[..] {
+        [] => return Err(format!("no value for `{from}`")),
+        [value] => value,
+        several => {
+            let shown = quoted(&several.join(","));
+            return Err(format!("`{from}` must be one number, not {shown}"));
+        }
+    };
+    let shown = quoted(value);
+    let number =
+        parse_number(value.trim()).ok_or_else(|| format!("`{from}` is not a number: {shown}"))?;
+    #[expect(clippy::cast_precision_loss, reason = "nobody will miss what is beyond 2^53")]
+    let n = (number / per as f64).floor();
+    if n < 1.0 {
+        return Err(format!("`{from}` is {shown}, which is not enough for one replica of {per}"));
+    }
+    if n > f64::from(REPLICAS_MAX) {
+        let what = format!("`{from}` is {shown}, which makes {n} replicas of {per} each");
+        return Err(format!("{what}; a device has at most {REPLICAS_MAX}"));
+    }
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a whole number from 1 to 10000"
+    )]
+    Ok(n as u32)
+}
+
+/// Says why the devices of a resource cannot be offered all together, if they cannot.
+pub fn too_many(devices: &[Device]) -> Option<String> {
+    let n_replicas = |it: &Device| usize::try_from(it.replicas).unwrap_or(usize::MAX);
+    let n_offers = devices.iter().map(n_replicas).fold(0, usize::saturating_add);
+    if n_offers <= OFFERS_MAX {
+        return None;
+    }
+    let n_devices = devices.len();
+    let first = devices.first().map_or(1, |it| it.replicas);
+    let replicas = match devices.iter().all(|it| it.replicas == first) {
+        true => format!("{first} replicas each"),
+        false => "all their replicas".to_owned(),
+    };
+    Some(format!(
+        "{n_devices} devices with {replicas} are {n_offers} entries, and the kubelet's list holds \
+         {OFFERS_MAX}; match fewer, or set `limit` or fewer replicas"
+    ))
 }
 
 /// Every offer of `device`, one for each replica.
@@ -42,7 +117,7 @@ pub fn offers(
         Topology::None => None,
     };
     let mut offers = Vec::new();
-    for replica in 0..resource.sharing.replicas {
+    for replica in 0..device.replicas {
         let text = replica_id(&resource.sharing, device, replica);
         let Some(id) = DeviceId::new(text.clone()) else {
             return Err(Problem {

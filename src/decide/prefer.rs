@@ -4,6 +4,8 @@
 //! What is best is the least `Cost`. Localities make a tree, so that the best choice below a step is one
 //! of the best choices below its branches: a table of them finds it without trying every choice.
 
+mod locality;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::{Add, AddAssign, Mul},
@@ -11,8 +13,8 @@ use std::{
 
 use crate::{
     decide::{
-        locality::{self, FAR, Locality, Step},
         natural,
+        prefer::locality::{FAR, Locality, Step},
     },
     model::{
         allocation::Policy,

@@ -43,18 +43,28 @@ impl Release {
     /// What the kubelet knows by `id` is not offered any more.
     pub fn vanished(&mut self, resource: &ResourceName, id: &DeviceId, now: Instant) {
         self.waiting.insert((resource.clone(), id.clone()), 0);
-        self.n_asked = 0;
-        self.ask_at = Some(now + WAIT.0);
+        self.ask_soon(now);
     }
 
     /// A kubelet is there that was not. What its pods hold of ours may be more than what we know of,
     /// and what it has said before counts no more.
     pub fn kubelet_appeared(&mut self, now: Instant) {
-        self.is_curious = true;
         self.counts_from = Some(now + KUBELET_LEARNS);
         self.waiting.values_mut().for_each(|n_clean| *n_clean = 0);
+        self.wonder(now);
+    }
+
+    /// Pods may hold more of ours than what we know of.
+    pub fn wonder(&mut self, now: Instant) {
+        self.is_curious = true;
+        self.ask_soon(now);
+    }
+
+    /// Something new is not put off by something newer.
+    fn ask_soon(&mut self, now: Instant) {
+        let soon = now + WAIT.0;
         self.n_asked = 0;
-        self.ask_at = Some(now + WAIT.0);
+        self.ask_at = Some(self.ask_at.map_or(soon, |it| it.min(soon)));
     }
 
     /// It is back, or of no interest any more.
@@ -199,6 +209,16 @@ mod tests {
             release.answered(Some(&held(&["x"])), now);
         }
         assert!(now >= began + KUBELET_LEARNS && now < began + 3 * KUBELET_LEARNS);
+    }
+
+    #[test]
+    fn devices_that_go_again_and_again_put_no_question_off() {
+        let (mut release, now) = story();
+        for ms in (0..WAIT.0.as_millis()).step_by(100) {
+            let now = now + Duration::from_millis(u64::try_from(ms).unwrap());
+            release.vanished(&resource(), &id("y"), now);
+        }
+        assert!(release.due(now + WAIT.0));
     }
 
     #[test]

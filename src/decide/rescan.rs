@@ -26,7 +26,11 @@ const REST: u32 = 3;
 /// Between two scans of everything, at least so many times as long as one takes.
 const COST: u32 = 20;
 
-/// The longest such rest.
+/// The longest that follows from this: a process that was stopped for a while, or a machine, knows nothing of
+/// what scans cost.
+const INTERVAL_MAX: Duration = Duration::from_secs(600);
+
+/// The longest rest between two scans.
 const REST_MAX: Duration = Duration::from_secs(2);
 
 /// When everything is scanned again, because we lacked what a scan needs: soon enough to be back when
@@ -129,7 +133,7 @@ impl Rescan {
         let scan = self.under_way.take().unwrap_or(RunningScan::first());
         let took = scan.begun_at.map(|it| now.saturating_duration_since(it)).unwrap_or_default();
         if scan.scope == Scope::All {
-            self.all_at = Some(now + self.interval.max(took * COST));
+            self.all_at = Some(now + self.interval.max((took * COST).min(INTERVAL_MAX)));
         }
         self.not_before = Some(now + (took * REST).min(REST_MAX));
     }
@@ -360,6 +364,16 @@ mod tests {
             story.passes_until(ms).into_iter().map(|(at, _)| at).collect()
         };
         assert_eq!(at(120_000), [45_000, 105_000]);
+    }
+
+    #[test]
+    fn one_scan_that_took_very_long_puts_the_next_off_by_ten_minutes_at_most() {
+        let mut story = Story::new();
+        story.takes = Duration::from_secs(3600);
+        assert_eq!(story.passes_until(60_000).len(), 1);
+        story.takes = Duration::ZERO;
+        let at: Vec<u128> = story.passes_until(4_350_000).into_iter().map(|(at, _)| at).collect();
+        assert_eq!(at, [60_000 + 3_600_000 + 600_000, 60_000 + 3_600_000 + 660_000]);
     }
 
     #[test]

@@ -178,7 +178,7 @@ impl ScanCache {
                             naming::findings(resource, entry.found.devices.iter(), known);
                         findings.problems.extend(entry.found.problems.iter().cloned());
                         findings.none_because.extend(entry.found.none_because.iter().cloned());
-                        Arc::new(naming::refuse_too_many(resource, name, findings))
+                        Arc::new(naming::refuse_too_many(name, findings))
                     });
                     let mut findings = Arc::clone(findings);
                     if let Some(problem) = unscanned {
@@ -391,5 +391,26 @@ resources:
         };
         assert_eq!(scan(0), ["", "a b"]);
         assert_eq!(scan(1), ["a", "b"]);
+    }
+
+    #[test]
+    fn a_scan_that_lacks_something_leaves_what_was_found_and_is_to_be_made_again() {
+        let text = "version: v1\nresources: [{ name: a/b, discovery: { nodes: [\"/dev/a*\"] } }]\n";
+        let resources = crate::config::parse("c", text).unwrap().resources;
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir(root.path().join("dev")).unwrap();
+        std::os::unix::fs::symlink("/dev/null", root.path().join("dev/a0")).unwrap();
+        let host = Host::new(root.path());
+        let mut cache = ScanCache::default();
+        let found = cache.scan(&host, &resources, &Scope::All);
+        assert!(!found.is_short);
+
+        let short = |_, _: &Claims| ScanOutcome::Short("no descriptors".to_owned());
+        let scan = cache.scan_with(&resources, &Scope::All, short);
+        assert!(scan.is_short);
+        assert_eq!(scan.found[0].findings.devices, found.found[0].findings.devices);
+        let problems = &scan.found[0].findings.problems;
+        assert!(problems[0].what.contains("lacks what a scan needs (no descriptors)"));
+        assert_eq!(cache.scan(&host, &resources, &Scope::All), found);
     }
 }

@@ -9,6 +9,7 @@ use crate::{
     decide::{
         fill::{Use, fill},
         identity::{Ladder, Rung, id_of},
+        offer,
         template::render,
     },
     discovery::{
@@ -18,6 +19,7 @@ use crate::{
         scanner::{Collected, ResourceScanner, Unidentified},
     },
     model::{
+        allocation::Compat,
         device::{Description, Member},
         resource::NamePattern,
         template::{Core, Key, Template},
@@ -46,6 +48,8 @@ impl ResourceScanner<'_> {
         let ladder = self.ladder(draft, first)?;
         let member = |it: &Candidate| Member { name: it.name.clone(), dir: it.dir.clone() };
         let numa_node = self.numa_node(&draft.members);
+        let lookup = |key: &Key| self.lookup(&draft.members, key);
+        let replicas = offer::replicas(&self.resource.sharing.replicas, lookup)?;
         let description = Description {
             name: first.name.clone(),
             nodes: draft.nodes.clone(),
@@ -54,9 +58,11 @@ impl ResourceScanner<'_> {
             package: numa_node.and_then(|it| self.package(it)),
             attributes: self.attributes(draft)?,
             allocation: Arc::clone(&draft.alternative.allocation),
+            cdi_device: None,
             members: draft.members.iter().map(member).collect(),
             hardware: ladder.hardware.clone(),
             settle: draft.alternative.settle,
+            replicas,
         };
         let (description, at) = (Arc::new(description), draft.at().to_owned());
         let candidates = draft.members.iter().map(|it| Arc::from(it.identity()));
@@ -84,7 +90,7 @@ impl ResourceScanner<'_> {
     /// What the replica's suffix takes of an id's length, where replicas have the usual one.
     fn suffix_len(&self) -> usize {
         let sharing = &self.resource.sharing;
-        match sharing.replicas {
+        match sharing.replicas.max() {
             0 | 1 => 0,
             replicas => format!("::{}", replicas - 1).len(),
         }
@@ -131,6 +137,8 @@ impl ResourceScanner<'_> {
         }
         let asked = alternative.matches.iter().chain(&alternative.excludes).map(|it| &it.key);
         let named = self.resource.id.iter().flat_map(Template::keys);
+        let told = self.resource.choice.compat.map(Compat::keys).unwrap_or_default();
+        let named = named.chain(self.resource.sharing.replicas.keys()).chain(&told);
         let remembered = self.resource.health.remembered_keys();
         for key in asked.chain(named).chain(remembered).filter(|key| is_read(key)) {
             if let Ok(values) = self.values(&draft.members, key) {

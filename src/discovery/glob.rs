@@ -18,11 +18,20 @@ const OPTIONS: MatchOptions = MatchOptions {
 };
 
 /// How many paths one glob may give. More is a slip such as `/dev/*/*`, not hardware.
-const PATHS_MAX: usize = 20_000;
+pub(super) const PATHS_MAX: usize = 20_000;
 
-/// Every path that `glob` names, links among them, in natural order.
-pub(super) fn expand(host: &Host, glob: &Glob) -> io::Result<Vec<String>> {
-    let paths = walk(host, String::new(), &glob.components)?;
+/// What a glob names.
+#[derive(Debug, Default)]
+pub(super) struct Expanded {
+    /// In natural order, [`PATHS_MAX`] at most.
+    pub(super) paths: Vec<String>,
+    /// There are more.
+    pub(super) is_cut: bool,
+}
+
+/// Every path that `glob` names, links among them.
+pub(super) fn expand(host: &Host, glob: &Glob) -> io::Result<Expanded> {
+    let Expanded { paths, is_cut } = walk(host, String::new(), &glob.components)?;
     // What a directory lists is there; what was only written down may not be.
     let is_listed = glob.components.last().is_some_and(|it| has_wildcard(it.as_str()));
     let mut found = Vec::new();
@@ -32,35 +41,41 @@ pub(super) fn expand(host: &Host, glob: &Glob) -> io::Result<Vec<String>> {
         }
     }
     found.sort_by(|a, b| natural::compare(a, b));
-    Ok(found)
+    Ok(Expanded { paths: found, is_cut })
 }
 
 /// What may be at `path` below `dir`, where the components of `path` are patterns, in natural order.
 pub(super) fn below(host: &Host, dir: &str, path: &str) -> io::Result<Vec<String>> {
     let components: Result<Vec<Pattern>, _> = path.split('/').map(Pattern::new).collect();
     // The configuration has been checked, so that each component is a pattern.
-    let mut found = walk(host, dir.to_owned(), &components.unwrap_or_default())?;
+    let mut found = walk(host, dir.to_owned(), &components.unwrap_or_default())?.paths;
     found.sort_by(|a, b| natural::compare(a, b));
     Ok(found)
 }
 
 /// Goes down from `dir`, one component after the other.
-fn walk(host: &Host, dir: String, components: &[Pattern]) -> io::Result<Vec<String>> {
-    let mut paths = vec![dir];
+fn walk(host: &Host, dir: String, components: &[Pattern]) -> io::Result<Expanded> {
+    let mut found = Expanded { paths: vec![dir], is_cut: false };
     for pattern in components {
         let text = pattern.as_str();
-        let mut next = Vec::new();
-        for dir in paths {
+        let dirs = std::mem::take(&mut found.paths);
+        for dir in dirs {
             if !has_wildcard(text) {
-                next.push(format!("{dir}/{text}"));
+                found.paths.push(format!("{dir}/{text}"));
                 continue;
             }
-            let names = host.names(if dir.is_empty() { "/" } else { &dir })?;
-            let names = names.iter().filter(|name| pattern.matches_with(name, OPTIONS));
-            next.extend(names.map(|name| format!("{dir}/{name}")));
+            if found.paths.len() >= PATHS_MAX {
+                found.is_cut = true;
+                break;
+            }
+            let at = if dir.is_empty() { "/" } else { &dir };
+            let wanted = |name: &str| pattern.matches_with(name, OPTIONS);
+            let below = host.first_names(at, wanted, natural::compare)?;
+            found.is_cut |= below.n_left_out > 0;
+            found.paths.extend(below.names.iter().map(|name| format!("{dir}/{name}")));
         }
-        next.truncate(PATHS_MAX);
-        paths = next;
+        found.is_cut |= found.paths.len() > PATHS_MAX;
+        found.paths.truncate(PATHS_MAX);
     }
-    Ok(paths)
+    Ok(found)
 }

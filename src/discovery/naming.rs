@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     decide::{
-        allocate::edits,
+        allocate::{compat, edits},
         fill::{Use, fill},
         identity::{self, KnownIds, Ladder},
         known, natural,
@@ -56,6 +56,9 @@ pub(super) fn findings<'f>(
 /// A device whose words of itself can be given to a container and to a health command.
 fn checked(resource: &Resource, device: Device) -> Result<Device, String> {
     edits(&[&device]).map_err(|err| err.to_string())?;
+    if let Some(compat) = resource.choice.compat {
+        compat::check(compat, &device).map_err(|err| err.to_string())?;
+    }
     let known = known::Known::of(&device);
     for argument in resource.health.command.iter().flat_map(|it| &it.run) {
         fill(argument, Use::Path, |key| Ok(known.values(key)))
@@ -81,7 +84,7 @@ pub(super) fn by_name(
         Ok(name) => {
             let known = known.entry(name.clone()).or_default();
             let findings = findings(resource, devices.into_iter(), known);
-            let findings = refuse_too_many(resource, &name, findings);
+            let findings = refuse_too_many(&name, findings);
             (Ok(name), findings)
         }
         Err(err) => {
@@ -106,12 +109,8 @@ fn name_for(template: &Template, name: &str) -> String {
 }
 
 /// A list that the kubelet could not take is not begun: half a resource would only hide the mistake.
-pub(super) fn refuse_too_many(
-    resource: &Resource,
-    name: &ResourceName,
-    mut findings: Findings,
-) -> Findings {
-    if let Some(what) = too_many(&resource.sharing, findings.devices.len()) {
+pub(super) fn refuse_too_many(name: &ResourceName, mut findings: Findings) -> Findings {
+    if let Some(what) = too_many(&findings.devices) {
         findings.devices.clear();
         findings.problems.push(Problem { at: name.to_string(), what });
     }

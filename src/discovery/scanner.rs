@@ -158,6 +158,15 @@ impl<'a> ResourceScanner<'a> {
 
     /// The values of `key` for all members, each once. What nobody has is a problem.
     pub(super) fn values(&self, members: &[Candidate], key: &Key) -> Result<Vec<String>, String> {
+        match self.lookup(members, key) {
+            Lookup::Values(values) => Ok(values),
+            Lookup::Absent => Err(format!("no value for `{key}`")),
+            Lookup::Lacking(what) | Lookup::Unreadable(what) => Err(what),
+        }
+    }
+
+    /// What is known of `key` for all members: each value once, or what the first has instead of one.
+    pub(super) fn lookup(&self, members: &[Candidate], key: &Key) -> Lookup {
         let mut values: Vec<String> = Vec::new();
         let mut missing = None;
         for member in members {
@@ -169,16 +178,15 @@ impl<'a> ResourceScanner<'a> {
                         }
                     }
                 }
-                Lookup::Absent => missing = missing.or(Some(format!("no value for `{key}`"))),
-                Lookup::Lacking(what) | Lookup::Unreadable(what) => {
-                    missing = missing.or(Some(what));
+                other @ (Lookup::Absent | Lookup::Lacking(_) | Lookup::Unreadable(_)) => {
+                    missing = missing.or(Some(other));
                 }
             }
         }
         match missing {
             // A list that is empty is a value; nothing at all is not.
-            Some(what) if values.is_empty() => Err(what),
-            _ => Ok(values),
+            Some(missing) if values.is_empty() => missing,
+            _ => Lookup::Values(values),
         }
     }
 }

@@ -4,8 +4,14 @@ use std::{collections::BTreeSet, fmt::Display, io};
 
 use crate::{
     decide::natural,
-    discovery::{candidate::Candidate, facts, glob, node, path::last},
-    host::{FileKind, Host},
+    discovery::{
+        candidate::Candidate,
+        facts,
+        glob::{self, Expanded, PATHS_MAX},
+        node,
+        path::last,
+    },
+    host::{FileKind, Host, NAMES_MAX, Names},
     model::{
         device::Problem,
         discovery::{Glob, Source},
@@ -42,15 +48,20 @@ pub(super) fn candidates(host: &Host, source: &Source) -> Candidates {
 
 fn in_sysfs(host: &Host, dir: &str, wanted: impl Fn(&str) -> bool) -> Candidates {
     let mut found = Candidates::default();
-    let mut names = match host.names(dir) {
+    let Names { names, n_left_out } = match host.first_names(dir, wanted, natural::compare) {
         Ok(names) => names,
         Err(err) => {
             found.problem(dir, err);
             return found;
         }
     };
-    names.retain(|name| wanted(name));
-    names.sort_by(|a, b| natural::compare(a, b));
+    if n_left_out > 0 {
+        let n_all = NAMES_MAX + n_left_out;
+        found.problem(
+            dir,
+            format!("{n_all} entries, of which only the first {NAMES_MAX} are considered"),
+        );
+    }
     for name in names {
         let at = format!("{dir}/{name}");
         match host.find(&at) {
@@ -126,7 +137,13 @@ fn each_path(
 ) {
     for pattern in globs {
         match glob::expand(host, pattern) {
-            Ok(paths) => {
+            Ok(Expanded { paths, is_cut }) => {
+                if is_cut {
+                    let what = format!(
+                        "matches too much, so only the first {PATHS_MAX} paths are considered"
+                    );
+                    found.problem(&pattern.text, what);
+                }
                 if paths.is_empty() {
                     found.unmatched.push(pattern.text.clone());
                 }

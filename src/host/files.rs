@@ -6,6 +6,7 @@
 #![expect(clippy::disallowed_methods, reason = "this module is what the others are sent to")]
 
 use std::{
+    cmp::Ordering,
     fs::{self, OpenOptions},
     io::{self, Read},
     os::unix::fs::OpenOptionsExt,
@@ -31,6 +32,29 @@ const LINKS_MAX: usize = 40;
 /// A link to this, in a captured tree, stands for a device node: those cannot be made without
 /// privilege, nor kept in an archive that anybody may unpack.
 const STAND_IN: &str = "/dev/null";
+
+/// How many names of a directory are kept. More is a slip, or somebody's prank, and not hardware.
+pub const NAMES_MAX: usize = 20_000;
+
+/// How many entries of a directory are read.
+const ENTRIES_MAX: usize = 1_000_000;
+
+/// Names of a directory.
+#[derive(Debug, Default)]
+pub struct Names {
+    /// In their order, the first [`NAMES_MAX`].
+    pub names: Vec<String>,
+    /// How many more there are.
+    pub n_left_out: usize,
+}
+
+impl Names {
+    fn keep_the_first(&mut self, order: fn(&str, &str) -> Ordering) {
+        self.names.sort_unstable_by(|a, b| order(a, b));
+        self.n_left_out += self.names.len().saturating_sub(NAMES_MAX);
+        self.names.truncate(NAMES_MAX);
+    }
+}
 
 /// A view of the host's files below some root.
 #[derive(Debug, Clone)]
@@ -127,15 +151,35 @@ impl Host {
         }
     }
 
-    /// The names in a directory, sorted. A missing directory is empty; a name that is not UTF-8 is
-    /// left out, since no configuration can name it.
+    /// The names in a directory, sorted, and no more than [`NAMES_MAX`] of them. A missing directory is empty;
+    /// a name that is not UTF-8 is left out, since no configuration can name it.
     pub fn names(&self, dir: &str) -> io::Result<Vec<String>> {
-        let mut names = Vec::new();
-        for entry in self.entries(dir)? {
-            names.extend(entry?.file_name().into_string());
+        Ok(self.first_names(dir, |_| true, str::cmp)?.names)
+    }
+
+    /// The names in a directory that are wanted, in an order; the same of all, however many there are.
+    pub fn first_names(
+        &self,
+        dir: &str,
+        wanted: impl Fn(&str) -> bool,
+        order: fn(&str, &str) -> Ordering,
+    ) -> io::Result<Names> {
+        let mut found = Names::default();
+        for (n, entry) in self.entries(dir)?.enumerate() {
+            if n == ENTRIES_MAX {
+                return Err(io::Error::other(format!("more than {ENTRIES_MAX} entries")));
+            }
+            let Ok(name) = entry?.file_name().into_string() else { continue };
+            if wanted(&name) {
+                found.names.push(name);
+            }
+            // Now and then, so that the memory is bounded and the time nearly that of one sort.
+            if found.names.len() >= 2 * NAMES_MAX {
+                found.keep_the_first(order);
+            }
         }
-        names.sort();
-        Ok(names)
+        found.keep_the_first(order);
+        Ok(found)
     }
 
     /// The names of the directories in a directory, links not followed, sorted.
@@ -334,5 +378,25 @@ fn absent_as_none<T>(result: io::Result<T>) -> io::Result<Option<T>> {
         Ok(value) => Ok(Some(value)),
         Err(err) if is_absent(&err) => Ok(None),
         Err(err) => Err(err),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_too_many_names_the_first_are_kept_whatever_the_order_they_come_in() {
+        let mut found = Names::default();
+        for n in (0..3 * NAMES_MAX).rev() {
+            found.names.push(format!("{n:05}"));
+            if found.names.len() >= 2 * NAMES_MAX {
+                found.keep_the_first(str::cmp);
+            }
+        }
+        found.keep_the_first(str::cmp);
+        assert_eq!((found.names.len(), found.n_left_out), (NAMES_MAX, 2 * NAMES_MAX));
+        let last = format!("{:05}", NAMES_MAX - 1);
+        assert_eq!((&*found.names[0], &found.names[NAMES_MAX - 1]), ("00000", &last));
     }
 }

@@ -77,6 +77,17 @@ impl WriteLock {
         self.put(&format!("{}{suffix}", self.name), text)
     }
 
+    /// Removes the file and its lock, if it is there.
+    pub fn remove(self) -> io::Result<()> {
+        for name in [self.name.clone(), format!(".{}.lock", self.name)] {
+            match fs::remove_file(self.dir.join(name)) {
+                Err(err) if err.kind() != io::ErrorKind::NotFound => return Err(err),
+                Ok(()) | Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+
     fn put(&self, name: &str, text: &str) -> io::Result<()> {
         let new = self.temporary();
         let result =

@@ -41,6 +41,10 @@ const REQUEST_SLOTS: usize = 16;
 /// (`decide::offer::OFFERS_MAX` of 63 bytes), since the kubelet asks with each id at most twice.
 const MESSAGE_LEN_MAX: i32 = 4 << 20;
 
+/// How many calls a connection may have open at once: the kubelet has a stream and one call. Clients that heed
+/// the protocol wait; with one that leaks streams, each would cost some ten kilobytes for good.
+const STREAMS_MAX: i32 = 64;
+
 /// What the core takes for "never": `INT_MAX` milliseconds. (grpcio would cap a longer duration to
 /// that, but overflows on a very long one.)
 const NEVER: Duration = Duration::from_millis(i32::MAX as u64);
@@ -127,6 +131,7 @@ impl Server {
             .http2_bdp_probe(false)
             .http2_max_ping_strikes(0)
             .max_receive_message_len(MESSAGE_LEN_MAX)
+            .max_concurrent_stream(STREAMS_MAX)
             .build_args();
         let mut server = ServerBuilder::new(env)
             .channel_args(args)

@@ -2,8 +2,8 @@
 
 use crate::{
     kubelet::proto::deviceplugin::{
-        ContainerAllocateResponse, Device, DeviceSpec, ListAndWatchResponse, Mount, NUMANode,
-        TopologyInfo,
+        CDIDevice, ContainerAllocateResponse, Device, DeviceSpec, ListAndWatchResponse, Mount,
+        NUMANode, TopologyInfo,
     },
     model::{
         edits::{self, ContainerEdits, DeviceNode},
@@ -24,6 +24,7 @@ pub fn container(edits: ContainerEdits) -> ContainerAllocateResponse {
         mounts: edits.mounts.into_iter().map(mount).collect(),
         devices: edits.devices.into_iter().map(device_spec).collect(),
         annotations: edits.annotations.into_iter().collect(),
+        cdi_devices: edits.cdi_devices.into_iter().map(cdi_device).collect(),
         ..Default::default()
     }
 }
@@ -50,6 +51,10 @@ fn device_spec(node: DeviceNode) -> DeviceSpec {
         permissions: node.permissions,
         ..Default::default()
     }
+}
+
+fn cdi_device(name: String) -> CDIDevice {
+    CDIDevice { name, ..Default::default() }
 }
 
 fn mount(mount: edits::Mount) -> Mount {
@@ -112,9 +117,10 @@ mod tests {
             }],
             env: [("A".to_owned(), "1".to_owned())].into(),
             annotations: [("b".to_owned(), "2".to_owned())].into(),
+            cdi_devices: ["a.io/b=c".to_owned()].into(),
         };
 
-        expect![[r#"envs {key: "A" value: "1"} mounts {container_path: "/b" host_path: "/a" read_only: true} devices {container_path: "/dev/b" host_path: "/dev/a" permissions: "rw"} annotations {key: "b" value: "2"}"#]]
+        expect![[r#"envs {key: "A" value: "1"} mounts {container_path: "/b" host_path: "/a" read_only: true} devices {container_path: "/dev/b" host_path: "/dev/a" permissions: "rw"} annotations {key: "b" value: "2"} cdi_devices {name: "a.io/b=c"}"#]]
             .assert_eq(&container(edits).to_string());
     }
 }

@@ -1,8 +1,13 @@
 //! What a container gets with its devices, as the operator wrote it.
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
-use crate::model::{name::ResourceName, template::Template, written};
+use crate::model::{
+    fact::Fact,
+    name::ResourceName,
+    template::{Core, Key, Template},
+    written,
+};
 
 /// Templates for what a container gets.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -30,7 +35,85 @@ pub struct Choice {
     /// What they should be near to, before all that the policy says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub near: Option<Near>,
+    /// Whose plugin a container should find the variables of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compat: Option<Compat>,
+    /// Whether the container runtime reads what they bring in a CDI spec.
+    pub cdi: Cdi,
 }
+
+/// Whether the container runtime reads what devices bring in a CDI spec.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Cdi {
+    /// The kubelet's answer has all of it.
+    #[default]
+    No,
+    /// It is in a spec, where that can be written.
+    Yes,
+    /// It is in a spec, and where that cannot be written no device is offered.
+    Required,
+}
+
+impl Serialize for Cdi {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Cdi::No => to.serialize_bool(false),
+            Cdi::Yes => to.serialize_bool(true),
+            Cdi::Required => to.collect_map([("required", true)]),
+        }
+    }
+}
+
+/// Plugins whose environment variables ours may be like, so that what was written for them runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Compat {
+    /// NVIDIA's plugin for graphics cards.
+    Nvidia,
+    /// The plugin for network functions of SR-IOV.
+    Sriov,
+    /// KubeVirt's for PCI functions.
+    KubevirtPci,
+    /// KubeVirt's for USB devices.
+    KubevirtUsb,
+    /// KubeVirt's for mediated devices.
+    KubevirtMdev,
+    /// Intel's for QuickAssist.
+    Qat,
+}
+
+impl Compat {
+    /// The variable that names the devices; of several, the beginning of each.
+    pub fn variable(self, resource: &ResourceName) -> String {
+        let upper = || resource.as_str().to_uppercase().replace(['/', '.'], "_");
+        match self {
+            Compat::Nvidia => "NVIDIA_VISIBLE_DEVICES".to_owned(),
+            Compat::Sriov => format!("PCIDEVICE_{}", upper()),
+            Compat::KubevirtPci => format!("PCI_RESOURCE_{}", upper()),
+            Compat::KubevirtUsb => format!("USB_RESOURCE_{}", upper()),
+            Compat::KubevirtMdev => format!("MDEV_PCI_RESOURCE_{}", upper()),
+            Compat::Qat => "QAT".to_owned(),
+        }
+    }
+
+    /// What of a device the variables are made from.
+    pub fn keys(self) -> Vec<Key> {
+        let fact = |word| Fact::find(word).map(Key::Fact);
+        let keys = match self {
+            Compat::Nvidia | Compat::KubevirtMdev => [None, None, None],
+            Compat::Sriov => {
+                let subsystem = Some(Key::Core(Core::Subsystem));
+                [fact("pci.address"), subsystem, Some(Key::Attribute(RDMA_DEVICE.to_owned()))]
+            }
+            Compat::KubevirtPci | Compat::Qat => [fact("pci.address"), None, None],
+            Compat::KubevirtUsb => [fact("usb.node"), None, None],
+        };
+        keys.into_iter().flatten().collect()
+    }
+}
+
+/// The attribute that names the RDMA device of a network function: `mlx5_2`.
+pub const RDMA_DEVICE: &str = "infiniband_verbs/*/ibdev";
 
 /// Another resource, near to whose devices others should be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -18,7 +18,7 @@ pub struct Device {
 }
 
 /// What a scan knows of a device.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Description {
     /// The kernel's name.
     pub name: String,
@@ -34,12 +34,37 @@ pub struct Description {
     pub attributes: BTreeMap<String, Vec<String>>,
     /// What it brings into a container.
     pub allocation: Arc<Allocation>,
+    /// Its fully qualified name as a CDI device, if a spec that is not ours has it: the container runtime
+    /// then gives the container what that says.
+    pub cdi_device: Option<String>,
     /// What it is made of: one thing, or those of a group.
     pub members: Vec<Member>,
     /// Which piece of hardware it is.
     pub hardware: Hardware,
     /// It is offered when its members and nodes have been the same for so long.
     pub settle: Duration,
+    /// How many times it is offered, at least once.
+    pub replicas: u32,
+}
+
+impl Default for Description {
+    /// Nothing is known, and the device is not shared.
+    fn default() -> Description {
+        Description {
+            name: String::new(),
+            nodes: Vec::new(),
+            paths: Vec::new(),
+            numa_node: None,
+            package: None,
+            attributes: BTreeMap::new(),
+            allocation: Arc::default(),
+            members: Vec::new(),
+            hardware: Hardware::default(),
+            settle: Duration::ZERO,
+            cdi_device: None,
+            replicas: 1,
+        }
+    }
 }
 
 /// What tells one piece of hardware from another, across reboots.

@@ -1,6 +1,11 @@
 //! What one container is given.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use crate::model::name::ResourceName;
 
 /// What one container is given. Sorted and free of repeats, so that equal requests give equal
 /// answers.
@@ -14,7 +19,13 @@ pub struct ContainerEdits {
     pub env: BTreeMap<String, String>,
     /// Annotations for the container runtime.
     pub annotations: BTreeMap<String, String>,
+    /// Fully qualified names of CDI devices, which the container runtime knows from specs:
+    /// `nvidia.com/gpu=0`.
+    pub cdi_devices: BTreeSet<String>,
 }
+
+/// The texts of CDI specs, by the resource that each is of.
+pub type Specs = BTreeMap<ResourceName, Arc<str>>;
 
 /// A device node in a container.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,6 +8,7 @@ use std::{
 use crate::model::{
     cordon::{Clearance, Cordon},
     device::{Findings, Problem},
+    edits::Specs,
     health::{Round, Target},
     name::ResourceName,
     resource::Resource,
@@ -32,6 +33,8 @@ pub enum Event {
     Remembered(Remembered),
     /// What [`Effect::Remember`] asked for is on disk, or cannot be written.
     Stored(Arc<Remembered>),
+    /// These CDI specs are written, but for some, each with the reason.
+    SpecsWritten(Arc<Specs>, BTreeMap<ResourceName, String>),
     /// An operator says that a device may be used again, whatever was wrong with it.
     Cleared(Clearance),
     /// What operators had cleared before we could know of it. It is about what processes before us have left.
@@ -293,6 +296,8 @@ pub enum Effect {
     Retire(ResourceName),
     /// Write down what must outlive the process.
     Remember(Arc<Remembered>),
+    /// Have these CDI specs written, and no others of ours.
+    WriteSpecs(Arc<Specs>),
     /// Ask the kubelet who holds which device.
     AskPods,
     /// Leave the loop.

@@ -5,9 +5,16 @@ use std::{fmt, sync::Arc};
 use serde::Serialize;
 
 use crate::model::{
-    allocation::Choice, discovery::Alternative, health::HealthPolicy, name::ResourceName,
-    template::Template,
+    allocation::Choice,
+    discovery::{Alternative, Requirement},
+    health::HealthPolicy,
+    name::ResourceName,
+    template::{Key, Template},
 };
+
+/// The most replicas of one device. With the kubelet's limit of 4 MiB for a list, more would not
+/// fit for long ids.
+pub const REPLICAS_MAX: u32 = 10_000;
 
 /// One entry of `resources`.
 #[derive(Debug, Clone, Serialize)]
@@ -54,12 +61,12 @@ impl fmt::Display for NamePattern {
 }
 
 /// How many containers may share a device.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Sharing {
     /// How many times each device is offered.
-    pub replicas: u32,
-    /// The id of a replica, from `{id}` and `{replica}`; `None` for a device that is not shared.
+    pub replicas: Replicas,
+    /// The id of a replica, from `{id}` and `{replica}`; `None` where no device is shared.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ids: Option<Template>,
     /// How many replicas one container may have.
@@ -67,9 +74,73 @@ pub struct Sharing {
     pub max_per_container: Option<u32>,
 }
 
-impl Default for Sharing {
-    fn default() -> Sharing {
-        Sharing { replicas: 1, ids: None, max_per_container: None }
+/// How many times each device is offered.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Replicas {
+    /// Each by the same rule.
+    Same(Count),
+    /// By the first case that holds for the device. Never empty.
+    ByCase(Vec<Case>),
+}
+
+/// One of several rules for the number of replicas.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Case {
+    /// It holds for a device when all of these do.
+    #[serde(rename = "match", skip_serializing_if = "Vec::is_empty")]
+    pub matches: Vec<Requirement>,
+    /// How many times such a device is offered.
+    pub count: Count,
+}
+
+/// A number of replicas.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Count {
+    /// From 1 to [`REPLICAS_MAX`].
+    Fixed(u32),
+    /// One for each so much of what the device has.
+    Each {
+        /// What the device has: a number.
+        from: Key,
+        /// How much of it makes a replica. Not zero.
+        per: u64,
+    },
+}
+
+impl Default for Replicas {
+    /// No device is shared.
+    fn default() -> Replicas {
+        Replicas::Same(Count::Fixed(1))
+    }
+}
+
+impl Replicas {
+    /// The most replicas that a device can have.
+    pub fn max(&self) -> u32 {
+        let max = |count: &Count| match count {
+            Count::Fixed(n) => *n,
+            Count::Each { .. } => REPLICAS_MAX,
+        };
+        match self {
+            Replicas::Same(count) => max(count),
+            Replicas::ByCase(cases) => cases.iter().map(|it| max(&it.count)).max().unwrap_or(1),
+        }
+    }
+
+    /// What of a device it depends on.
+    pub fn keys(&self) -> impl Iterator<Item = &Key> {
+        let (count, cases) = match self {
+            Replicas::Same(count) => (Some(count), &[][..]),
+            Replicas::ByCase(cases) => (None, &cases[..]),
+        };
+        let asked = cases.iter().flat_map(|it| &it.matches).map(|it| &it.key);
+        let counts = count.into_iter().chain(cases.iter().map(|it| &it.count));
+        asked.chain(counts.filter_map(|it| match it {
+            Count::Fixed(_) => None,
+            Count::Each { from, .. } => Some(from),
+        }))
     }
 }
 

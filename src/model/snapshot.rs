@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::model::{
-    allocation::Policy,
+    allocation::{Compat, Policy},
     device::Device,
     name::{DeviceId, ResourceName},
 };
@@ -58,6 +58,10 @@ pub struct Snapshot {
     pub max_per_container: Option<u32>,
     /// Which of them a container should have.
     pub preference: Preference,
+    /// Whether a CDI spec of ours, which is written, has their nodes and mounts.
+    pub is_in_spec: bool,
+    /// Whose variables a container should find.
+    pub compat: Option<Compat>,
 }
 
 /// What decides which devices are given to a container where there is a choice.

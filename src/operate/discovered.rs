@@ -114,7 +114,7 @@ fn shown_device<'a>(
         numa_node: it.numa_node.filter(|_| numa),
         nodes: paths().map(|it| it.path.as_str()).collect(),
         links: links.map(|it| (it.asked.as_str(), it.path.as_str())).collect(),
-        replicas: resource.map_or(1, |it| it.sharing.replicas),
+        replicas: it.replicas,
         notes: note.map(String::as_str).into_iter().collect(),
         attributes: attributes.collect(),
     }

@@ -12,11 +12,15 @@ use std::{
 
 use crate::{
     decide::{
-        inventory::devices::{Devices, Viewed},
+        inventory::{
+            devices::{Devices, Viewed},
+            spec::SpecFile,
+        },
         offer::offers,
         release::Release,
     },
     model::{
+        allocation::Cdi,
         device::{Device, Problem},
         name::{DeviceId, ResourceName},
         resource::Resource,
@@ -32,6 +36,8 @@ pub(super) struct Listing {
     pub(super) serve_by: Option<Instant>,
     pub(super) published: Arc<Snapshot>,
     near: Vec<Arc<Device>>,
+    /// The CDI spec that its answers name devices of.
+    pub(super) spec: SpecFile,
     /// Whether `published` may not be what there is.
     pub(super) is_stale: bool,
     /// Ids that pods may hold, beside those of devices that are there: with the device that each is of.
@@ -77,7 +83,10 @@ impl Listing {
                 offers: Vec::new(),
                 max_per_container: None,
                 preference: Preference::default(),
+                is_in_spec: false,
+                compat: None,
             }),
+            spec: SpecFile::default(),
             near: Vec::new(),
             is_stale: true,
             stored: remembered.keys().cloned().collect(),
@@ -128,6 +137,11 @@ impl Listing {
         // Before the first list, what a process before us has told of is here only.
         let kept = self.kept.iter().filter(|(id, _)| self.published.get(id.as_str()).is_none());
         told.chain(&self.unstored).chain(kept)
+    }
+
+    /// Ids that wait to be on disk.
+    pub(super) fn untold(&self) -> &BTreeMap<DeviceId, DeviceId> {
+        &self.unstored
     }
 
     /// What is remembered is on disk.
@@ -190,6 +204,12 @@ impl Listing {
         let name = self.published.resource.clone();
         let mut offers = wanted(resource, devices, |id| self.has(id));
         self.hold_back_unstored(&mut offers, now);
+        if let (Cdi::Required, Some(why)) = (resource.choice.cdi, self.spec.failure()) {
+            let what = format!("its CDI spec, which is required, cannot be written: {why}");
+            offers.iter_mut().filter(|it| it.health == Health::Healthy).for_each(|it| {
+                it.health = Health::Unhealthy { reason: what.clone() };
+            });
+        }
         if self.serve_by.is_some() && offers.is_empty() && !self.unstored.is_empty() {
             // An empty list would only be replaced in a moment.
             return Some(Publication::Waits);
@@ -222,10 +242,13 @@ impl Listing {
         }
         offers.extend(self.kept.iter().map(|(id, device)| kept(id, device, devices)));
         offers.sort_by(|a, b| a.id.cmp(&b.id));
+        let compat = resource.choice.compat;
         let max_per_container = resource.sharing.max_per_container;
         let is_same = offers == self.published.offers
             && max_per_container == self.published.max_per_container
-            && preference == self.published.preference;
+            && preference == self.published.preference
+            && self.spec.is_written() == self.published.is_in_spec
+            && compat == self.published.compat;
         if !is_first && is_same {
             return (!self.unstored.is_empty()).then_some(Publication::Waits);
         }
@@ -236,6 +259,8 @@ impl Listing {
             offers,
             max_per_container,
             preference,
+            is_in_spec: self.spec.is_written(),
+            compat,
         });
         Some(if is_first { Publication::First } else { Publication::Next })
     }

@@ -51,6 +51,7 @@ impl Inventory {
             for (id, _) in served.listing.told() {
                 self.release.forget(name, id);
             }
+            self.forget_untold(name, &served.listing);
         }
     }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    decide::inventory::{Inventory, Served},
+    decide::inventory::{Inventory, Served, listing::Listing},
     model::{
         cordon::Clearance,
         event::Effect,
@@ -68,6 +68,20 @@ impl Inventory {
         remembered.retain(|name, _| !forgotten.contains(name));
         self.remembered = Arc::new(remembered);
         effects.push(Effect::Remember(Arc::clone(&self.remembered)));
+    }
+
+    /// A resource ends before the kubelet was told of all of its ids, as they are not on disk: if it comes back,
+    /// they wait again.
+    pub(super) fn forget_untold(&mut self, name: &ResourceName, listing: &Listing) {
+        let untold = listing.untold();
+        if untold.is_empty() {
+            return;
+        }
+        if let Some(devices) = Arc::make_mut(&mut self.remembered).get_mut(name) {
+            for device in Arc::make_mut(devices).values_mut() {
+                device.offers.retain(|it| !untold.contains_key(it));
+            }
+        }
     }
 
     /// What is not served, and is too much to be remembered.

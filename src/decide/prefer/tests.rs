@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::*;
+use super::{locality::tests::between, *};
 use crate::model::{
     device::{Description, Member},
     name::{DeviceId, ResourceName},
@@ -45,6 +45,8 @@ fn snapshot(policy: Policy, cards: &[usize], replicas: u32) -> Snapshot {
         offers,
         max_per_container: None,
         preference: Preference { policy, near: Vec::new() },
+        is_in_spec: false,
+        compat: None,
     }
 }
 
@@ -150,13 +152,9 @@ fn a_question_without_an_answer_is_answered_with_nothing() {
 /// What a choice costs, pair by pair, as the documentation of the policies says it. `free` is what is
 /// available and not given already.
 fn cost_of(snapshot: &Snapshot, free: &[String], chosen: &[&str]) -> [i64; 5] {
-    let located: BTreeMap<&str, (&DeviceId, Locality<'_>)> = snapshot
-        .offers
-        .iter()
-        .map(|it| (it.id.as_str(), (&it.device.id, Locality::of(&it.device))))
-        .collect();
-    let is_same = |a: &str, b: &str| located[a].0 == located[b].0;
-    let distance = |a: &str, b: &str| located[a].1.distance(&located[b].1);
+    let device = |id: &str| &*snapshot.get(id).unwrap().device;
+    let is_same = |a: &str, b: &str| device(a).id == device(b).id;
+    let distance = |a: &str, b: &str| between(device(a), device(b));
     let mut cost = [0; 5];
     for (nth, id) in chosen.iter().enumerate() {
         let (same, others): (Vec<&str>, Vec<&str>) =
@@ -167,7 +165,7 @@ fn cost_of(snapshot: &Snapshot, free: &[String], chosen: &[&str]) -> [i64; 5] {
         let around: i64 = around.iter().map(|it| locality::nearness(distance(id, it))).sum();
         let n_free = i64::try_from(own.len()).unwrap();
         let near = snapshot.preference.near.iter();
-        let near = near.map(|it| located[*id].1.distance(&Locality::of(it))).min();
+        let near = near.map(|it| between(device(id), it)).min();
         let by_policy = match snapshot.preference.policy {
             Policy::Numa | Policy::None => [pairs, -n_free, around],
             Policy::Packed => [n_free, pairs, around],

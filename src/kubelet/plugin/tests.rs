@@ -40,6 +40,8 @@ pub(in crate::kubelet) fn snapshot(generation: u64, ids: &[&str]) -> Snapshot {
         offers: ids.iter().map(offer).collect(),
         max_per_container: None,
         preference: Preference::default(),
+        is_in_spec: false,
+        compat: None,
     }
 }
 

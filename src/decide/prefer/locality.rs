@@ -7,17 +7,17 @@
 use crate::model::device::Device;
 
 /// The distance of two devices that share nothing.
-pub const FAR: i64 = 128;
+pub(super) const FAR: i64 = 128;
 
 /// How much two devices so far from each other count as neighbours. Those at one switch count more than
 /// all others of their NUMA node.
-pub fn nearness(distance: i64) -> i64 {
+pub(super) fn nearness(distance: i64) -> i64 {
     FAR / distance.max(1) - 1
 }
 
 /// One step on the way to a device. The order of variants is the order on the way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Step<'a> {
+pub(super) enum Step<'a> {
     /// The processor package. Devices of which none is known share nothing.
     Package(Option<u32>),
     /// The NUMA node, likewise.
@@ -38,7 +38,7 @@ pub enum Step<'a> {
 
 impl Step<'_> {
     /// How far two devices are from each other that share this step and none behind it.
-    pub fn distance(self) -> i64 {
+    pub(super) fn distance(self) -> i64 {
         match self {
             Step::Package(None) | Step::NumaNode(None) => FAR,
             Step::Package(Some(_)) => 64,
@@ -55,11 +55,11 @@ impl Step<'_> {
 
 /// The way to a device.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Locality<'a>(pub Vec<Step<'a>>);
+pub(super) struct Locality<'a>(pub(super) Vec<Step<'a>>);
 
 impl<'a> Locality<'a> {
     /// The way to `device`, which is that to the first of its members that sysfs knows.
-    pub fn of(device: &'a Device) -> Locality<'a> {
+    pub(super) fn of(device: &'a Device) -> Locality<'a> {
         let mut steps = vec![Step::Package(device.package), Step::NumaNode(device.numa_node)];
         let dir = device.members.iter().find_map(|it| it.dir.as_deref()).unwrap_or_default();
         let mut parts = dir.strip_prefix("/sys/devices/").unwrap_or_default().split('/');
@@ -78,12 +78,6 @@ impl<'a> Locality<'a> {
         }
         Locality(steps)
     }
-
-    /// How far it is to `other`: 0 for the same function, [`FAR`] where nothing is shared.
-    pub fn distance(&self, other: &Locality<'_>) -> i64 {
-        let shared = self.0.iter().zip(&other.0).take_while(|(a, b)| a == b);
-        shared.last().map_or(FAR, |(step, _)| step.distance())
-    }
 }
 
 /// Whether `name` is a PCI address: domain, bus, device and function.
@@ -98,7 +92,7 @@ fn is_pci_function(name: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::model::{
         device::{Description, Member},
@@ -110,6 +104,13 @@ mod tests {
         let members = vec![member];
         let description = Description { members, numa_node, package, ..Description::default() };
         Device::new(DeviceId::new("x").unwrap(), description)
+    }
+
+    /// How far it is from one device to another: 0 for the same function, [`FAR`] where nothing is shared.
+    pub(in crate::decide::prefer) fn between(a: &Device, b: &Device) -> i64 {
+        let (a, b) = (Locality::of(a), Locality::of(b));
+        let shared = a.0.iter().zip(&b.0).take_while(|(a, b)| a == b);
+        shared.last().map_or(FAR, |(step, _)| step.distance())
     }
 
     #[test]
@@ -177,15 +178,14 @@ mod tests {
             ),
         ] {
             let (a, b) = (at(&a, here.0, here.1), at(&b, there.0, there.1));
-            let (a, b) = (Locality::of(&a), Locality::of(&b));
-            assert_eq!(a.distance(&b), distance, "{a:?} {b:?}");
-            assert_eq!(b.distance(&a), distance, "{a:?} {b:?}");
+            assert_eq!(between(&a, &b), distance, "{a:?} {b:?}");
+            assert_eq!(between(&b, &a), distance, "{a:?} {b:?}");
         }
     }
 
     #[test]
     fn devices_of_which_nothing_is_known_are_far_from_each_other() {
         let (a, b) = (at("/sys/devices/virtual/a", None, None), at("", None, None));
-        assert_eq!(Locality::of(&a).distance(&Locality::of(&b)), FAR);
+        assert_eq!(between(&a, &b), FAR);
     }
 }

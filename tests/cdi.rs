@@ -1,0 +1,132 @@
+//! Specs of the Container Device Interface: what a container runtime reads in place of nodes and mounts.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::{
+    kubelet::Kubelet,
+    lifecycle::{Node, until},
+};
+
+const HOST: &str = "//- /dev/acc0 char\n//- /dev/acc1 char\n";
+
+/// A file that names a directory for specs below that of the test.
+fn write(node: &Node, cdi: &str) {
+    let dir = node.dir.path().join("cdi");
+    let text = format!(
+        "version: v1
+cdi: {{ dir: {} }}
+resources:
+  - name: example.com/acc
+    discovery: {{ nodes: [\"/dev/acc*\"] }}
+    allocation:
+      cdi: {cdi}
+      mounts: [{{ hostPath: /opt/acc, readOnly: true }}]
+      env: {{ ACC: \"{{ids}}\" }}
+",
+        dir.display()
+    );
+    fs::write(node.dir.path().join("new"), text).unwrap();
+    fs::rename(node.dir.path().join("new"), node.dir.path().join("config.yaml")).unwrap();
+}
+
+fn node(cdi: &str) -> (Node, Kubelet) {
+    let (node, kubelet) = Node::with_kubelet(HOST, "version: v1\nresources: []\n");
+    write(&node, cdi);
+    (node, kubelet)
+}
+
+fn spec_path(node: &Node) -> std::path::PathBuf {
+    node.dir.path().join("cdi/chandler_example.com_acc.json")
+}
+
+/// The nodes and mounts of each device in the spec, by its full name.
+fn spec(path: &Path) -> BTreeMap<String, Vec<String>> {
+    let spec: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+    let kind = spec["kind"].as_str().unwrap();
+    let paths = |edits: &Value| {
+        let each = |list: &str, key: &str| {
+            let items = edits[list].as_array().cloned().unwrap_or_default();
+            items.iter().map(|it| it[key].as_str().unwrap().to_owned()).collect::<Vec<String>>()
+        };
+        [each("deviceNodes", "path"), each("mounts", "containerPath")].concat()
+    };
+    let devices = spec["devices"].as_array().unwrap().iter();
+    devices
+        .map(|it| {
+            (format!("{kind}={}", it["name"].as_str().unwrap()), paths(&it["containerEdits"]))
+        })
+        .collect()
+}
+
+#[test]
+fn a_device_is_offered_when_its_spec_is_there_and_given_by_its_name() {
+    let (mut node, mut kubelet) = node("true");
+    node.start();
+    kubelet.expect_devices("example.com/acc", "acc0 Healthy\nacc1 Healthy");
+    let path = spec_path(&node);
+    let names = ["example.com/chandler-acc=acc0", "example.com/chandler-acc=acc1"];
+    let told = spec(&path);
+    assert_eq!(told.keys().collect::<Vec<_>>(), names);
+    assert_eq!(told[names[0]], ["/dev/acc0", "/opt/acc"]);
+
+    let answer = kubelet.allocate_ids("example.com/acc", &["acc1", "acc0"]).unwrap();
+    assert!(answer.devices.is_empty() && answer.mounts.is_empty());
+    assert_eq!(answer.envs["ACC"], "acc0,acc1");
+    let given: Vec<&str> = answer.cdi_devices.iter().map(|it| it.name.as_str()).collect();
+    assert_eq!(given, names);
+    // For kubelets that do not pass the names on.
+    let (key, value) = answer.annotations.iter().next().unwrap();
+    assert!(key.starts_with("cdi.k8s.io/") && key.len() <= "cdi.k8s.io/".len() + 63, "{key}");
+    assert_eq!(*value, names.join(","));
+
+    // It stays when Chandler ends: a container may start again.
+    node.signal(Signal::SIGTERM);
+    assert!(node.wait().success());
+    assert_eq!(spec(&path), told);
+    // As after a reboot.
+    fs::remove_dir_all(path.parent().unwrap()).unwrap();
+    node.start();
+    kubelet.expect_registration("example.com/acc");
+    kubelet.expect_devices("example.com/acc", "acc0 Healthy\nacc1 Healthy");
+    assert_eq!(spec(&path), told);
+
+    // Without it, the plain answer.
+    write(&node, "false");
+    until(|| !path.exists(), || "the spec is still there".to_owned());
+    let answer = kubelet.allocate_ids("example.com/acc", &["acc0"]).unwrap();
+    assert_eq!(answer.devices[0].host_path, "/dev/acc0");
+    assert!(answer.cdi_devices.is_empty() && answer.annotations.is_empty());
+}
+
+#[test]
+fn what_leaves_or_comes_changes_the_spec_before_the_list() {
+    let (mut node, kubelet) = node("true");
+    node.start();
+    kubelet.expect_devices("example.com/acc", "acc0 Healthy\nacc1 Healthy");
+    node.host.add("//- /dev/acc2 char");
+    kubelet.expect_devices("example.com/acc", "acc0 Healthy\nacc1 Healthy\nacc2 Healthy");
+    assert_eq!(spec(&spec_path(&node)).len(), 3);
+    fs::remove_file(node.host.real("/dev/acc1")).unwrap();
+    kubelet.expect_devices("example.com/acc", "acc0 Healthy\nacc1 Unhealthy\nacc2 Healthy");
+    assert_eq!(spec(&spec_path(&node)).len(), 2);
+}
+
+#[test]
+fn where_the_spec_cannot_be_written_the_answer_is_plain_unless_it_is_required() {
+    let (mut node, kubelet) = node("true");
+    // Somebody has put a file in the place of the directory.
+    fs::write(node.dir.path().join("cdi"), "").unwrap();
+    node.start();
+    kubelet.expect_devices("example.com/acc", "acc0 Healthy\nacc1 Healthy");
+    let answer = kubelet.allocate_ids("example.com/acc", &["acc0"]).unwrap();
+    assert_eq!(answer.devices[0].host_path, "/dev/acc0");
+    assert!(answer.cdi_devices.is_empty());
+
+    write(&node, "{ required: true }");
+    kubelet.expect_devices("example.com/acc", "acc0 Unhealthy\nacc1 Unhealthy");
+    let refused = kubelet.allocate_ids("example.com/acc", &["acc0"]).unwrap_err().to_string();
+    assert!(refused.contains("its CDI spec, which is required, cannot be written"), "{refused}");
+}
