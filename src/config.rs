@@ -5,6 +5,8 @@
 //! out is valid by construction; what a later version will do is refused, never ignored.
 
 mod allocation;
+mod cdi;
+mod cdi_spec;
 mod collision;
 mod decode;
 mod diagnostics;
@@ -23,6 +25,7 @@ mod tree;
 use std::{cell::RefCell, path::PathBuf};
 
 pub use crate::config::{
+    cdi_spec::{SpecDevice, SpecFile, SpecFormat, SpecNode, is_kind, parse_spec},
     diagnostics::{Diagnostic, Diagnostics, near, quoted},
     show::show,
 };

@@ -6,6 +6,7 @@
 
 mod cache;
 mod candidate;
+mod cdi;
 mod claims;
 mod drafts;
 mod engine;

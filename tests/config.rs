@@ -802,3 +802,55 @@ resources:
         "#]],
     );
 }
+
+#[test]
+fn specs_are_named_by_their_kind_and_all_is_excluded_unless_a_condition_names_it() {
+    let text = "version: v1
+resources:
+  - { name: u.e/gpu, discovery: { cdi: { kind: nvidia.com/gpu } } }
+  - name: u.e/all
+    discovery:
+      cdi: { kind: nvidia.com/gpu, dirs: [/cdi] }
+      match: [{ key: name, operator: In, values: [all] }]
+";
+    let config = config::parse("c.yaml", text).unwrap_or_else(|err| panic!("{err}"));
+    let shown = config::show(&config);
+    let discovery = |it: &str| it.split("allocation").next().unwrap().to_owned();
+    let lines = |it: &str| it.split_whitespace().collect::<Vec<&str>>().join(" ");
+    let parts = shown.split("discovery:").skip(1).map(|it| lines(&discovery(it)) + "\n");
+    expect![[r#"
+        - cdi: kind: nvidia.com/gpu dirs: - /etc/cdi - /var/run/cdi exclude: - key: name operator: In values: - all settle: 0s
+        - cdi: kind: nvidia.com/gpu dirs: - /cdi match: - key: name operator: In values: - all settle: 0s
+    "#]].assert_eq(&parts.collect::<String>());
+    let again = config::parse("shown.yaml", &shown).unwrap_or_else(|err| panic!("{err}"));
+    assert_eq!(config::show(&again), shown);
+}
+
+#[test]
+fn what_is_wrong_with_a_source_of_specs_says_what_to_write() {
+    check(
+        "version: v1
+resources:
+  - { name: u.e/a, discovery: { cdi: nvidia.com/gpu } }
+  - { name: u.e/b, discovery: { cdi: { kind: nvidia.com/gpu=0 } } }
+  - { name: u.e/c, discovery: { cdi: { kind: a/b, dir: /x } } }
+  - { name: u.e/d, discovery: { cdi: {} } }
+  - { name: u.e/e, discovery: { cdi: { kind: nvidia.com/gpu, dirs: [] }, groupBy: all } }
+  - { name: u.e/f, discovery: { cdi: { kind: nvidia.com/gpu, dirs: [run/cdi, /run//cdi, /run/../cdi] } } }
+  - { name: u.e/g, discovery: { cdi: { kind: nvidia.com/gpu }, nodes: [/dev/x] } }
+",
+        &expect![[r#"
+            c.yaml:3:38: cdi must be a map, not `nvidia.com/gpu`; write { kind: nvidia.com/gpu }
+            c.yaml:4:46: kind: `nvidia.com/gpu=0` is not of the form VENDOR/CLASS; write nvidia.com/gpu, and match: [{ key: name, operator: In, values: ["0"] }]
+            c.yaml:5:46: kind: `a/b` is not of the form VENDOR/CLASS; write a vendor and a class of two or more letters: nvidia.com/gpu
+            c.yaml:5:51: unknown key `dir`; did you mean `dirs`?
+            c.yaml:6:38: cdi needs `kind`
+            c.yaml:7:68: dirs: at least one directory is needed
+            c.yaml:7:74: `groupBy` cannot group devices of `cdi`; leave it out, or take a device that the spec itself makes of several
+            c.yaml:8:69: dirs: `run/cdi` must be an absolute path without empty parts, `.` and `..`
+            c.yaml:8:78: dirs: `/run//cdi` must be an absolute path without empty parts, `.` and `..`
+            c.yaml:8:89: dirs: `/run/../cdi` must be an absolute path without empty parts, `.` and `..`
+            c.yaml:9:31: a source is one of `sysfs`, `usb`, `nodes`, `paths` and `cdi`; make a list of alternatives, or put `nodes` alone beside `sysfs` or `usb`
+        "#]],
+    );
+}

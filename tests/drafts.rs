@@ -112,11 +112,11 @@ fn what_stands_beside_a_source_or_for_one_is_named_as_it_is_written() {
             :7:36: unknown key `limt`; did you mean `limit`?
             :7:45: unknown key `health`; `health` belongs in the resource, beside `name`
             :7:57: unknown key `env`; `env` belongs in `allocation`
-            :8:9: discovery needs a source: `sysfs`, `usb`, `nodes` or `paths`
+            :8:9: discovery needs a source: `sysfs`, `usb`, `nodes`, `paths` or `cdi`
             :8:11: unknown key `pci`; write `sysfs: bus/pci` and match: [{ key: pci.vendor, operator: In, values: ["10de"] }]
-            :9:9: discovery needs a source: `sysfs`, `usb`, `nodes` or `paths`
+            :9:9: discovery needs a source: `sysfs`, `usb`, `nodes`, `paths` or `cdi`
             :9:11: unknown key `class/tty`; write `sysfs: class/tty`
-            :10:9: discovery needs a source: `sysfs`, `usb`, `nodes` or `paths`
+            :10:9: discovery needs a source: `sysfs`, `usb`, `nodes`, `paths` or `cdi`
             :10:11: unknown key `class`; write `sysfs: class/tty`
             :11:9: discovery must be a map, not `class/tty`; write { sysfs: class/tty }
             :12:9: discovery must be a map, not `/dev/kvm`; write { nodes: ["/dev/kvm"] }

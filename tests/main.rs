@@ -18,6 +18,7 @@ mod usb;
 // What is tested: pure functions first, then sources on a fake host, then the program.
 mod allocate;
 mod cdi;
+mod cdi_source;
 mod compat;
 mod config;
 mod conformance;

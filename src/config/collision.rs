@@ -153,9 +153,12 @@ fn n_devices_max(alternative: &Alternative) -> usize {
         Source::Nodes(globs) | Source::Paths(globs) if globs.iter().all(Glob::is_literal) => {
             globs.len()
         }
-        Source::Nodes(_) | Source::Paths(_) | Source::Class(_) | Source::Bus(_) | Source::Usb => {
-            usize::MAX
-        }
+        Source::Nodes(_)
+        | Source::Paths(_)
+        | Source::Class(_)
+        | Source::Bus(_)
+        | Source::Usb
+        | Source::Cdi(_) => usize::MAX,
     };
     let grouped = match alternative.group_by {
         Some(GroupBy::All) => 1,
@@ -173,7 +176,7 @@ fn n_nodes_min(alternative: &Alternative) -> usize {
             Some(GroupBy::Key(_)) => alternative.members.unwrap_or(1),
             None => 1,
         },
-        Source::Class(_) | Source::Bus(_) | Source::Usb | Source::Paths(_) => 1,
+        Source::Class(_) | Source::Bus(_) | Source::Usb | Source::Paths(_) | Source::Cdi(_) => 1,
     };
     let nodes = match &alternative.nodes {
         Some(nodes) => nodes.iter().filter(|it| !it.optional).count(),

@@ -342,7 +342,7 @@ pub(super) fn all<T>(items: impl Iterator<Item = Option<T>>) -> Option<Vec<T>> {
 }
 
 /// Whether a reader of YAML 1.1 or 1.2 may take bare `text` for a number.
-fn looks_like_a_number(text: &str) -> bool {
+pub(super) fn looks_like_a_number(text: &str) -> bool {
     let digits = text.trim_start_matches(['+', '-']);
     digits.starts_with(|it: char| it.is_ascii_digit())
         && (digits.parse::<f64>().is_ok()

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     config::{
-        allocation,
+        allocation, cdi,
         decode::Item,
         diagnostics::quoted,
         remedy,
@@ -53,26 +53,33 @@ pub(super) fn alternatives(
 fn alternative(item: Item<'_>, allocation: &Arc<Allocation>) -> Option<Alternative> {
     let mut fields = item.fields_or(remedy::for_source)?;
     let (sysfs, usb) = (fields.take("sysfs"), fields.take("usb"));
-    let (nodes, paths) = (fields.take("nodes"), fields.take("paths"));
+    let (nodes, paths, specs) = (fields.take("nodes"), fields.take("paths"), fields.take("cdi"));
     let mut matches = Vec::new();
-    let source = match (sysfs, usb, nodes, paths) {
-        (Some(it), None, _, None) => sysfs_source(it),
-        (None, Some(it), _, None) => usb_source(it, &mut matches),
-        (None, None, Some(it), None) => globs(it).map(Source::Nodes),
-        (None, None, None, Some(it)) => globs(it).map(Source::Paths),
-        (None, None, None, None) => {
-            item.refuse("discovery needs a source: `sysfs`, `usb`, `nodes` or `paths`")
+    let source = match (sysfs, usb, nodes, paths, specs) {
+        (Some(it), None, _, None, None) => sysfs_source(it),
+        (None, Some(it), _, None, None) => usb_source(it, &mut matches),
+        (None, None, Some(it), None, None) => globs(it).map(Source::Nodes),
+        (None, None, None, Some(it), None) => globs(it).map(Source::Paths),
+        (None, None, None, None, Some(it)) => cdi::source(it).map(Source::Cdi),
+        (None, None, None, None, None) => {
+            item.refuse("discovery needs a source: `sysfs`, `usb`, `nodes`, `paths` or `cdi`")
         }
         _ => item.refuse_with(
-            "a source is one of `sysfs`, `usb`, `nodes` and `paths`",
+            "a source is one of `sysfs`, `usb`, `nodes`, `paths` and `cdi`",
             "make a list of alternatives, or put `nodes` alone beside `sysfs` or `usb`",
         ),
     };
     let templates = nodes.filter(|_| sysfs.or(usb).is_some());
     let templates = templates.map(|it| it.list(node_template).unwrap_or_default());
     matches.extend(fields.take("match").and_then(requirements).unwrap_or_default());
-    let excludes = fields.take("exclude").and_then(requirements).unwrap_or_default();
+    let mut excludes = fields.take("exclude").and_then(requirements).unwrap_or_default();
+    if specs.is_some() {
+        cdi::leave_out_all(&matches, &mut excludes);
+    }
     let grouped = fields.take("groupBy");
+    if let (Some(it), Some(_)) = (grouped, specs) {
+        cdi::refuse_groups(it);
+    }
     let group_by = grouped.and_then(group_by);
     let default_settle =
         default_settle(group_by.as_ref(), templates.as_deref().unwrap_or_default());

@@ -188,7 +188,14 @@ pub(super) fn beside_source(key: &str, value: &Node, source: Option<&Source>) ->
     let namespace = match source {
         Some(Source::Bus(name)) if name == "pci" => "pci",
         Some(Source::Usb) => "usb",
-        Some(Source::Class(_) | Source::Bus(_) | Source::Nodes(_) | Source::Paths(_)) | None => "",
+        Some(
+            Source::Class(_)
+            | Source::Bus(_)
+            | Source::Nodes(_)
+            | Source::Paths(_)
+            | Source::Cdi(_),
+        )
+        | None => "",
     };
     if let (Value::Map(entries), Some(_)) = (&value.value, Fact::find(&format!("{key}.vendor"))) {
         let condition = |(name, value): &(Node, Node)| {

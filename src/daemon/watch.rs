@@ -177,7 +177,8 @@ impl Watcher {
 
     fn watch_devices(&mut self) {
         if let Some(resources) = self.configured.take() {
-            self.devdir.watch(&hints::directories(&resources));
+            let with_content = hints::directories_of_specs(&resources);
+            self.devdir.watch(&hints::directories(&resources), &with_content);
         }
     }
 

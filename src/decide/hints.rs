@@ -33,6 +33,8 @@ pub fn directories(resources: &[Resource]) -> BTreeSet<String> {
                 // What is handed over whole may be a directory in which nodes come and go.
                 all.extend(globs.iter().filter(|it| it.is_literal()).map(|it| it.text.clone()));
             }
+            // The nodes that a spec names may come after it, and some drivers send no uevent for them.
+            Source::Cdi(specs) => all.extend(specs.dirs.iter().cloned().chain(["/dev".to_owned()])),
             Source::Class(_) | Source::Bus(_) | Source::Usb => {}
         }
         for template in alternative.nodes.iter().flatten() {
@@ -42,6 +44,18 @@ pub fn directories(resources: &[Resource]) -> BTreeSet<String> {
         }
     }
     all
+}
+
+/// Those of them whose files say what there is, so that it matters when one is written to.
+pub fn directories_of_specs(resources: &[Resource]) -> BTreeSet<String> {
+    let sources = resources.iter().flat_map(|it| &it.alternatives).map(|it| &it.source);
+    let dirs = sources.filter_map(|it| match it {
+        Source::Cdi(specs) => Some(&specs.dirs),
+        Source::Class(_) | Source::Bus(_) | Source::Usb | Source::Nodes(_) | Source::Paths(_) => {
+            None
+        }
+    });
+    dirs.flatten().cloned().collect()
 }
 
 /// The places, in the configuration file, of the resources that `hint` may be about.
@@ -124,6 +138,8 @@ impl<'a> Uevent<'a> {
             // A driver that comes or goes adds and removes attributes, and devices below.
             Source::Bus(name) => self.tells_of(name) || self.region == Region::Hardware,
             Source::Usb => self.is_usb,
+            // Which nodes a spec names is not known here.
+            Source::Cdi(_) => self.node.is_some() || reads_around,
             Source::Nodes(_) | Source::Paths(_) => reads_around,
         }
     }
@@ -192,7 +208,7 @@ fn may_have_node(alternative: &Alternative, node: &str) -> bool {
         Source::Paths(globs) => {
             globs.iter().any(|it| matches!(relation(it, node), Relation::Same | Relation::Below))
         }
-        Source::Class(_) | Source::Bus(_) | Source::Usb => false,
+        Source::Class(_) | Source::Bus(_) | Source::Usb | Source::Cdi(_) => false,
     };
     let mut templates = templates_of_nodes(alternative);
     is_named || templates.any(|it| node.starts_with(beginning(it)) && node.ends_with(end(it)))
@@ -203,6 +219,7 @@ fn is_concerned_by_directory(alternative: &Alternative, dir: &str) -> bool {
     let is_named = match &alternative.source {
         Source::Nodes(globs) => globs.iter().any(|it| relation(it, dir) == Relation::Above),
         Source::Paths(globs) => globs.iter().any(|it| relation(it, dir) != Relation::Elsewhere),
+        Source::Cdi(specs) => dir == "/dev" || specs.dirs.iter().any(|it| it == dir),
         Source::Class(_) | Source::Bus(_) | Source::Usb => false,
     };
     let dir = format!("{}/", dir.trim_end_matches('/'));

@@ -1,11 +1,11 @@
 //! Something that may be a device: a directory in sysfs, a device node, or a path.
 
-use std::io;
+use std::{io, sync::Arc};
 
 use crate::{
     config::near,
     decide::{natural, select::Lookup},
-    discovery::{facts, glob, path::self_and_ancestors},
+    discovery::{cdi::Spec, facts, glob, path::self_and_ancestors},
     host::{FileKind, Host},
     model::{
         discovery::has_wildcard,
@@ -34,13 +34,24 @@ pub(super) struct Candidate {
     /// The node is not the one that the kernel names for its device, but one that somebody made
     /// with the same number. Several of those are several devices, as the operator wants it.
     pub(super) made_by_hand: bool,
+    /// What a spec of the Container Device Interface says of it, if it comes from one.
+    pub(super) spec: Option<Arc<Spec>>,
 }
 
 impl Candidate {
     /// What tells it from every other candidate, however it was found.
     pub(super) fn identity(&self) -> &str {
-        let dir = self.dir.as_deref().filter(|_| !self.made_by_hand);
+        // Of what a spec names, slices of one card have one directory.
+        let is_other = self.made_by_hand || self.spec.is_some();
+        let dir = self.dir.as_deref().filter(|_| !is_other);
         dir.or(self.given.as_deref()).unwrap_or(&self.at)
+    }
+
+    /// Where it is: its directory in sysfs, what a glob found, the nodes that a spec names.
+    pub(super) fn places(&self) -> impl Iterator<Item = &str> {
+        let nodes = self.spec.iter().flat_map(|it| &it.device.own).map(|it| it.host_path.as_str());
+        let named = self.spec.iter().map(|it| it.qualified.as_str());
+        self.dir.as_deref().into_iter().chain(self.given.as_deref()).chain(nodes).chain(named)
     }
 
     /// What is known of `key`. The core words that need a finished device are not known here.

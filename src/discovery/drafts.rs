@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
+    config::SpecNode,
     decide::fill::{Use, fill_each},
     discovery::{
         candidate::Candidate,
@@ -126,6 +127,16 @@ impl<'a> ResourceScanner<'a> {
         member: &Candidate,
         nodes: &mut Vec<Node>,
     ) -> Result<(), String> {
+        if let Some(spec) = &member.spec {
+            let own = spec.device.own.iter().map(|it| (it, Ownership::Own));
+            let common = spec.device.common.iter().map(|it| (it, Ownership::Common));
+            for (SpecNode { host_path, path }, ownership) in own.chain(common) {
+                let mut node = self.checked_node(host_path, ownership, None)?;
+                node.host.asked.clone_from(path);
+                nodes.push(node);
+            }
+            return Ok(());
+        }
         let Some(templates) = &alternative.nodes else {
             for path in source::kernel_nodes(self.host, member)? {
                 let mut node = self.checked_node(&path, Ownership::Own, Some(member))?;

@@ -163,10 +163,8 @@ fn meant(host: &Host, scan: &Scan, candidates: &AllCandidates, wanted: &str) -> 
 fn about<'c>(all: &'c [Candidate], meant: &BTreeSet<String>) -> Vec<&'c Candidate> {
     let is_below = |dir: &str, of: &str| dir.strip_prefix(of).is_some_and(|it| it.starts_with('/'));
     let select = |holds: &dyn Fn(&str, &str) -> bool| -> Vec<&'c Candidate> {
-        let is_one = |it: &&Candidate| {
-            let mut own = it.dir.iter().chain(&it.given);
-            own.any(|own| meant.iter().any(|meant| holds(own, meant)))
-        };
+        let is_one =
+            |it: &&Candidate| it.places().any(|own| meant.iter().any(|meant| holds(own, meant)));
         all.iter().filter(is_one).collect()
     };
     let exact = select(&|own, meant| own == meant);

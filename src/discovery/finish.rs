@@ -58,7 +58,7 @@ impl ResourceScanner<'_> {
             package: numa_node.and_then(|it| self.package(it)),
             attributes: self.attributes(draft)?,
             allocation: Arc::clone(&draft.alternative.allocation),
-            cdi_device: None,
+            cdi_device: first.spec.as_ref().map(|it| it.qualified.clone()),
             members: draft.members.iter().map(member).collect(),
             hardware: ladder.hardware.clone(),
             settle: draft.alternative.settle,

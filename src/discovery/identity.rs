@@ -86,7 +86,9 @@ fn texts(
     let partition = read(host, dir, "partition")?;
     let disk = dir.rsplit_once('/').map_or(dir, |(disk, _)| disk);
     let dir = if partition.is_some() { disk } else { dir };
-    let suffix = partition.map(|it| format!("-part{it}")).unwrap_or_default();
+    let slice = candidate.spec.as_ref().filter(|it| it.is_slice).map(|it| &it.device.name);
+    let slice = slice.map(|it| format!("-{it}")).unwrap_or_default();
+    let suffix = partition.map(|it| format!("-part{it}")).unwrap_or_default() + &slice;
     let serials = serials(host, dir)?;
     let mut position = position::of(host, dir).map_err(|err| cannot("its place", &err))?;
     let group = match extent {

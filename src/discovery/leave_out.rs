@@ -2,10 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::discovery::{
-    claims::{self, node_key},
-    drafts::{Draft, Drafted},
-    scanner::{Collected, ResourceScanner, Scanned},
+use crate::{
+    discovery::{
+        claims::{self, node_key},
+        drafts::{Draft, Drafted},
+        scanner::{Collected, ResourceScanner, Scanned},
+    },
+    model::{
+        device::{Node, Ownership},
+        discovery::Source,
+    },
 };
 
 impl ResourceScanner<'_> {
@@ -36,6 +42,31 @@ impl ResourceScanner<'_> {
     }
 }
 
+/// Slices of one card have its node, and each has others that only it has: what they share is common to
+/// them.
+pub(super) fn share_between_slices(drafted: &mut [Drafted<'_>]) {
+    let mut drafts: Vec<&mut Draft<'_>> =
+        drafted.iter_mut().filter_map(|it| it.draft.as_mut().ok()).collect();
+    drafts.retain(|it| matches!(it.alternative.source, Source::Cdi(_)));
+    let mut owners: BTreeMap<String, usize> = BTreeMap::new();
+    for node in drafts.iter().flat_map(|it| claims::own(&it.nodes)) {
+        *owners.entry(node_key(node)).or_default() += 1;
+    }
+    let is_shared = |node: &Node| owners.get(&node_key(node)).is_some_and(|n| *n > 1);
+    // What has no node that only it has is another name of the whole card.
+    let is_whole = |it: &&mut Draft<'_>| claims::own(&it.nodes).all(is_shared);
+    let of_wholes: BTreeSet<String> = drafts
+        .iter()
+        .filter(|it| is_whole(it))
+        .flat_map(|it| claims::own(&it.nodes).map(node_key))
+        .collect();
+    for node in drafts.iter_mut().flat_map(|it| &mut it.nodes) {
+        if is_shared(node) && !of_wholes.contains(&node_key(node)) {
+            node.ownership = Ownership::Common;
+        }
+    }
+}
+
 /// Leaves out devices that have a node in common which each has for its own: a template such as
 /// `/dev/nvidia{number}` may name the same node for two cards, and neither can be trusted then.
 pub(super) fn leave_out_ambiguous(drafts: &mut Vec<Draft<'_>>, found: &mut Collected) {
@@ -55,7 +86,8 @@ pub(super) fn leave_out_ambiguous(drafts: &mut Vec<Draft<'_>>, found: &mut Colle
             let others = owners.keys().filter(|it| *it != idx);
             let others: Vec<&str> = others.map(|it| drafts[*it].name()).collect();
             if left_out.insert(*idx) {
-                found.problem(drafts[*idx].at(), ambiguous(path, &others));
+                let source = &drafts[*idx].alternative.source;
+                found.problem(drafts[*idx].at(), ambiguous(path, &others, source));
             }
         }
     }
@@ -66,15 +98,22 @@ pub(super) fn leave_out_ambiguous(drafts: &mut Vec<Draft<'_>>, found: &mut Colle
     });
 }
 
-fn ambiguous(path: &str, others: &[&str]) -> String {
+fn ambiguous(path: &str, others: &[&str], source: &Source) -> String {
     const SHOWN_MAX: usize = 4;
     let mut names = others.iter().take(SHOWN_MAX).copied().collect::<Vec<_>>().join(", ");
     if others.len() > SHOWN_MAX {
         names += ", …";
     }
-    let help = match path.starts_with("/dev/vfio/") {
-        true => "functions of one IOMMU group go together: `groupBy: iommu_group`",
-        false => "name a node that differs, or make them one device with `groupBy`",
+    let help = match source {
+        Source::Cdi(_) => {
+            "where a spec has two names for each device, take one by `match` on `name`"
+        }
+        _ if path.starts_with("/dev/vfio/") => {
+            "functions of one IOMMU group go together: `groupBy: iommu_group`"
+        }
+        Source::Class(_) | Source::Bus(_) | Source::Usb | Source::Nodes(_) | Source::Paths(_) => {
+            "name a node that differs, or make them one device with `groupBy`"
+        }
     };
     format!("{path} would be a node of {names} too; {help}")
 }
@@ -88,7 +127,10 @@ pub(super) fn leave_out_nodeless(drafted: &mut Vec<Drafted<'_>>, found: &mut Col
     }
     drafted.retain(|it| {
         let nodeless = it.draft.as_ref().is_ok_and(|it| {
-            it.alternative.nodes.is_none() && it.nodes.is_empty() && it.paths.is_empty()
+            // What a spec names may have mounts or variables alone.
+            let is_named = matches!(it.alternative.source, Source::Cdi(_));
+            let is_empty = it.nodes.is_empty() && it.paths.is_empty();
+            it.alternative.nodes.is_none() && is_empty && !is_named
         });
         if nodeless {
             let what = "the kernel names a node for others here, but none for it";

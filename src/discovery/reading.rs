@@ -38,5 +38,6 @@ fn candidate(member: &Member) -> Candidate {
         dir,
         given: None,
         made_by_hand: false,
+        spec: None,
     }
 }

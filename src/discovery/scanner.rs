@@ -15,7 +15,7 @@ use crate::{
         claims::Claims,
         drafts::Drafted,
         groups::{Groups, group_of},
-        leave_out::{leave_out_ambiguous, leave_out_nodeless},
+        leave_out::{leave_out_ambiguous, leave_out_nodeless, share_between_slices},
         source::{self, Candidates},
         why_none::Tally,
     },
@@ -97,6 +97,7 @@ impl<'a> ResourceScanner<'a> {
                 .map(|(group, members)| self.drafted(alternative, group, members))
                 .collect();
             leave_out_nodeless(&mut drafted, &mut scanned.found);
+            share_between_slices(&mut drafted);
             self.leave_out_claimed(&mut drafted, &mut scanned);
             let limit = alternative.limit.unwrap_or(usize::MAX);
             for it in drafted.into_iter().take(limit) {

@@ -6,7 +6,7 @@ use crate::{
     decide::natural,
     discovery::{
         candidate::Candidate,
-        facts,
+        cdi, facts,
         glob::{self, Expanded, PATHS_MAX},
         node,
         path::last,
@@ -43,6 +43,7 @@ pub(super) fn candidates(host: &Host, source: &Source) -> Candidates {
         Source::Usb => in_sysfs(host, "/sys/bus/usb/devices", |name| !name.contains(':')),
         Source::Nodes(globs) => at_nodes(host, globs),
         Source::Paths(globs) => at_paths(host, globs),
+        Source::Cdi(specs) => cdi::candidates(host, specs),
     }
 }
 
@@ -68,7 +69,14 @@ fn in_sysfs(host: &Host, dir: &str, wanted: impl Fn(&str) -> bool) -> Candidates
             // Classes hold plain files too, such as `class/gpio/export`.
             Ok(Some((FileKind::Directory, dir))) => {
                 let dir = dir.into_os_string().into_string().ok();
-                found.all.push(Candidate { name, at, dir, given: None, made_by_hand: false });
+                found.all.push(Candidate {
+                    name,
+                    at,
+                    dir,
+                    given: None,
+                    made_by_hand: false,
+                    spec: None,
+                });
             }
             // Gone since the directory was read, or a file.
             Ok(_) => {}
@@ -104,7 +112,7 @@ fn of_node(host: &Host, at: &str, node: node::Node) -> io::Result<Candidate> {
     let made_by_hand = kernels.is_some_and(|it| it != node.path);
     let named_by = dir.as_deref().filter(|_| !made_by_hand).unwrap_or(&node.path);
     let name = last(named_by).to_owned();
-    Ok(Candidate { name, at: at.to_owned(), dir, given: Some(node.path), made_by_hand })
+    Ok(Candidate { name, at: at.to_owned(), dir, given: Some(node.path), made_by_hand, spec: None })
 }
 
 fn at_paths(host: &Host, globs: &[Glob]) -> Candidates {
@@ -120,6 +128,7 @@ fn at_paths(host: &Host, globs: &[Glob]) -> Candidates {
                     dir: None,
                     given: Some(real),
                     made_by_hand: false,
+                    spec: None,
                 });
             }
         }

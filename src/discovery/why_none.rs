@@ -4,8 +4,12 @@ use std::collections::BTreeMap;
 
 use crate::{
     config::near,
+    discovery::cdi,
     host::Host,
-    model::{discovery::Source, resource::Resource},
+    model::{
+        discovery::{CdiSource, Source},
+        resource::Resource,
+    },
 };
 
 /// What became of the candidates of one alternative.
@@ -78,6 +82,9 @@ pub(super) fn place(source: &Source) -> String {
         Source::Nodes(globs) | Source::Paths(globs) => {
             globs.iter().map(|it| it.text.as_str()).collect::<Vec<_>>().join(", ")
         }
+        Source::Cdi(CdiSource { kind, dirs }) => {
+            format!("the CDI specs of {kind} in {}", dirs.join(", "))
+        }
     }
 }
 
@@ -90,6 +97,7 @@ fn nothing_there(host: &Host, source: &Source, unmatched: &[String]) -> Option<S
         Source::Nodes(_) | Source::Paths(_) => {
             (!unmatched.is_empty()).then(|| format!("nothing at {}", unmatched.join(", ")))
         }
+        Source::Cdi(specs) => cdi::why_nothing(host, specs),
     }
 }
 

@@ -50,6 +50,8 @@ pub struct DevDir {
     host: Host,
     events: Sender<Event>,
     wanted: BTreeSet<PathBuf>,
+    /// Those in which it matters when a file is written to.
+    with_content: BTreeSet<PathBuf>,
     current: Option<DevDirThread>,
     blocked: Vec<Blocked>,
     check_at: Deadline,
@@ -62,11 +64,18 @@ struct Blocked {
     thread: DevDirThread,
 }
 
+/// What is to be watched, and in which of it content matters.
+#[derive(Debug)]
+struct Orders {
+    wanted: BTreeSet<PathBuf>,
+    with_content: BTreeSet<PathBuf>,
+}
+
 #[derive(Debug)]
 struct DevDirThread {
     /// `None` while it is dropped.
     worker: Option<Worker>,
-    orders: Latest<BTreeSet<PathBuf>>,
+    orders: Latest<Orders>,
     bell: Wake,
     observer: Observer,
 }
@@ -76,12 +85,15 @@ impl DevDir {
     pub fn new(host: Host, events: Sender<Event>) -> DevDir {
         let (current, blocked) = (None, Vec::new());
         let check_at = Deadline::after(CHECK_EVERY);
-        DevDir { host, events, wanted: BTreeSet::new(), current, blocked, check_at }
+        let (wanted, with_content) = (BTreeSet::new(), BTreeSet::new());
+        DevDir { host, events, wanted, with_content, current, blocked, check_at }
     }
 
     /// Watches `directories` on the host, whether they exist or not, and no others. When they are being
     /// watched there is a hint for each, since things may have come before.
-    pub fn watch(&mut self, directories: &BTreeSet<String>) {
+    ///
+    /// In those of `with_content`, a file that is written to is a hint, too.
+    pub fn watch(&mut self, directories: &BTreeSet<String>, with_content: &BTreeSet<String>) {
         if directories.len() > DIRECTORIES_MAX {
             log::warn!(
                 "the configuration names more than {DIRECTORIES_MAX} directories of device nodes: \
@@ -89,6 +101,7 @@ impl DevDir {
             );
         }
         self.wanted = directories.iter().take(DIRECTORIES_MAX).map(PathBuf::from).collect();
+        self.with_content = with_content.iter().map(PathBuf::from).collect();
         self.assign();
     }
 
@@ -155,14 +168,14 @@ impl DevDir {
 
     /// Tells the thread what to watch, and starts or ends it.
     fn assign(&mut self) {
-        let reachable = self.reachable();
-        if reachable.is_empty() {
+        let orders = Orders { wanted: self.reachable(), with_content: self.with_content.clone() };
+        if orders.wanted.is_empty() {
             self.current = None;
         } else if let Some(current) = &self.current {
-            current.orders.put(reachable);
+            current.orders.put(orders);
             current.bell.wake();
         } else if self.blocked.len() < BLOCKED_MAX {
-            match DevDirThread::start(self.host.clone(), reachable, self.events.clone()) {
+            match DevDirThread::start(self.host.clone(), orders, self.events.clone()) {
                 Ok(thread) => self.current = Some(thread),
                 Err(err) => log::error!(
                     "directories of device nodes are not watched: {err}; new device nodes may be found \
@@ -174,14 +187,10 @@ impl DevDir {
 }
 
 impl DevDirThread {
-    fn start(
-        host: Host,
-        wanted: BTreeSet<PathBuf>,
-        events: Sender<Event>,
-    ) -> io::Result<DevDirThread> {
+    fn start(host: Host, first: Orders, events: Sender<Event>) -> io::Result<DevDirThread> {
         let (whereabouts, observer) = Whereabouts::new();
         let (orders, inbox) = Latest::new();
-        orders.put(wanted);
+        orders.put(first);
         let bell = Wake::new()?;
         let directories = Directories::new(host, Interest::Names)?.seen_by(whereabouts);
         let mut watcher =
@@ -219,7 +228,7 @@ impl Drop for DevDirThread {
 /// What a thread owns.
 struct Watcher {
     directories: Directories,
-    inbox: Receiver<BTreeSet<PathBuf>>,
+    inbox: Receiver<Orders>,
     bell: Wake,
     hints: Hints,
 }
@@ -228,7 +237,8 @@ impl Watcher {
     fn run(&mut self, stop: &StopFd) -> io::Result<()> {
         loop {
             self.bell.drain();
-            if let Ok(wanted) = self.inbox.try_recv() {
+            if let Ok(Orders { wanted, with_content }) = self.inbox.try_recv() {
+                self.directories.heed_content(with_content);
                 self.directories.watch(wanted.iter().cloned());
                 // What came before is seen by a scan that begins from now on.
                 wanted.iter().for_each(|it| self.hint_at(it));
@@ -289,7 +299,7 @@ mod tests {
         let (sender, inbox) = bounded(10);
         let mut devdir = DevDir::new(Host::new(root.path()), sender);
         assert!(devdir.current.is_none() && !devdir.is_degraded());
-        devdir.watch(&directories(&["/dev", "/dev/snd"]));
+        devdir.watch(&directories(&["/dev", "/dev/snd"]), &directories(&[]));
         // They are watched now.
         ["/dev", "/dev/snd"].iter().for_each(|it| expect(&inbox, it));
 
@@ -300,13 +310,13 @@ mod tests {
         }
 
         fs::create_dir(root.path().join("run")).unwrap();
-        devdir.watch(&directories(&["/run"]));
+        devdir.watch(&directories(&["/run"]), &directories(&[]));
         expect(&inbox, "/run");
         fs::write(root.path().join("dev/y"), "").unwrap();
         fs::write(root.path().join("run/y"), "").unwrap();
         let event = inbox.recv_timeout(Duration::from_secs(10)).unwrap();
         assert!(matches!(&event, Event::Hinted(Hint::Directory(it)) if it == "/run"), "{event:?}");
-        devdir.watch(&directories(&[]));
+        devdir.watch(&directories(&[]), &directories(&[]));
         assert!(devdir.current.is_none() && !devdir.is_degraded());
     }
 }

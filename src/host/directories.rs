@@ -60,6 +60,8 @@ pub struct Directories {
     /// When anything may have happened again, where inotify does not tell.
     check_at: Deadline,
     events: AddWatchFlags,
+    // Those of which content is reported, whatever the interest in the others.
+    with_content: BTreeSet<PathBuf>,
     wanted: BTreeMap<PathBuf, Option<Watched>>,
     // How many of `wanted` use a watch: two may wait in the same ancestor.
     users: BTreeMap<WatchDescriptor, usize>,
@@ -93,8 +95,26 @@ impl Directories {
         }
         let (wanted, users, warned) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
         let check_at = Deadline::after(CHECK_MISSING_EVERY);
-        let whereabouts = None;
-        Ok(Directories { host, inotify, check_at, events, wanted, users, warned, whereabouts })
+        let (with_content, whereabouts) = (BTreeSet::new(), None);
+        Ok(Directories {
+            host,
+            inotify,
+            check_at,
+            events,
+            with_content,
+            wanted,
+            users,
+            warned,
+            whereabouts,
+        })
+    }
+
+    /// From the next [`Directories::watch`] on, files that are written to in these are reported, too.
+    pub fn heed_content(&mut self, of: BTreeSet<PathBuf>) {
+        let changed: Vec<PathBuf> = self.with_content.symmetric_difference(&of).cloned().collect();
+        self.with_content = of;
+        // They are found again, with other events.
+        changed.iter().for_each(|it| self.leave(it));
     }
 
     /// From now on, it is said which directory is being found or watched.
@@ -217,7 +237,11 @@ impl Directories {
             changes.directories.insert(path.to_owned());
         }
         self.leave(path);
-        match self.inotify.add_watch(&real, self.events) {
+        let mut events = self.events;
+        if self.with_content.contains(path) {
+            events |= AddWatchFlags::IN_CLOSE_WRITE;
+        }
+        match self.inotify.add_watch(&real, events) {
             Ok(watch) => {
                 *self.users.entry(watch).or_default() += 1;
                 self.wanted.insert(path.to_owned(), Some(Watched { path: at, file, watch }));
@@ -324,6 +348,26 @@ mod tests {
         it.expect(&["/etc"]);
         fs::write(it.path("etc/config.yaml"), "b").unwrap();
         it.expect(&["/etc"]);
+    }
+
+    #[test]
+    fn content_of_some_directories_is_reported_and_of_others_is_not() {
+        let mut it = Watched::new(&["dev", "run"], &["dev", "run/cdi"], Interest::Names);
+        it.directories.heed_content([PathBuf::from("/run/cdi")].into());
+        it.directories.watch(["/dev", "/run/cdi"].map(PathBuf::from));
+        fs::create_dir(it.path("run/cdi")).unwrap();
+        fs::write(it.path("dev/a"), "").unwrap();
+        it.expect(&["/dev", "/run/cdi"]);
+        fs::write(it.path("run/cdi/a"), "").unwrap();
+        it.expect(&["/run/cdi"]);
+        fs::write(it.path("run/cdi/a"), "b").unwrap();
+        fs::write(it.path("dev/a"), "b").unwrap();
+        it.expect(&["/run/cdi"]);
+        it.directories.heed_content(BTreeSet::new());
+        it.directories.watch(["/dev", "/run/cdi"].map(PathBuf::from));
+        it.expect(&[]);
+        fs::write(it.path("run/cdi/a"), "c").unwrap();
+        it.expect(&[]);
     }
 
     #[test]

@@ -59,6 +59,17 @@ pub enum Source {
     Nodes(Vec<Glob>),
     /// Directories or files, handed over whole.
     Paths(Vec<Glob>),
+    /// What specs of the Container Device Interface name that others wrote.
+    Cdi(CdiSource),
+}
+
+/// Which specs of the Container Device Interface.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CdiSource {
+    /// `VENDOR/CLASS`.
+    pub kind: String,
+    /// Where they are. A later directory overrides an earlier one.
+    pub dirs: Vec<String>,
 }
 
 /// A glob of absolute paths.
