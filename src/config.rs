@@ -4,6 +4,7 @@
 //! mistake becomes a [`Diagnostic`] and the walk goes on, so that one run shows them all. What comes
 //! out is valid by construction; what a later version will do is refused, never ignored.
 
+mod action;
 mod allocation;
 mod cdi;
 mod cdi_spec;
@@ -25,6 +26,7 @@ mod tree;
 use std::{cell::RefCell, path::PathBuf};
 
 pub use crate::config::{
+    cdi::ALL,
     cdi_spec::{SpecDevice, SpecFile, SpecFormat, SpecNode, is_kind, parse_spec},
     diagnostics::{Diagnostic, Diagnostics, near, quoted},
     show::show,

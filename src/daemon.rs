@@ -23,10 +23,10 @@ use std::{
 };
 
 pub use crate::daemon::{config_watch::ConfigFile, scan_workers::scan, signals::Abruptly};
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
-use grpcio::Environment;
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 
 use crate::{
+    actions::{Actor, Order},
     config::Config,
     daemon::{
         opening::Opening, producers::Producers, scan_thread::ScanThread, spec_writer::SpecWriter,
@@ -34,8 +34,16 @@ use crate::{
     },
     decide::inventory::{Inventory, SCAN_INTERVAL},
     host::Host,
-    kubelet::{endpoint, plugin::Plugin, pods::Pods, server, watch::Watch},
+    kubelet::{
+        endpoint,
+        plugin::{Means, Plugin},
+        pods::Pods,
+        server,
+        watch::Watch,
+    },
     model::{
+        action::Actions,
+        device::Device,
         edits::Specs,
         event::{Effect, Event, PluginEvent},
         name::ResourceName,
@@ -56,6 +64,9 @@ pub const INBOX_LEN_MAX: usize = 1024;
 
 /// How often retired plugins are looked after while there are any. They end within about a second.
 const RETIRED_INTERVAL: Duration = Duration::from_millis(500);
+
+/// How long a device waits to be cleaned while others are. It is tried again after that.
+const CLEANING_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Why the daemon could not start.
 #[derive(Debug, thiserror::Error)]
@@ -102,16 +113,19 @@ pub fn run(
         .map_err(|source| DaemonError::Thread { name: "state", source })?;
     let scan_thread = ScanThread::start(host.clone(), Arc::new(resources), events.clone())
         .map_err(|source| DaemonError::Thread { name: "scan", source })?;
-    let prober = Prober::start(host, events.clone())
+    let prober = Prober::start(host.clone(), events.clone())
         .map_err(|source| DaemonError::Thread { name: "probe", source })?;
     let watch = Watch::start(&plugin_dir, events.clone())
         .map_err(|source| DaemonError::Thread { name: "kubelet", source })?;
     let env = Arc::new(server::environment());
     let pods = Pods::start(pod_resources, Arc::clone(&env), events.clone())
         .map_err(|source| DaemonError::Thread { name: "pods", source })?;
+    let actor =
+        Actor::start(host).map_err(|source| DaemonError::Thread { name: "actions", source })?;
+    let means = Means { env, orders: actor.orders(), events };
     let mut shell = Shell {
+        _actor: actor,
         plugin_dir,
-        events,
         plugins: BTreeMap::new(),
         retired: Vec::new(),
         n_plugins: 0,
@@ -123,7 +137,7 @@ pub fn run(
         spec_writer: None,
         opening: Opening::new(state_dir, now()),
         _producers: producers,
-        env,
+        means,
     };
 
     log::info!("version={} started", env!("CARGO_PKG_VERSION"));
@@ -173,11 +187,12 @@ fn next_event(deadline: Option<Instant>, inbox: &Receiver<Event>) -> Option<Even
 ///
 /// The fields are dropped in this order: those that look and serve before those that tell.
 struct Shell {
+    /// Before the plugins: what is under way for a container must not hold up their end.
+    _actor: Actor,
     plugin_dir: PathBuf,
     cdi_dir: PathBuf,
     /// There is one from the first spec on.
     spec_writer: Option<SpecWriter>,
-    events: Sender<Event>,
     plugins: BTreeMap<ResourceName, Plugin>,
     /// Asked to stop, and dropped once they have: nothing waits for them before the end.
     retired: Vec<Plugin>,
@@ -189,7 +204,7 @@ struct Shell {
     state: StateWriter,
     opening: Opening,
     _producers: Producers,
-    env: Arc<Environment>,
+    means: Means,
 }
 
 impl Shell {
@@ -243,6 +258,9 @@ impl Shell {
             Effect::Scan(scope) => self.scan_thread.ask(&scope),
             Effect::Probe(targets) => self.prober.watch(targets),
             Effect::AskPods => self.pods.ask(),
+            Effect::Clean { resource, device, actions } => {
+                now_known.extend(self.clean(resource, device, actions));
+            }
             Effect::WriteSpecs(specs) => self.write_specs(specs),
             Effect::Remember(remembered) => self.state.remember(remembered),
             Effect::Retire(resource) => {
@@ -257,9 +275,28 @@ impl Shell {
         ControlFlow::Continue(())
     }
 
+    /// Has a device cleaned, or gives the event that it cannot be now.
+    fn clean(
+        &self,
+        resource: ResourceName,
+        device: Arc<Device>,
+        actions: Arc<Actions>,
+    ) -> Option<Event> {
+        let (events, id, name) = (self.means.events.clone(), device.id.clone(), resource.clone());
+        let done = move |outcome| {
+            // Nobody listens when the daemon goes down; the next one cleans it.
+            drop(events.send(Event::Cleaned { resource: name, device: id, outcome }));
+        };
+        let order =
+            Order { resource, device, actions, patience: CLEANING_PATIENCE, done: Box::new(done) };
+        let (Order { resource, device, .. }, why) = self.means.orders.give(order).err()?;
+        let device = device.id.clone();
+        Some(Event::Cleaned { resource, device, outcome: Err(why.to_owned()) })
+    }
+
     fn write_specs(&mut self, specs: Arc<Specs>) {
         if self.spec_writer.is_none() {
-            match SpecWriter::start(&self.cdi_dir, self.events.clone()) {
+            match SpecWriter::start(&self.cdi_dir, self.means.events.clone()) {
                 Ok(writer) => self.spec_writer = Some(writer),
                 // It counts as a directory that does not answer, and the next spec tries again.
                 Err(err) => log::error!("thread=cdi cannot start: {err}"),
@@ -273,9 +310,9 @@ impl Shell {
     /// Starts a plugin, or gives the event that it could not be.
     fn serve(&mut self, snapshot: Arc<Snapshot>) -> Result<(), Event> {
         let resource = snapshot.resource.clone();
-        let (number, env) = (self.n_plugins, Arc::clone(&self.env));
+        let number = self.n_plugins;
         self.n_plugins += 1;
-        match Plugin::start(&self.plugin_dir, env, number, snapshot, self.events.clone()) {
+        match Plugin::start(&self.plugin_dir, number, snapshot, self.means.clone()) {
             Ok(plugin) => {
                 self.plugins.insert(resource, plugin);
                 Ok(())

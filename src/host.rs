@@ -1,5 +1,6 @@
 //! The only module that touches the host: its files, and what the kernel reports by itself.
 
+mod attribute;
 pub mod command;
 pub mod deadline;
 pub mod descriptors;

@@ -1,13 +1,14 @@
 //! Everything that goes to the kubelet or comes from it.
 //!
 //! From the inside out: [`proto`] is the wire, [`to_proto`] the way there from our types,
-//! [`mailbox`] what a stream reads, [`service`] what the kubelet may call, `methods` how that is written on the
+//! [`mailbox`] what a stream reads, [`service`] what the kubelet may call, `preparation` and `promise` what it waits for then, `allocated` what it was asked for, `methods` how that is written on the
 //! wire, [`endpoint`] the socket
 //! it calls on, [`server`] the gRPC server behind that socket, with `callers`, [`unary`] how we make calls, `register` the call that
 //! registers, and [`plugin`] the thread that does all this for one resource. [`watch`] is the thread that
 //! watches for the kubelet, with `arrivals`; [`pods`] asks it which pods hold which devices. [`inquiry`] is
 //! the other side: what a kubelet asks first.
 
+mod allocated;
 mod arrivals;
 mod callers;
 pub mod endpoint;
@@ -16,6 +17,8 @@ pub mod mailbox;
 mod methods;
 pub mod plugin;
 pub mod pods;
+mod preparation;
+mod promise;
 pub mod proto;
 mod register;
 pub mod server;

@@ -16,6 +16,9 @@ pub mod discovery;
 pub mod host;
 pub mod probe;
 
+// What is done to it.
+pub mod actions;
+
 // Who is told.
 pub mod kubelet;
 

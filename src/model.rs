@@ -1,5 +1,6 @@
 //! What things are: plain values, valid by construction. Nothing here does I/O or decides anything.
 
+pub mod action;
 pub mod allocation;
 pub mod cordon;
 pub mod device;

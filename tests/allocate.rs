@@ -47,6 +47,7 @@ fn snapshot(rest: &str) -> Snapshot {
         offers: all,
         max_per_container: resource.sharing.max_per_container,
         preference: Preference::default(),
+        pre_start: Arc::default(),
         is_in_spec: false,
         compat: resource.choice.compat,
     }

@@ -4,8 +4,9 @@ use std::{fs, os::unix::fs::symlink};
 
 use chandler::{
     config,
+    decide::allocate::edits,
     discovery::scan,
-    model::device::Hardware,
+    model::device::{Device, Hardware},
     operate::{
         advice::Advice,
         discovered::{self, Discovered},
@@ -110,6 +111,40 @@ fn devices_of_a_spec_have_the_place_and_facts_of_their_hardware_and_the_name_of_
             0000:3b:00.0 "nvidia.com/gpu=GPU-b"
             0000:3b:00.0 "nvidia.com/gpu=10"
         "#]],
+    );
+}
+
+#[test]
+fn a_card_that_only_nvidias_driver_ties_to_its_node_has_its_place() {
+    let fixture = Fixture::new(
+        "//- /dev/nvidia1 char
+//- /proc/driver/nvidia/gpus/0000:06:00.0/information
+Model: \t\t NVIDIA H200
+Device Minor: \t 0
+//- /proc/driver/nvidia/gpus/0000:3b:00.0/information
+Model: \t\t NVIDIA H200
+Device Minor: \t 1
+GPU Excluded:\t No
+//- /sys/bus/pci/devices/0000:3b:00.0 -> ../../../devices/pci0000:3a/0000:3b:00.0
+//- /sys/devices/pci0000:3a/0000:3b:00.0/numa_node
+1
+",
+    );
+    let gpu: [(&str, &[&str]); 2] =
+        [("1", &["/dev/nvidia1"]), ("all", &["/dev/nvidia1", "/dev/nvidia0"])];
+    fixture.add("//- /dev/nvidia0 char\n");
+    fixture.add(&format!("//- /etc/cdi/a.json\n{}", spec("nvidia.com/gpu", &gpu[..1])));
+    let alone = hardware(&fixture);
+    fixture.add(&format!("//- /etc/cdi/a.json\n{}", spec("nvidia.com/gpu", &gpu)));
+    assert_eq!(hardware(&fixture), alone);
+    check(
+        &fixture,
+        GPUS,
+        &expect![[r#"
+        RESOURCE         DEVICE        HEALTH   NUMA  NODES
+        example.com/gpu  0000:3b:00.0  Healthy  1     /dev/nvidia1
+        0000:3b:00.0 "nvidia.com/gpu=1"
+    "#]],
     );
 }
 
@@ -358,6 +393,25 @@ fn a_device_of_mounts_alone_is_offered_and_a_node_belongs_to_the_first_resource(
             b "vendor.com/net=b"
         "#]],
     );
+}
+
+#[test]
+fn what_is_written_beside_the_name_knows_where_the_nodes_are_in_the_container() {
+    let text = "version: v1
+resources:
+  - name: example.com/gpu
+    discovery: { cdi: { kind: nvidia.com/gpu }, match: [{ key: name, operator: In, values: [GPU-b] }] }
+    allocation:
+      env: { NODES: \"{containerPaths}\", NAME: \"{name}\" }
+      mounts: [{ hostPath: /srv, containerPath: /srv }]
+";
+    let config = config::parse("c.yaml", text).unwrap();
+    let found = scan(&Fixture::new(SPEC).host, &config).found;
+    let devices: Vec<&Device> = found.iter().flat_map(|it| &it.findings.devices).collect();
+    let edits = edits(&devices).unwrap();
+    assert!(edits.devices.is_empty() && edits.mounts.len() == 1, "{edits:?}");
+    expect![[r#"{"NAME": "GPU-b", "NODES": "/dev/nvidia10,/dev/dri/card1,/dev/nvidiactl"}"#]]
+        .assert_eq(&format!("{:?}", edits.env));
 }
 
 /// What `explain` says.

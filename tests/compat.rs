@@ -28,6 +28,7 @@ fn snapshot(config: &config::Config, found: &Found) -> Snapshot {
         max_per_container: None,
         preference: Preference::default(),
         is_in_spec: false,
+        pre_start: std::sync::Arc::default(),
         compat: resource.choice.compat,
     }
 }

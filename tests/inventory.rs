@@ -20,7 +20,7 @@ use chandler::{
         health::{Fault, Outcome, Reading, Round},
         name::{DeviceId, ResourceName},
         snapshot::Snapshot,
-        state::{Remembered, RememberedDevice, RememberedDevices},
+        state::{Holder, Remembered, RememberedDevice, RememberedDevices},
     },
 };
 
@@ -99,6 +99,7 @@ fn list_of(effect: &Effect) -> Option<&Snapshot> {
         | Effect::Reconfigure(_)
         | Effect::Retire(_)
         | Effect::AskPods
+        | Effect::Clean { .. }
         | Effect::Remember(_)
         | Effect::WriteSpecs(_)
         | Effect::Probe(_)
@@ -495,6 +496,7 @@ fn the_prober_hears_of_devices_only_when_they_are_others() {
             | Effect::Retire(_)
             | Effect::WriteSpecs(_)
             | Effect::AskPods
+            | Effect::Clean { .. }
             | Effect::Remember(_)
             | Effect::Stop => None,
         })
@@ -1023,7 +1025,7 @@ fn what_a_pod_holds_of_a_resource_that_is_served_later_is_listed_though_nobody_r
     // The kubelet has been asked, and what it said did not matter.
     story.now += Duration::from_secs(20);
     let held = || {
-        let ids = BTreeSet::from(["disk1".to_owned(), "disk9".to_owned()]);
+        let ids = ["disk1", "disk9"].map(|it| (it.to_owned(), Holder::default())).into();
         Event::PodsListed(Some(Holdings::from([("u.e/disk1".to_owned(), ids)])))
     };
     story.apply(Event::Tick);

@@ -12,10 +12,24 @@ const MODULES: &[(&str, &[&str])] = &[
     ("decide", &["model", "config"]),
     ("host", &["model"]),
     ("discovery", &["model", "config", "decide", "host"]),
-    ("probe", &["model", "config", "decide", "host", "discovery"]),
-    ("kubelet", &["model", "config", "decide", "host"]),
+    ("actions", &["model", "config", "decide", "host", "discovery"]),
+    ("probe", &["model", "config", "decide", "host", "discovery", "actions"]),
+    ("kubelet", &["model", "config", "decide", "host", "actions"]),
     ("operate", &["model", "config", "decide", "host", "discovery", "kubelet"]),
-    ("daemon", &["model", "config", "decide", "host", "discovery", "probe", "kubelet", "operate"]),
+    (
+        "daemon",
+        &[
+            "model",
+            "config",
+            "decide",
+            "host",
+            "discovery",
+            "actions",
+            "probe",
+            "kubelet",
+            "operate",
+        ],
+    ),
     (
         "cli",
         &[

@@ -70,7 +70,7 @@ pub(super) fn uncordon(
     let known = || memory.entries(&device, resource.as_ref());
     let fault = |it: &'_ RememberedDevice| it.illness.as_ref()?.fault.clone();
     let ill = known().find_map(|it| fault(it).map(|it| it.reason));
-    let held = known().any(|it| it.illness.is_some());
+    let held = known().any(|it| it.illness.is_some() || it.uncleaned.is_some());
     let Some(reason) = known().find_map(|it| it.unhealthy.clone()).or(ill) else {
         return Err(Mistake::Failed(format!("{device} is neither cordoned nor unhealthy")));
     };

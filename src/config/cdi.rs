@@ -12,7 +12,7 @@ use crate::{
 const DIRS: [&str; 2] = ["/etc/cdi", "/var/run/cdi"];
 
 /// The device of many specs that is all the others together.
-const ALL: &str = "all";
+pub const ALL: &str = "all";
 
 pub(super) fn source(item: Item<'_>) -> Option<CdiSource> {
     let for_text = |it: &Node| it.as_text().map(|text| format!("write {{ kind: {text} }}"));

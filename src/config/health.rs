@@ -153,7 +153,8 @@ fn command(
     })
 }
 
-fn program(item: Item<'_>) -> Option<Vec<Template>> {
+/// A program and its arguments.
+pub(super) fn program(item: Item<'_>) -> Option<Vec<Template>> {
     let mut is_first = true;
     item.filled("at least the program is needed", |it| match std::mem::take(&mut is_first) {
         true => it.named("the program").path(Scope::Health),

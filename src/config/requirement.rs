@@ -65,6 +65,14 @@ pub(super) fn requirements(item: Item<'_>) -> Option<Vec<Requirement>> {
     )
 }
 
+/// A condition for itself.
+pub(super) fn requirement(item: Item<'_>) -> Option<Requirement> {
+    match named_condition(item, OPERATORS)? {
+        Rule::Holds(requirement) => Some(requirement),
+        Rule::Rises { .. } => None,
+    }
+}
+
 /// An entry of `rules`.
 pub(super) fn rule(item: Item<'_>) -> Option<Rule> {
     condition(item, RULE_OPERATORS)
@@ -72,14 +80,17 @@ pub(super) fn rule(item: Item<'_>) -> Option<Rule> {
 
 fn condition(item: Item<'_>, operators: &[(&'static str, Operator)]) -> Option<Rule> {
     let entry = format!("an entry of {}", item.what);
-    let item = item.named(&entry);
+    named_condition(item.named(&entry), operators)
+}
+
+fn named_condition(item: Item<'_>, operators: &[(&'static str, Operator)]) -> Option<Rule> {
     item.map_or(remedy::for_condition, |fields| {
         if fields.has_none_of(&["key", "operator"])
             && let Some(help) = remedy::for_condition(item.node)
         {
             // They would be unknown as well.
             fields.rest();
-            return item.refuse_with(format!("{entry} needs `key`"), help);
+            return item.refuse_with(format!("{} needs `key`", item.what), help);
         }
         let key = fields.require("key").and_then(|it| it.key(Scope::Match));
         let operator = fields.require("operator").and_then(|it| it.word(operators));

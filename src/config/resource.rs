@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     config::{
+        action::{actions, pre_start},
         allocation::{allocation, choice},
         collision,
         decode::{Fields, Item},
@@ -14,6 +15,7 @@ use crate::{
         template::Scope,
     },
     model::{
+        action::Actions,
         name::ResourceName,
         resource::{NamePattern, Resource, Topology},
     },
@@ -39,6 +41,15 @@ pub(super) fn resource(fields: &mut Fields<'_>) -> Option<Resource> {
         Some(it) => it.map(health::health),
         None => Some(health::basic()),
     };
+    let prepared = fields.take("preStart");
+    let pre_start = prepared.map_or(Some(Actions::default()), pre_start);
+    if let (Some(it), true) = (prepared, sharing.replicas.max() > 1) {
+        it.at_key().note(
+            "preStart is done for each container, also while others use another replica",
+            "leave out what would disturb them, such as a reset",
+        );
+    }
+    let release = fields.take("release").map_or(Some(Actions::default()), actions);
     let resource = Resource {
         name: name?,
         alternatives: alternatives?,
@@ -48,6 +59,8 @@ pub(super) fn resource(fields: &mut Fields<'_>) -> Option<Resource> {
         choice,
         topology,
         health: Arc::new(health?),
+        pre_start: Arc::new(pre_start?),
+        release: Arc::new(release?),
     };
     collision::check(&resource, fields.item);
     Some(resource)

@@ -3,7 +3,10 @@
 pub mod cdi;
 pub mod compat;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use crate::{
     config::quoted,
@@ -124,6 +127,23 @@ fn cdi_annotation(resource: &ResourceName) -> String {
     format!("cdi.k8s.io/chandler_{:016x}", fnv1a(resource.as_str().as_bytes()))
 }
 
+/// The hardware behind `ids`, each once, well or not: what is to be prepared for a container that has it. It
+/// may be one that was started before we were.
+pub fn held_devices(
+    snapshot: &Snapshot,
+    ids: &[String],
+) -> Result<Vec<Arc<Device>>, AllocateError> {
+    let mut devices: BTreeMap<&DeviceId, &Arc<Device>> = BTreeMap::new();
+    for id in ids {
+        let Some(offer) = snapshot.get(id) else {
+            let resource = snapshot.resource.to_string();
+            return Err(AllocateError::UnknownDevice { resource, id: shown(id) });
+        };
+        devices.insert(&offer.device.id, &offer.device);
+    }
+    Ok(devices.into_values().cloned().collect())
+}
+
 /// What a container gets that has these devices.
 pub fn edits(devices: &[&Device]) -> Result<ContainerEdits, EditsError> {
     let ids: Vec<String> = devices.iter().map(|it| it.id.to_string()).collect();
@@ -154,6 +174,10 @@ fn container_paths(nodes: &[DeviceNode], device: &Device) -> Vec<String> {
         let node = nodes.iter().rfind(|it| it.host_path == host_path)?;
         Some(node.container_path.clone())
     };
+    if device.cdi_device.is_some() && device.allocation.devices.is_none() {
+        // They are where the spec has them.
+        return device.nodes.iter().map(|it| it.host.asked.clone()).collect();
+    }
     device.node_paths().filter_map(path_of).collect()
 }
 

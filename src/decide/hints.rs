@@ -419,4 +419,27 @@ resources:
         let found: Vec<String> = directories(&resources()).into_iter().collect();
         assert_eq!(found, ["/dev", "/dev/serial/by-id", "/dev/snd", "/dev/vfio"]);
     }
+
+    #[test]
+    fn specs_are_concerned_by_their_directories_and_by_whatever_has_a_node() {
+        let text = "version: v1
+resources:
+  - { name: a/gpu, discovery: { cdi: { kind: nvidia.com/gpu } } }
+  - { name: a/tty, discovery: { nodes: [/dev/tty1] } }
+";
+        let resources = crate::config::parse("c.yaml", text).unwrap().resources;
+        let found: Vec<String> = directories(&resources).into_iter().collect();
+        assert_eq!(found, ["/dev", "/etc/cdi", "/var/run/cdi"]);
+        let specs: Vec<String> = directories_of_specs(&resources).into_iter().collect();
+        assert_eq!(specs, ["/etc/cdi", "/var/run/cdi"]);
+        let about = |hint: &Hint| concerned(&resources, hint);
+        for (dir, expected) in
+            [("/etc/cdi", &[0][..]), ("/dev", &[0, 1]), ("/etc", &[]), ("/etc/cdi/x", &[])]
+        {
+            assert_eq!(about(&Hint::Directory(dir.to_owned())), expected, "{dir}");
+        }
+        let card = "/devices/pci0000:00/0000:00:02.0/drm/card1";
+        assert_eq!(about(&uevent("drm", card, Some("dri/card1"))), [0]);
+        assert!(about(&uevent("net", "/devices/virtual/net/veth1", None)).is_empty());
+    }
 }

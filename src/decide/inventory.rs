@@ -7,6 +7,7 @@
 mod devices;
 mod health;
 mod listing;
+mod quarantine;
 mod reload;
 mod remember;
 mod report;
@@ -100,6 +101,8 @@ struct Served {
     start: Start,
     /// Whether the kubelet knows that we serve it.
     registration: Registration,
+    /// Whether other pods hold its devices than was written down.
+    has_other_holders: bool,
     /// It was named after devices of which none is left, and ends then.
     retire_at: Option<Instant>,
 }
@@ -176,6 +179,9 @@ impl Inventory {
             // The thread that read it has said why; what runs goes on.
             Event::ReconfigureFailed(_) | Event::Tick => {}
             Event::PodsListed(holdings) => self.pods_listed(holdings.as_ref(), now),
+            Event::Cleaned { resource, device, outcome } => {
+                self.cleaned(&resource, &device, outcome, now);
+            }
             Event::Probed(round) => self.probed(&round, now),
             Event::KernelLogged(line) => self.kernel_logged(&line, now),
             Event::Cordons(cordons) => self.cordoned(cordons, now),
@@ -196,6 +202,7 @@ impl Inventory {
         if self.release.due(now) {
             effects.push(Effect::AskPods);
         }
+        self.clean(now, &mut effects);
         let written = self.publish(now, &mut effects);
         self.retire_vacant(now, &mut effects);
         self.remember(&written, &mut effects);
@@ -226,6 +233,12 @@ impl Inventory {
                     log::info!("resource={resource} the kubelet's stream has ended");
                 }
                 served.registration.streaming(*streaming, now);
+            }
+            PluginEvent::Allocated(ids) => {
+                let configured = self.resources.get(served.config_idx);
+                if configured.is_some_and(|it| !it.release.is_empty()) {
+                    ids.iter().for_each(|id| self.release.allocated(resource, id, now));
+                }
             }
             PluginEvent::EndpointLost => {
                 log::warn!("resource={resource} the plugin's socket was removed");
@@ -283,7 +296,8 @@ impl Inventory {
                 effects.push(Effect::Serve(Arc::clone(&listing.published)));
             }
             let is_first = listing.serve_by.is_some();
-            let has_news = devices.take_illness_changed(is_first);
+            let has_news = devices.take_illness_changed(is_first)
+                | std::mem::take(&mut served.has_other_holders);
             if has_news {
                 written.push(name.clone());
             }
@@ -294,8 +308,7 @@ impl Inventory {
             let Some(configured) = self.resources.get(served.config_idx) else {
                 continue;
             };
-            if configured.choice.policy.is_asked() != listing.published.preference.policy.is_asked()
-            {
+            if listing.has_other_options(configured) {
                 registration.outdated(now);
             }
             let publication = listing.publish(configured, devices, &mut self.release, now);

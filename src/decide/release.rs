@@ -13,6 +13,7 @@ use std::{
 use crate::model::{
     event::Holdings,
     name::{DeviceId, ResourceName},
+    state::{Hold, Holder},
 };
 
 /// How many answers in a row must be without the device. One may have been given while an
@@ -27,7 +28,15 @@ const WAIT: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(
 /// anything (`List` in Kubernetes' `pkg/kubelet/apis/podresources`), which says nothing.
 const KUBELET_LEARNS: Duration = Duration::from_secs(10);
 
-/// The ids that wait to be dropped.
+/// After an allocation: the kubelet writes down who has what when it has asked for all of a container.
+const AFTER_ALLOCATION: Duration = Duration::from_millis(250);
+
+/// The shortest time between two questions, whatever has happened, and the longest while we want to know when a pod
+/// gives its device back.
+const WAIT_HELD: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
+
+/// What the kubelet is asked for: ids that wait to be dropped, and ids that somebody holds and that are to be cleaned
+/// when nobody does.
 #[derive(Debug, Default)]
 pub struct Release {
     // What the kubelet calls them, with how many answers in a row were without each.
@@ -37,6 +46,29 @@ pub struct Release {
     // Who holds what is wanted even if nothing waits, until there is an answer that counts.
     is_curious: bool,
     counts_from: Option<Instant>,
+    // What pods hold, or may be about to: only where somebody wants to know when they give it back.
+    held: BTreeMap<(ResourceName, DeviceId), Held>,
+    // How many answers in a row have brought nothing new about them.
+    n_calm: u32,
+    asked_at: Option<Instant>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    // `None` as long as the kubelet has only asked for it: the pod may have been refused, or its container is one
+    // that is never listed.
+    hold: Option<Hold>,
+    // How many answers in a row were without it.
+    n_clean: u32,
+}
+
+/// What an answer makes certain.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Answered {
+    /// What vanished and may be dropped.
+    pub dropped: Vec<(ResourceName, DeviceId)>,
+    /// What a pod had and nobody has any more.
+    pub freed: Vec<(ResourceName, DeviceId, Hold)>,
 }
 
 impl Release {
@@ -51,6 +83,7 @@ impl Release {
     pub fn kubelet_appeared(&mut self, now: Instant) {
         self.counts_from = Some(now + KUBELET_LEARNS);
         self.waiting.values_mut().for_each(|n_clean| *n_clean = 0);
+        self.held.values_mut().for_each(|it| it.n_clean = 0);
         self.wonder(now);
     }
 
@@ -62,17 +95,87 @@ impl Release {
 
     /// Something new is not put off by something newer.
     fn ask_soon(&mut self, now: Instant) {
-        let soon = now + WAIT.0;
         self.n_asked = 0;
-        self.ask_at = Some(self.ask_at.map_or(soon, |it| it.min(soon)));
+        self.ask_by(now + WAIT.0);
     }
 
     /// It is back, or of no interest any more.
     pub fn forget(&mut self, resource: &ResourceName, id: &DeviceId) {
         self.waiting.remove(&(resource.clone(), id.clone()));
-        if self.waiting.is_empty() && !self.is_curious {
+        if self.waiting.is_empty() && !self.is_curious && self.held.is_empty() {
             self.ask_at = None;
         }
+    }
+
+    /// The kubelet has asked for it: somebody will hold it, unless the pod is refused for something else.
+    pub fn allocated(&mut self, resource: &ResourceName, id: &DeviceId, now: Instant) {
+        self.held.entry((resource.clone(), id.clone())).or_default().n_clean = 0;
+        self.n_calm = 0;
+        self.ask_by(now + AFTER_ALLOCATION);
+    }
+
+    /// Somebody holds it. Gives whether that is news.
+    pub fn holds(
+        &mut self,
+        resource: &ResourceName,
+        id: &DeviceId,
+        holder: &Holder,
+        now: Instant,
+    ) -> bool {
+        let known = self.held.get(&(resource.clone(), id.clone())).and_then(|it| it.hold.as_ref());
+        let is_new = known.is_none_or(|it| it.holder != *holder);
+        let since = match known.filter(|_| !is_new) {
+            Some(known) => known.since,
+            None => Some(now),
+        };
+        self.held(resource, id, Hold { holder: holder.clone(), since });
+        if is_new {
+            self.n_calm = 0;
+            self.ask_by(now + WAIT.0);
+        }
+        is_new
+    }
+
+    /// Somebody held it when a process before us last heard of it.
+    pub fn held_before(
+        &mut self,
+        resource: &ResourceName,
+        id: &DeviceId,
+        hold: &Hold,
+        now: Instant,
+    ) {
+        self.held(resource, id, hold.clone());
+        self.ask_by(now + WAIT.0);
+    }
+
+    fn held(&mut self, resource: &ResourceName, id: &DeviceId, hold: Hold) {
+        let key = (resource.clone(), id.clone());
+        self.held.insert(key, Held { hold: Some(hold), n_clean: 0 });
+    }
+
+    /// Nobody wants to know any more who holds what of a resource.
+    pub fn lose_interest(&mut self, resource: &ResourceName) {
+        self.held.retain(|(name, _), _| name != resource);
+    }
+
+    /// Who holds what of a resource, as far as that is known.
+    pub fn holders<'a>(
+        &'a self,
+        resource: &'a ResourceName,
+    ) -> impl Iterator<Item = (&'a DeviceId, &'a Hold)> {
+        let held = self.held.iter().filter(move |((name, _), _)| name == resource);
+        held.filter_map(|((_, id), it)| Some((id, it.hold.as_ref()?)))
+    }
+
+    /// Whether somebody holds it, or may be about to.
+    pub fn is_held(&self, resource: &ResourceName, id: &DeviceId) -> bool {
+        self.held.contains_key(&(resource.clone(), id.clone()))
+    }
+
+    /// The kubelet is asked then, or before; never twice within a second.
+    fn ask_by(&mut self, at: Instant) {
+        let at = self.ask_at.map_or(at, |it| it.min(at));
+        self.ask_at = Some(self.asked_at.map_or(at, |it| at.max(it + WAIT_HELD.0)));
     }
 
     /// When [`Release::due`] may next be true.
@@ -85,18 +188,15 @@ impl Release {
         let due = self.ask_at.is_some_and(|it| it <= now);
         if due {
             self.ask_at = None;
+            self.asked_at = Some(now);
             self.n_asked = self.n_asked.saturating_add(1);
         }
         due
     }
 
-    /// The kubelet has answered, or has not been able to (`None`). Gives what may be dropped.
-    pub fn answered(
-        &mut self,
-        holdings: Option<&Holdings>,
-        now: Instant,
-    ) -> Vec<(ResourceName, DeviceId)> {
-        let mut released = Vec::new();
+    /// The kubelet has answered, or has not been able to (`None`). Gives what is certain by that.
+    pub fn answered(&mut self, holdings: Option<&Holdings>, now: Instant) -> Answered {
+        let mut answered = Answered::default();
         if let Some(holdings) = holdings {
             let counts = self.counts_from.is_none_or(|it| it <= now);
             self.is_curious &= !counts;
@@ -104,22 +204,49 @@ impl Release {
                 // It begins when it counts.
                 self.n_asked = 0;
             }
-            for ((resource, id), n_clean) in &mut self.waiting {
-                let held = holdings.get(resource.as_str());
-                let is_held = held.is_some_and(|held| held.contains(id.as_str()));
-                *n_clean = if is_held { 0 } else { *n_clean + u32::from(counts) };
+            let is_held = |(resource, id): &(ResourceName, DeviceId)| {
+                holdings.get(resource.as_str()).is_some_and(|it| it.contains_key(id.as_str()))
+            };
+            for (key, n_clean) in &mut self.waiting {
+                *n_clean = if is_held(key) { 0 } else { *n_clean + u32::from(counts) };
                 if *n_clean >= CLEAN_ANSWERS {
-                    released.push((resource.clone(), id.clone()));
+                    answered.dropped.push(key.clone());
                 }
             }
+            self.n_calm = self.n_calm.saturating_add(1);
+            self.held.retain(|key, held| {
+                held.n_clean = if is_held(key) { 0 } else { held.n_clean + u32::from(counts) };
+                let is_free = held.n_clean >= CLEAN_ANSWERS;
+                if let Some(hold) = held.hold.take_if(|_| is_free) {
+                    answered.freed.push((key.0.clone(), key.1.clone(), hold));
+                }
+                !is_free
+            });
         }
-        for key in &released {
+        for key in &answered.dropped {
             self.waiting.remove(key);
         }
+        self.ask_again(now);
+        answered
+    }
+
+    /// When the next question is worth to be asked.
+    fn ask_again(&mut self, now: Instant) {
         let doublings = self.n_asked.saturating_sub(CLEAN_ANSWERS).min(5);
         let wait = WAIT.1.min(WAIT.0 * 2_u32.pow(doublings));
-        self.ask_at = (self.is_curious || !self.waiting.is_empty()).then(|| now + wait);
-        released
+        if self.is_curious || !self.waiting.is_empty() {
+            self.ask_by(now + wait);
+        } else if self.held.is_empty() {
+            self.ask_at = None;
+        }
+        let is_near = self.held.values().any(|it| it.n_clean > 0);
+        let wait = match is_near {
+            true => WAIT_HELD.0,
+            false => WAIT_HELD.1.min(WAIT_HELD.0 * 2_u32.pow(self.n_calm.min(5))),
+        };
+        if !self.held.is_empty() {
+            self.ask_by(now + wait);
+        }
     }
 }
 
@@ -136,8 +263,13 @@ mod tests {
     }
 
     fn held(ids: &[&str]) -> Holdings {
-        let ids = ids.iter().map(|it| (*it).to_owned()).collect();
+        let ids = ids.iter().map(|it| ((*it).to_owned(), holder())).collect();
         Holdings::from([("example.com/a".to_owned(), ids)])
+    }
+
+    fn holder() -> Holder {
+        let [namespace, pod, container] = ["ns", "pod", "main"].map(str::to_owned);
+        Holder { namespace, pod, container }
     }
 
     /// A story with one device.
@@ -155,21 +287,21 @@ mod tests {
         let now = release.deadline().unwrap();
         assert!(release.due(now));
         assert!(!release.due(now), "one question at a time");
-        assert_eq!(release.answered(Some(&held(&[])), now), []);
-        assert_eq!(release.answered(Some(&held(&["y"])), now), [(resource(), id("x"))]);
+        assert_eq!(release.answered(Some(&held(&[])), now).dropped, []);
+        assert_eq!(release.answered(Some(&held(&["y"])), now).dropped, [(resource(), id("x"))]);
         assert_eq!(release.deadline(), None);
     }
 
     #[test]
     fn one_that_is_held_or_no_answer_keeps_it() {
         let (mut release, now) = story();
-        assert_eq!(release.answered(Some(&held(&[])), now), []);
-        assert_eq!(release.answered(Some(&held(&["x"])), now), []);
-        assert_eq!(release.answered(Some(&held(&[])), now), []);
+        assert_eq!(release.answered(Some(&held(&[])), now).dropped, []);
+        assert_eq!(release.answered(Some(&held(&["x"])), now).dropped, []);
+        assert_eq!(release.answered(Some(&held(&[])), now).dropped, []);
         for _ in 0..100 {
-            assert_eq!(release.answered(None, now), []);
+            assert_eq!(release.answered(None, now).dropped, []);
         }
-        assert_eq!(release.answered(Some(&held(&[])), now), [(resource(), id("x"))]);
+        assert_eq!(release.answered(Some(&held(&[])), now).dropped, [(resource(), id("x"))]);
     }
 
     #[test]
@@ -188,14 +320,14 @@ mod tests {
     #[test]
     fn a_kubelet_that_has_just_started_knows_of_nobody_and_is_not_believed() {
         let (mut release, now) = story();
-        assert_eq!(release.answered(Some(&held(&[])), now), []);
+        assert_eq!(release.answered(Some(&held(&[])), now).dropped, []);
         release.kubelet_appeared(now);
         for _ in 0..10 {
-            assert_eq!(release.answered(Some(&held(&[])), now), []);
+            assert_eq!(release.answered(Some(&held(&[])), now).dropped, []);
         }
         let now = now + KUBELET_LEARNS;
-        assert_eq!(release.answered(Some(&held(&[])), now), []);
-        assert_eq!(release.answered(Some(&held(&[])), now), [(resource(), id("x"))]);
+        assert_eq!(release.answered(Some(&held(&[])), now).dropped, []);
+        assert_eq!(release.answered(Some(&held(&[])), now).dropped, [(resource(), id("x"))]);
     }
 
     #[test]
@@ -226,6 +358,93 @@ mod tests {
         let (mut release, now) = story();
         release.forget(&resource(), &id("x"));
         assert_eq!(release.deadline(), None);
-        assert_eq!(release.answered(Some(&held(&[])), now), []);
+        assert_eq!(release.answered(Some(&held(&[])), now).dropped, []);
+    }
+
+    /// A kubelet that is asked whenever it is due, and answers `ids`. Gives what is freed, and when.
+    fn asked(release: &mut Release, now: &mut Instant, ids: &[&str]) -> Vec<DeviceId> {
+        *now = release.deadline().unwrap();
+        assert!(release.due(*now));
+        let holdings = held(ids);
+        for id in ids {
+            release.holds(&resource(), &self::id(id), &holder(), *now);
+        }
+        let freed = release.answered(Some(&holdings), *now).freed;
+        freed.into_iter().map(|(_, id, _)| id).collect()
+    }
+
+    fn held_story() -> (Release, Instant) {
+        let (mut release, mut now) = (Release::default(), story().1);
+        release.allocated(&resource(), &id("x"), now);
+        let began = now;
+        assert_eq!(asked(&mut release, &mut now, &["x"]), []);
+        assert!(now < began + Duration::from_secs(1), "a pod may be short");
+        (release, now)
+    }
+
+    #[test]
+    fn what_a_pod_had_is_freed_when_two_answers_are_without_it() {
+        let (mut release, mut now) = held_story();
+        assert_eq!(release.holders(&resource()).count(), 1);
+        assert_eq!(asked(&mut release, &mut now, &[]), []);
+        let first = now;
+        assert_eq!(asked(&mut release, &mut now, &[]), [id("x")]);
+        assert_eq!(now, first + WAIT_HELD.0, "soon, and not too soon");
+        assert_eq!(release.deadline(), None, "there is nothing to learn any more");
+    }
+
+    #[test]
+    fn no_answer_frees_nothing_nor_does_one_before_another_allocation() {
+        let (mut release, mut now) = held_story();
+        for _ in 0..10 {
+            assert_eq!(release.answered(None, now), Answered::default());
+        }
+        assert_eq!(asked(&mut release, &mut now, &[]), []);
+        release.allocated(&resource(), &id("x"), now);
+        assert_eq!(asked(&mut release, &mut now, &[]), []);
+        assert_eq!(asked(&mut release, &mut now, &[]), [id("x")]);
+    }
+
+    #[test]
+    fn what_was_never_listed_is_not_freed_as_a_container_that_is_not_listed_may_have_it() {
+        let (mut release, mut now) = (Release::default(), story().1);
+        release.allocated(&resource(), &id("x"), now);
+        assert_eq!(asked(&mut release, &mut now, &[]), []);
+        assert_eq!(asked(&mut release, &mut now, &[]), []);
+        assert!(!release.is_held(&resource(), &id("x")));
+        assert_eq!(release.deadline(), None);
+    }
+
+    #[test]
+    fn nobody_is_asked_more_than_once_a_second_however_much_is_allocated() {
+        let (mut release, began) = (Release::default(), story().1);
+        let (mut now, mut n_asked) = (began, 0);
+        while now < began + Duration::from_secs(10) {
+            release.allocated(&resource(), &id("x"), now);
+            if release.due(now) {
+                n_asked += 1;
+                release.answered(Some(&held(&["x"])), now);
+            }
+            now += Duration::from_millis(10);
+        }
+        assert!((9..=11).contains(&n_asked), "{n_asked}");
+    }
+
+    #[test]
+    fn as_long_as_a_pod_keeps_its_device_the_kubelet_is_asked_every_ten_seconds() {
+        let (mut release, mut now) = held_story();
+        for _ in 0..10 {
+            asked(&mut release, &mut now, &["x"]);
+        }
+        assert_eq!(release.deadline(), Some(now + WAIT_HELD.1));
+    }
+
+    #[test]
+    fn a_kubelet_that_has_just_started_frees_nothing() {
+        let (mut release, mut now) = held_story();
+        release.kubelet_appeared(now);
+        let began = now;
+        while asked(&mut release, &mut now, &[]).is_empty() {}
+        assert!(now >= began + KUBELET_LEARNS + WAIT_HELD.0, "{:?}", now - began);
     }
 }

@@ -9,9 +9,9 @@ use std::{
 };
 
 use crate::{
-    config::{SpecDevice, SpecFile, SpecFormat, near, parse_spec, quoted},
+    config::{ALL, SpecDevice, SpecFile, SpecFormat, near, parse_spec, quoted},
     decide::natural,
-    discovery::{candidate::Candidate, node, source::Candidates},
+    discovery::{candidate::Candidate, facts, node, source::Candidates},
     host::{FileKind, Host},
     model::{device::Problem, discovery::CdiSource},
 };
@@ -207,8 +207,12 @@ fn sysfs_dir(host: &Host, device: &SpecDevice) -> Result<Option<String>, String>
     for it in &device.own {
         // One that is not there or is no device node is told when the device is drafted.
         let Ok(Some(node)) = node::check(host, &it.host_path) else { continue };
-        let dir = node::sysfs_dir(host, &node)
-            .map_err(|err| format!("cannot find out what {} is: {err}", it.host_path))?;
+        let known = node::sysfs_dir(host, &node).and_then(|dir| match dir {
+            Some(dir) => Ok(Some(dir)),
+            None => facts::nvidia_card(host, &node.path),
+        });
+        let dir =
+            known.map_err(|err| format!("cannot find out what {} is: {err}", it.host_path))?;
         if dir.is_some() {
             return Ok(dir);
         }
@@ -217,10 +221,11 @@ fn sysfs_dir(host: &Host, device: &SpecDevice) -> Result<Option<String>, String>
 }
 
 /// What has the directory of another, but not the same nodes, is a slice; what has the same nodes is
-/// another name.
+/// another name. All cards together are at none of them.
 fn mark_slices(all: &mut [Candidate]) {
     let mut nodes_of: BTreeMap<String, BTreeSet<Vec<String>>> = BTreeMap::new();
-    for (dir, spec) in all.iter().filter_map(|it| Some((it.dir.clone()?, it.spec.clone()?))) {
+    let single = all.iter().filter(|it| it.name != ALL);
+    for (dir, spec) in single.filter_map(|it| Some((it.dir.clone()?, it.spec.clone()?))) {
         let nodes = spec.device.own.iter().map(|it| it.host_path.clone()).collect();
         nodes_of.entry(dir).or_default().insert(nodes);
     }

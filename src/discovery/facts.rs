@@ -1,11 +1,13 @@
 //! What sysfs says of a device in more than one file: small modules, one for each bus.
 
+mod nvidia;
 mod pci;
 mod usb;
 
 use std::io;
 
 pub(super) use crate::discovery::facts::{
+    nvidia::card as nvidia_card,
     pci::function as pci_function,
     usb::{device as usb_device, path as usb_path},
 };

@@ -140,6 +140,9 @@ impl ResourceScanner<'_> {
         let told = self.resource.choice.compat.map(Compat::keys).unwrap_or_default();
         let named = named.chain(self.resource.sharing.replicas.keys()).chain(&told);
         let remembered = self.resource.health.remembered_keys();
+        let resource = self.resource;
+        let actions = [&resource.pre_start, &resource.release];
+        let remembered = remembered.chain(actions.into_iter().flat_map(|it| it.remembered_keys()));
         for key in asked.chain(named).chain(remembered).filter(|key| is_read(key)) {
             if let Ok(values) = self.values(&draft.members, key) {
                 attributes.insert(key.to_string(), values);

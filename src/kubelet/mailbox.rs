@@ -1,7 +1,7 @@
 //! A mailbox with room for one: the newest value, for readers that may be slow.
 //!
 //! It is no queue. A reader that falls behind goes straight to the newest value, and a writer never
-//! waits. Threads share it behind a lock, as they do `callers` and nothing else;
+//! waits. Threads share it behind a lock, as they do `callers` and `promise` and nothing else;
 //! nothing is called while the lock is held, so any thread may use it.
 //!
 //! Readers that exist can be ended while later ones begin anew: our streams must end before we

@@ -11,8 +11,8 @@ use protobuf::{CodedInputStream, Message};
 
 use crate::kubelet::{
     proto::deviceplugin::{
-        AllocateResponse, DevicePluginOptions, ListAndWatchResponse, PreStartContainerResponse,
-        PreferredAllocationResponse,
+        AllocateResponse, DevicePluginOptions, ListAndWatchResponse, PreStartContainerRequest,
+        PreStartContainerResponse, PreferredAllocationResponse,
     },
     service::Service,
 };
@@ -65,6 +65,17 @@ impl Undecoded {
         Request::parse_from_bytes(&self.0).map_err(|_| RequestError::Malformed)
     }
 
+    /// The ids of a request that has nothing but ids, if a kubelet can ask for so many of a list of `n_offers`.
+    pub(super) fn ids(&self, n_offers: usize) -> Result<Vec<String>, RequestError> {
+        let n_ids = count_fields(&self.0).map_err(|_| RequestError::Malformed)?;
+        let n_ids_max = n_offers.saturating_mul(2).saturating_add(IDS_SPARE);
+        if n_ids > n_ids_max {
+            return Err(RequestError::Excessive { n_containers: 1, n_ids, n_ids_max });
+        }
+        let request = PreStartContainerRequest::parse_from_bytes(&self.0);
+        request.map(|it| it.devices_ids).map_err(|_| RequestError::Malformed)
+    }
+
     /// For how many containers it asks, or so many as a kubelet asks for at most.
     pub(super) fn n_containers(&self) -> usize {
         count(&self.0).map_or(0, |(n_containers, _)| n_containers.min(CONTAINERS_MAX))
@@ -91,6 +102,17 @@ fn count(request: &[u8]) -> protobuf::Result<(usize, usize)> {
         input.pop_limit(outer);
     }
     Ok((n_containers, n_ids))
+}
+
+/// Counts the fields of an encoded request.
+fn count_fields(request: &[u8]) -> protobuf::Result<usize> {
+    let mut n_fields = 0;
+    let mut input = CodedInputStream::from_bytes(request);
+    while let Some(tag) = input.read_raw_tag_or_eof()? {
+        n_fields += 1;
+        skip(&mut input, tag)?;
+    }
+    Ok(n_fields)
 }
 
 fn tag_of(field: u32) -> u32 {
@@ -125,7 +147,9 @@ pub(super) fn build(service: &Service) -> grpcio::Service {
         .add_unary_handler(&ALLOCATE, move |ctx, request, sink| {
             allocated.allocate(&ctx, &request, sink);
         })
-        .add_unary_handler(&PRE_START, move |ctx, _, sink| started.pre_start_container(&ctx, sink))
+        .add_unary_handler(&PRE_START, move |ctx, request, sink| {
+            started.pre_start_container(&ctx, &request, sink);
+        })
         .build()
 }
 
@@ -141,8 +165,8 @@ const PREFERRED: Method<Undecoded, PreferredAllocationResponse> =
 const ALLOCATE: Method<Undecoded, AllocateResponse> =
     method(MethodType::Unary, "/v1beta1.DevicePlugin/Allocate", UNDECODED);
 
-const PRE_START: Method<Any, PreStartContainerResponse> =
-    method(MethodType::Unary, "/v1beta1.DevicePlugin/PreStartContainer", ANY);
+const PRE_START: Method<Undecoded, PreStartContainerResponse> =
+    method(MethodType::Unary, "/v1beta1.DevicePlugin/PreStartContainer", UNDECODED);
 
 const fn method<Request, Response: Message>(
     ty: MethodType,

@@ -8,7 +8,7 @@
 //! `Outbox`. It owns the gRPC server, the endpoint and the call that registers.
 
 use std::{
-    io,
+    fmt, io,
     os::fd::AsFd,
     path::{Path, PathBuf},
     sync::Arc,
@@ -21,6 +21,7 @@ use grpcio::Environment;
 use nix::poll::{PollTimeout, poll};
 
 use crate::{
+    actions::Orders,
     host::{
         deadline::Deadline,
         outbox::Outbox,
@@ -28,6 +29,7 @@ use crate::{
         worker::{StopFd, Worker},
     },
     kubelet::{
+        allocated::Allocated,
         callers::Callers,
         endpoint::{Endpoint, LISTEN_DELAY_MS, Successor},
         mailbox::{Mailbox, Readers},
@@ -71,22 +73,41 @@ pub struct Plugin {
     worker: Worker,
 }
 
+/// What a plugin works with.
+#[derive(Clone)]
+pub struct Means {
+    /// The gRPC core.
+    pub env: Arc<Environment>,
+    /// Where it has devices prepared.
+    pub orders: Orders,
+    /// Where it tells what happens.
+    pub events: Sender<Event>,
+}
+
+impl fmt::Debug for Means {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Means").finish_non_exhaustive()
+    }
+}
+
 impl Plugin {
     /// Starts the thread `plugin-<number>`, which serves `initial` to whoever comes. It makes no
     /// socket in `dir`, where the kubelet has its own, before it has been told to register.
     pub fn start(
         dir: &Path,
-        env: Arc<Environment>,
         number: usize,
         initial: Arc<Snapshot>,
-        events: Sender<Event>,
+        means: Means,
     ) -> io::Result<Plugin> {
+        let Means { env, orders, events } = means;
         Endpoint::check_dir(dir).map_err(|err| io::Error::new(io::ErrorKind::InvalidInput, err))?;
         let wake = Wake::new()?;
         let resource = initial.resource.clone();
         let mailbox = Mailbox::new(initial);
         let callers = Callers::default();
-        let service = Service::new(mailbox.readers(), callers.clone(), wake.clone());
+        let allocated = Allocated::default();
+        let (noted, bell) = (allocated.clone(), wake.clone());
+        let service = Service::new(mailbox.readers(), callers.clone(), noted, orders, bell);
         let server = Server::new(Arc::clone(&env), methods::build(&service), callers)
             .map_err(io::Error::other)?;
         // One slot each: the message is "do it again", so a slot that is full says it already.
@@ -104,6 +125,7 @@ impl Plugin {
                 check_orders,
                 readers,
                 server,
+                allocated,
                 outbox: Outbox::new(events),
                 told_streaming: false,
                 successor: Successor::None,
@@ -169,6 +191,8 @@ struct PluginThread {
     check_orders: Receiver<()>,
     readers: Readers<Snapshot>,
     server: Server,
+    /// What the kubelet has asked for since the main thread was told.
+    allocated: Allocated,
     outbox: Outbox,
     /// What the main thread believes.
     told_streaming: bool,
@@ -208,6 +232,13 @@ impl PluginThread {
             let attempt = self.attempt()?;
             self.told_streaming = attempt.streaming;
             self.tell(PluginEvent::Attempted(attempt));
+        }
+        // What is not told yet is told later, together with what comes until then.
+        if self.outbox.is_empty() {
+            let allocated = self.allocated.take();
+            if !allocated.is_empty() {
+                self.tell(PluginEvent::Allocated(allocated));
+            }
         }
         let streaming = self.is_streaming();
         // While events wait to be sent, this can wait too: it may have changed back by then.

@@ -22,7 +22,10 @@ use crate::{
         proto::podresources::{ListPodResourcesRequest, ListPodResourcesResponse},
         unary::Unary,
     },
-    model::event::{Event, Holdings},
+    model::{
+        event::{Event, Holdings},
+        state::Holder,
+    },
 };
 
 /// The method, as it is called on the wire.
@@ -102,10 +105,18 @@ fn list(path: &Path, env: &Arc<Environment>) -> Result<ListPodResourcesResponse,
 
 fn holdings(response: &ListPodResourcesResponse) -> Holdings {
     let mut holdings = Holdings::new();
-    let containers = response.pod_resources.iter().flat_map(|pod| &pod.containers);
-    for devices in containers.flat_map(|it| &it.devices) {
-        let ids = holdings.entry(devices.resource_name.clone()).or_default();
-        ids.extend(devices.device_ids.iter().cloned());
+    for pod in &response.pod_resources {
+        for container in &pod.containers {
+            let holder = Holder {
+                namespace: pod.namespace.clone(),
+                pod: pod.name.clone(),
+                container: container.name.clone(),
+            };
+            for devices in &container.devices {
+                let ids = holdings.entry(devices.resource_name.clone()).or_default();
+                ids.extend(devices.device_ids.iter().map(|id| (id.clone(), holder.clone())));
+            }
+        }
     }
     holdings
 }

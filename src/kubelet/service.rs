@@ -15,15 +15,18 @@ use futures_util::{Sink, SinkExt, Stream};
 use grpcio::{RpcContext, RpcStatus, RpcStatusCode, ServerStreamingSink, UnarySink, WriteFlags};
 
 use crate::{
+    actions::Orders,
     decide::{
-        allocate::{AllocateError, allocate},
+        allocate::{AllocateError, allocate, held_devices},
         prefer::{Question, prefer},
     },
     host::wake::Wake,
     kubelet::{
+        allocated::Allocated,
         callers::Callers,
         mailbox::{Reader, Readers},
         methods::Undecoded,
+        preparation::Preparation,
         proto::deviceplugin::{
             AllocateRequest, AllocateResponse, ContainerPreferredAllocationRequest,
             ContainerPreferredAllocationResponse, DevicePluginOptions, ListAndWatchResponse,
@@ -43,20 +46,29 @@ const REFUSAL_LEN_MAX: usize = 1000;
 pub struct Service {
     snapshots: Readers<Snapshot>,
     callers: Callers,
+    allocated: Allocated,
+    orders: Orders,
     wake: Wake,
 }
 
 impl Service {
-    /// Serves what `snapshots` has, tells `callers` who calls, and rings `wake` whenever a stream begins
-    /// or ends.
-    pub(super) fn new(snapshots: Readers<Snapshot>, callers: Callers, wake: Wake) -> Service {
-        Service { snapshots, callers, wake }
+    /// Serves what `snapshots` has, tells `callers` who calls, gives `orders` for devices to be prepared, notes what
+    /// is `allocated`, and rings `wake` for that and whenever a stream begins or ends.
+    pub(super) fn new(
+        snapshots: Readers<Snapshot>,
+        callers: Callers,
+        allocated: Allocated,
+        orders: Orders,
+        wake: Wake,
+    ) -> Service {
+        Service { snapshots, callers, allocated, orders, wake }
     }
 }
 
 /// What the kubelet may ask of us beside `Allocate`. The same when it asks and when we register.
 pub fn options(snapshot: &Snapshot) -> DevicePluginOptions {
     DevicePluginOptions {
+        pre_start_required: !snapshot.pre_start.is_empty(),
         get_preferred_allocation_available: snapshot.preference.policy.is_asked(),
         ..Default::default()
     }
@@ -121,7 +133,7 @@ impl Service {
             Ok(request) => request,
             Err(err) => {
                 let status = status(RpcStatusCode::INVALID_ARGUMENT, &err);
-                return refuse(ctx, sink, &snapshot, status);
+                return refuse(ctx, sink, &snapshot, "allocate", status);
             }
         };
         let container_responses = request
@@ -131,20 +143,50 @@ impl Service {
             .collect::<Result<Vec<_>, AllocateError>>();
         match container_responses {
             Ok(container_responses) => {
+                let ids = request.container_requests.iter().flat_map(|it| &it.devices_ids);
+                self.allocated.note(ids.filter_map(|it| Some(snapshot.get(it)?.id.clone())));
+                self.wake.wake();
                 answer(ctx, sink, AllocateResponse { container_responses, ..Default::default() });
             }
-            Err(err) => refuse(ctx, sink, &snapshot, status(code(&err), &err)),
+            Err(err) => refuse(ctx, sink, &snapshot, "allocate", status(code(&err), &err)),
         }
     }
 
-    // Not offered, so never called; but there is nothing to do, and that can be said.
+    // Where it is not offered there is nothing to do, and that can be said.
     pub(super) fn pre_start_container(
         &self,
         ctx: &RpcContext<'_>,
+        request: &Undecoded,
         sink: UnarySink<PreStartContainerResponse>,
     ) {
         self.callers.called(&ctx.peer());
-        answer(ctx, sink, PreStartContainerResponse::new());
+        let snapshot = self.snapshots.now();
+        if snapshot.pre_start.is_empty() {
+            return answer(ctx, sink, PreStartContainerResponse::new());
+        }
+        let devices = match request.ids(snapshot.offers.len()) {
+            Ok(ids) => held_devices(&snapshot, &ids).map_err(|err| status(code(&err), &err)),
+            Err(err) => Err(status(RpcStatusCode::INVALID_ARGUMENT, &err)),
+        };
+        let devices = match devices {
+            Ok(devices) => devices,
+            Err(status) => return refuse(ctx, sink, &snapshot, "start a container", status),
+        };
+        let mut preparation = Preparation::start(&self.orders, &snapshot, devices);
+        ctx.spawn(async move {
+            let sent = match poll_fn(|cx| preparation.poll(cx)).await {
+                Ok(()) => sink.success(PreStartContainerResponse::new()),
+                Err(err) => {
+                    log::warn!(
+                        "resource={} refused to start a container: {err}",
+                        snapshot.resource
+                    );
+                    sink.fail(status(RpcStatusCode::FAILED_PRECONDITION, &err))
+                }
+            };
+            // Fails when the caller is gone, who then needs no answer.
+            drop(sent.await);
+        });
     }
 }
 
@@ -177,9 +219,10 @@ fn refuse<T: 'static>(
     ctx: &RpcContext<'_>,
     sink: UnarySink<T>,
     snapshot: &Snapshot,
+    what: &str,
     status: RpcStatus,
 ) {
-    log::warn!("resource={} refused to allocate: {}", snapshot.resource, status.message());
+    log::warn!("resource={} refused to {what}: {}", snapshot.resource, status.message());
     let sent = sink.fail(status);
     ctx.spawn(async move { drop(sent.await) });
 }

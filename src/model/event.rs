@@ -6,14 +6,15 @@ use std::{
 };
 
 use crate::model::{
+    action::Actions,
     cordon::{Clearance, Cordon},
-    device::{Findings, Problem},
+    device::{Device, Findings, Problem},
     edits::Specs,
     health::{Round, Target},
-    name::ResourceName,
+    name::{DeviceId, ResourceName},
     resource::Resource,
     snapshot::Snapshot,
-    state::Remembered,
+    state::{Holder, Remembered},
 };
 
 /// Anything that can make the daemon do something.
@@ -45,6 +46,15 @@ pub enum Event {
     Reconfigured(Arc<Vec<Resource>>),
     /// Who holds which device, by resource; `None` if the kubelet does not tell.
     PodsListed(Option<Holdings>),
+    /// [`Effect::Clean`] has been carried out. The error says why the device is not clean.
+    Cleaned {
+        /// The resource.
+        resource: ResourceName,
+        /// The device.
+        device: DeviceId,
+        /// How it ended.
+        outcome: Result<(), String>,
+    },
     /// The configuration file has changed, and cannot be used. The text says why.
     ReconfigureFailed(String),
     /// The kubelet's socket is there, and is this one.
@@ -68,8 +78,8 @@ pub enum Event {
     Terminate,
 }
 
-/// Who holds what: ids, by resource, as the kubelet's pod resources API lists them.
-pub type Holdings = BTreeMap<String, BTreeSet<String>>;
+/// Who holds what: by resource and id, as the kubelet's pod resources API lists them.
+pub type Holdings = BTreeMap<String, BTreeMap<String, Holder>>;
 
 /// Why it may be worth to scan again. A hint may be lost, doubled or late without harm.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -114,6 +124,8 @@ pub enum PluginEvent {
     Attempted(Attempt),
     /// The kubelet has opened its first stream, or the last one has ended.
     Streaming(bool),
+    /// The kubelet has asked for these ids.
+    Allocated(BTreeSet<DeviceId>),
     /// The plugin's socket is no longer in its directory.
     EndpointLost,
     /// Another process had registered the same resource after us, and serves it no more.
@@ -300,6 +312,15 @@ pub enum Effect {
     WriteSpecs(Arc<Specs>),
     /// Ask the kubelet who holds which device.
     AskPods,
+    /// Do this to a device that nobody holds any more.
+    Clean {
+        /// The resource.
+        resource: ResourceName,
+        /// The device.
+        device: Arc<Device>,
+        /// What.
+        actions: Arc<Actions>,
+    },
     /// Leave the loop.
     Stop,
 }

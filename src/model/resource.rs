@@ -5,6 +5,7 @@ use std::{fmt, sync::Arc};
 use serde::Serialize;
 
 use crate::model::{
+    action::Actions,
     allocation::Choice,
     discovery::{Alternative, Requirement},
     health::HealthPolicy,
@@ -18,6 +19,7 @@ pub const REPLICAS_MAX: u32 = 10_000;
 
 /// One entry of `resources`.
 #[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Resource {
     /// What pods ask for.
     pub name: NamePattern,
@@ -38,6 +40,16 @@ pub struct Resource {
     pub topology: Topology,
     /// When its devices count as healthy.
     pub health: Arc<HealthPolicy>,
+    /// What is done to a device before a container starts with it.
+    #[serde(skip_serializing_if = "is_empty")]
+    pub pre_start: Arc<Actions>,
+    /// What is done to a device that nobody holds any more.
+    #[serde(skip_serializing_if = "is_empty")]
+    pub release: Arc<Actions>,
+}
+
+fn is_empty(actions: &Arc<Actions>) -> bool {
+    actions.is_empty()
 }
 
 /// The name of one resource, or of several.

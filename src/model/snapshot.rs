@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::model::{
+    action::Actions,
     allocation::{Compat, Policy},
     device::Device,
     name::{DeviceId, ResourceName},
@@ -58,6 +59,8 @@ pub struct Snapshot {
     pub max_per_container: Option<u32>,
     /// Which of them a container should have.
     pub preference: Preference,
+    /// What is done to a device before a container starts with it.
+    pub pre_start: Arc<Actions>,
     /// Whether a CDI spec of ours, which is written, has their nodes and mounts.
     pub is_in_spec: bool,
     /// Whose variables a container should find.

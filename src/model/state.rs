@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt,
     sync::Arc,
     time::Instant,
 };
@@ -34,6 +35,55 @@ pub struct RememberedDevice {
     pub gone: Option<u64>,
     /// What it has not recovered from, whatever else makes it unhealthy.
     pub illness: Option<Illness>,
+    /// Which of `offers` pods hold, as far as the kubelet has said.
+    pub held: BTreeMap<DeviceId, Hold>,
+    /// It is not clean since a pod has had it.
+    pub uncleaned: Option<Uncleaned>,
+}
+
+/// That a container holds a device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hold {
+    /// The container.
+    pub holder: Holder,
+    /// Since when, as far as we have heard of it; `None` if that was before the machine was started.
+    pub since: Option<Instant>,
+}
+
+/// A container that holds a device.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Holder {
+    /// The pod's namespace.
+    pub namespace: String,
+    /// The pod.
+    pub pod: String,
+    /// The container.
+    pub container: String,
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{} ({})", self.namespace, self.pod, self.container)
+    }
+}
+
+/// A device that a pod has given back, and that nobody may have before it is clean.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Uncleaned {
+    /// Why it is not, if that was tried.
+    pub why: Option<String>,
+    /// The tokens of the clearances about it that were heeded before: any other makes it count as clean.
+    pub heeded: BTreeSet<String>,
+}
+
+impl Uncleaned {
+    /// Why nobody may have the device: a phrase, without a full stop.
+    pub fn reason(&self) -> String {
+        match &self.why {
+            None => "a pod has given it back, and it is not clean yet".to_owned(),
+            Some(why) => format!("a pod has given it back, and it is not clean: {why}"),
+        }
+    }
 }
 
 impl RememberedDevice {
@@ -46,10 +96,30 @@ impl RememberedDevice {
         clearances: &[Clearance],
     ) -> Option<&Illness> {
         let illness = self.illness.as_ref()?;
+        self.still(resource, device, (clearances, &illness.heeded)).then_some(illness)
+    }
+
+    /// The same of what is not clean.
+    pub fn uncleaned_of(
+        &self,
+        resource: &ResourceName,
+        device: &Device,
+        clearances: &[Clearance],
+    ) -> Option<&Uncleaned> {
+        let uncleaned = self.uncleaned.as_ref()?;
+        self.still(resource, device, (clearances, &uncleaned.heeded)).then_some(uncleaned)
+    }
+
+    /// Whether it is the same piece of hardware, and nobody has cleared it since.
+    fn still(
+        &self,
+        resource: &ResourceName,
+        device: &Device,
+        (clearances, heeded): (&[Clearance], &BTreeSet<String>),
+    ) -> bool {
         let is_it = self.hardware.as_ref().is_none_or(|it| it.is_same_piece(&device.hardware));
-        let cleared = clearances.iter().filter(|it| it.is_about(resource, &device.id));
-        let is_cleared = cleared.map(|it| &it.token).any(|it| !illness.heeded.contains(it));
-        (is_it && !is_cleared).then_some(illness)
+        let mut cleared = clearances.iter().filter(|it| it.is_about(resource, &device.id));
+        is_it && cleared.all(|it| heeded.contains(&it.token))
     }
 }
 

@@ -63,3 +63,8 @@ pub(super) fn flapping<S: Serializer>(it: &Option<Flapping>, to: S) -> Result<S:
         None => to.serialize_str("none"),
     }
 }
+
+/// A file below the device's directory, also where its name means something else.
+pub(super) fn attribute<S: Serializer>(path: &str, to: S) -> Result<S::Ok, S::Error> {
+    Key::Attribute(path.to_owned()).serialize(to)
+}

@@ -4,6 +4,7 @@
 //! was removed while no daemon ran must be remembered by somebody, and the kubelet does not tell before
 //! it has admitted the pod.
 
+mod holders;
 mod verdicts;
 
 use std::{
@@ -70,6 +71,10 @@ struct Entry {
     gone: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ill: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unclean: Option<Value>,
     #[serde(flatten)]
     unknown: Body,
 }
@@ -328,17 +333,25 @@ fn device(
     past: &Past<'_>,
     mut mistake: impl FnMut(String),
 ) -> (RememberedDevice, Body) {
-    let Entry { serial, place, part, parts, offers, unhealthy, gone, ill, unknown } = entry;
+    let Entry { serial, place, part, parts, offers, unhealthy, gone, ill, held, unclean, unknown } =
+        entry;
     let offers = offers.into_iter().filter_map(DeviceId::new).collect();
     let hardware = place.map(|place| Hardware { serial, place, part });
-    // One that cannot be read makes no device forgotten.
-    let ill = ill.map(serde_json::from_value).transpose();
-    let ill = ill.unwrap_or_else(|err| {
-        mistake(format!("what it is ill with: {err}"));
-        None
+    // What cannot be read of it makes no device forgotten.
+    let ill: Option<Option<IllnessEntry>> = holders::readable(ill, serde_json::from_value, |it| {
+        mistake(format!("what it is ill with: {it}"));
     });
-    let illness = ill.map(|it| illness(it, past));
-    (RememberedDevice { hardware, n_parts: parts, offers, unhealthy, gone, illness }, unknown)
+    let illness = ill.flatten().map(|it| illness(it, past));
+    let read_held = |it| holders::read_held(it, past.boot);
+    let held = holders::readable(held, read_held, |it| mistake(format!("who holds it: {it}")));
+    let held = held.unwrap_or_default();
+    let uncleaned = holders::readable(unclean, holders::read_unclean, |it| {
+        mistake(format!("why it is not clean: {it}"));
+    });
+    let n_parts = parts;
+    let device =
+        RememberedDevice { hardware, n_parts, offers, unhealthy, gone, illness, held, uncleaned };
+    (device, unknown)
 }
 
 fn illness(entry: IllnessEntry, past: &Past<'_>) -> Illness {
@@ -365,6 +378,8 @@ fn entry(it: &RememberedDevice, unknown: Body, boot: &Boot) -> Entry {
         unhealthy: it.unhealthy.clone(),
         gone: it.gone,
         ill: it.illness.as_ref().map(|it| json!(illness_entry(it, boot))),
+        held: holders::write_held(&it.held, boot),
+        unclean: it.uncleaned.as_ref().map(holders::write_unclean),
         unknown,
     }
 }

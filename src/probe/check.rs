@@ -1,13 +1,10 @@
 //! One probe of one device. This is what may hang.
 
 use crate::{
-    decide::{
-        fill::{Use, fill},
-        known::Known,
-        rules,
-    },
+    actions::run_program,
+    decide::rules,
     discovery::{last_component, lookups, pci_functions},
-    host::{FileKind, Host, command},
+    host::{FileKind, Host},
     model::{
         device::{Device, DeviceNumber},
         health::{
@@ -20,9 +17,6 @@ use crate::{
 /// What is read of a function's configuration space: the part that everybody may read, and that no
 /// function has without a bit that is 0. Of virtual functions, the first four bytes read all ones.
 const PCI_CONFIG_LEN: u64 = 64;
-
-/// What a failing command's last words may fill of a reason, in characters.
-const WORDS_MAX: usize = 120;
 
 /// Probes `device` once. The error says what we lacked for it: nothing is known of the device then.
 pub(super) fn probe(
@@ -138,33 +132,7 @@ fn rules(host: &Host, policy: &HealthPolicy, device: &Device) -> Result<Vec<Coun
 }
 
 fn command(host: &Host, it: &ProbeCommand, device: &Device) -> Result<(), Fault> {
-    let fault = |reason| Fault { check: COMMAND_CHECK.to_owned(), reason };
-    let mut program = Vec::new();
-    for template in &it.run {
-        let text = fill(template, Use::Path, |key| {
-            let values = Known::of(device).values(key);
-            match values.is_empty() {
-                true => Err(format!("no value for `{key}`")),
-                false => Ok(values),
-            }
-        });
-        let cannot = |what| fault(format!("the command cannot be run: {what}"));
-        program.push(text.map_err(cannot)?);
-    }
-    let name = program.first().cloned().unwrap_or_default();
-    let ended = command::run(&program, it.timeout, host.shortage())
-        .map_err(|err| fault(format!("cannot run {name}: {err}")))?;
-    let what = match ended.status {
-        Some(status) if status.success() => return Ok(()),
-        Some(status) => format!("{name} ended with {status}"),
-        None => {
-            let timeout = crate::config::duration_text(it.timeout);
-            format!("{name} did not end within {timeout}")
-        }
-    };
-    let words: String = ended.output.chars().take(WORDS_MAX).collect();
-    let words = words.split_whitespace().collect::<Vec<&str>>().join(" ");
-    Err(fault(if words.is_empty() { what } else { format!("{what}: {words}") }))
+    run_program(host, &it.run, it.timeout, device).map_err(|reason| fault(COMMAND_CHECK, reason))
 }
 
 #[cfg(test)]

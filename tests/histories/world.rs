@@ -17,7 +17,7 @@ use chandler::{
         name::{DeviceId, ResourceName},
         resource::{NamePattern, Resource},
         snapshot::{Health, Snapshot},
-        state::Remembered,
+        state::{Holder, Remembered},
     },
 };
 
@@ -259,6 +259,7 @@ impl World {
                 Effect::Retire(name) => self.retired(&name),
                 Effect::CheckEndpoint(_) => {}
                 Effect::WriteSpecs(_) => panic!("no resource has a spec"),
+                Effect::Clean { .. } => panic!("no resource is cleaned"),
                 Effect::Stop => panic!("nobody asked for that"),
             }
         }
@@ -277,6 +278,7 @@ impl World {
             | Effect::Register(_)
             | Effect::Reconfigure(_)
             | Effect::Retire(_)
+            | Effect::Clean { .. }
             | Effect::Remember(_)
             | Effect::WriteSpecs(_)
             | Effect::Stop => {
@@ -561,7 +563,7 @@ impl World {
         self.n_answers += 1;
         let mut holdings = Holdings::new();
         for (name, id) in &self.held {
-            holdings.entry(name.to_string()).or_default().insert(id.clone());
+            holdings.entry(name.to_string()).or_default().insert(id.clone(), Holder::default());
             self.held_at.insert((name.clone(), id.clone()), self.n_answers);
         }
         self.apply(Event::PodsListed(Some(holdings)));

@@ -239,6 +239,11 @@ impl Kubelet {
         history(&self.shared.lock())
     }
 
+    /// How many pods a test has run.
+    pub fn pods(&self) -> usize {
+        self.pods
+    }
+
     pub(super) fn pod_with(&mut self, resource: &str, n: usize) -> Pod {
         self.pods += 1;
         Pod {

@@ -102,11 +102,15 @@ pub fn by_name(
     devices: &[&Device],
     plain: ContainerEdits,
 ) -> ContainerEdits {
+    if devices.iter().any(|it| it.cdi_device.is_some()) {
+        // What is given beside the spec of another is in none of ours.
+        return plain;
+    }
     let (mut nodes, mut mounts) = (Vec::new(), Vec::new());
     let mut cdi_devices = plain.cdi_devices.clone();
     for device in devices {
         let Ok(own) = edits(&[device]) else { return plain };
-        if device.cdi_device.is_none() && says_something(&own) {
+        if says_something(&own) {
             cdi_devices.insert(format!("{}={}", kind(resource), device_name(device)));
         }
         nodes.extend(own.devices.into_iter().filter(|it| !nodes.contains(it)).collect::<Vec<_>>());
@@ -243,5 +247,17 @@ mod tests {
         let mut other = plain;
         other.devices[1].container_path = "/dev/x1".to_owned();
         assert_eq!(by_name(&resource(), &[&a, &b], other.clone()), other);
+    }
+
+    #[test]
+    fn what_is_given_beside_the_spec_of_another_stays_in_the_answer() {
+        let mut description = Description::clone(&device("a", "/dev/a", "/dev/a").description);
+        description.cdi_device = Some("b.io/c=a".to_owned());
+        let of_other = Device::new(DeviceId::new("a").unwrap(), description);
+        let mut plain = edits(&[&of_other]).unwrap();
+        let (host_path, container_path) = ("/a".to_owned(), "/a".to_owned());
+        plain.mounts.push(Mount { host_path, container_path, read_only: true });
+        assert_eq!(by_name(&resource(), &[&of_other], plain.clone()), plain);
+        assert_eq!(plain.cdi_devices.len(), 1);
     }
 }

@@ -11,7 +11,7 @@ use std::{
 use crate::{
     decide::{
         health::{Change, Input, Monitor},
-        inventory::report,
+        inventory::{quarantine::Quarantine, report},
     },
     model::{
         cordon::Clearance,
@@ -19,7 +19,7 @@ use crate::{
         health::HealthPolicy,
         name::{DeviceId, ResourceName},
         snapshot::Health,
-        state::{Illness, RememberedDevices},
+        state::{Illness, RememberedDevices, Uncleaned},
     },
 };
 
@@ -38,7 +38,7 @@ pub(super) struct Devices {
     /// What the present ones were made from: a scan that found nothing new gives the same one.
     findings: Arc<Findings>,
     all: BTreeMap<DeviceId, Entry>,
-    /// Whether a device has turned ill or recovered since that was asked last.
+    /// Whether a device has turned ill, recovered, or become clean or unclean since that was asked last.
     has_illness_changed: bool,
 }
 
@@ -54,6 +54,8 @@ struct Entry {
     list_by: Option<Instant>,
     /// It is not offered before then: parts of it may still be on their way.
     settles_at: Option<Instant>,
+    /// It is not clean since a pod has had it.
+    quarantine: Option<Quarantine>,
 }
 
 /// A device as others see it.
@@ -94,6 +96,51 @@ impl Devices {
         self.all.get(id).and_then(|it| it.monitor.illness())
     }
 
+    /// Whether it is not clean since a pod has had it.
+    pub(super) fn uncleaned(&self, id: &DeviceId) -> Option<Uncleaned> {
+        self.all.get(id)?.quarantine.as_ref().map(Quarantine::uncleaned)
+    }
+
+    /// A pod has given it back. Gives whether others see a difference, as the next do.
+    pub(super) fn quarantine(&mut self, id: &DeviceId, now: Instant) -> bool {
+        let Some(entry) = self.all.get_mut(id) else { return false };
+        entry.quarantine = Some(Quarantine::new(&Uncleaned::default(), now));
+        self.has_illness_changed = true;
+        true
+    }
+
+    /// What is to be cleaned now, which is under way then.
+    pub(super) fn begin_cleaning(&mut self, now: Instant) -> impl Iterator<Item = &Arc<Device>> {
+        let all = self.all.values_mut().filter(|it| it.is_present);
+        all.filter_map(move |it| {
+            let is_due = it.quarantine.as_mut().is_some_and(|it| it.begin(now));
+            is_due.then_some(&it.device)
+        })
+    }
+
+    /// It could not be cleaned.
+    pub(super) fn not_cleaned(&mut self, id: &DeviceId, why: String, now: Instant) -> bool {
+        let entry = self.all.get_mut(id).and_then(|it| it.quarantine.as_mut());
+        let Some(quarantine) = entry else { return false };
+        quarantine.failed(why, now);
+        self.has_illness_changed = true;
+        true
+    }
+
+    /// It is clean, or counts as such.
+    pub(super) fn end_quarantine(&mut self, id: &DeviceId) -> bool {
+        let ended = self.all.get_mut(id).and_then(|it| it.quarantine.take());
+        self.has_illness_changed |= ended.is_some();
+        ended.is_some()
+    }
+
+    /// None needs to be clean any more.
+    pub(super) fn end_quarantines(&mut self) {
+        for entry in self.all.values_mut() {
+            self.has_illness_changed |= entry.quarantine.take().is_some();
+        }
+    }
+
     /// Whether a device has turned ill or recovered since this was asked last; later, if the list is the first
     /// and not out yet: then it is written down with it.
     pub(super) fn take_illness_changed(&mut self, is_first: bool) -> bool {
@@ -108,7 +155,9 @@ impl Devices {
     /// When time alone changes something.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let each = self.all.values().flat_map(|it| {
-            [it.monitor.deadline(), it.list_by, it.settles_at].into_iter().flatten()
+            let cleaned = it.quarantine.as_ref().filter(|_| it.is_present);
+            let cleaned = cleaned.and_then(Quarantine::deadline);
+            [it.monitor.deadline(), it.list_by, it.settles_at, cleaned].into_iter().flatten()
         });
         each.min()
     }
@@ -223,6 +272,8 @@ pub(super) struct Update<'a> {
     pub(super) remembered: &'a RememberedDevices,
     /// What operators have cleared.
     pub(super) clearances: &'a [Clearance],
+    /// Whether devices are to be clean before others get them.
+    pub(super) is_cleaned: bool,
     pub(super) now: Instant,
 }
 
@@ -247,6 +298,10 @@ impl Entry {
             cordon: None,
             list_by: Some(now + patience(update.policy)),
             settles_at: settles.then(|| now + device.settle),
+            quarantine: known
+                .filter(|_| update.is_cleaned)
+                .and_then(|it| it.uncleaned_of(update.resource, device, update.clearances))
+                .map(|it| Quarantine::new(it, now)),
         }
     }
 
@@ -254,7 +309,10 @@ impl Entry {
         Viewed {
             device: &self.device,
             is_present: self.is_present,
-            health: self.monitor.health(),
+            health: match (self.monitor.health(), &self.quarantine) {
+                (Health::Healthy, Some(it)) => it.health(),
+                (health, _) => health,
+            },
             is_awaited: self.list_by.is_some() || self.settles_at.is_some(),
             is_settling: self.settles_at.is_some(),
         }

@@ -69,6 +69,7 @@ impl Inventory {
         for (name, served) in &mut self.served {
             if clearance.is_about(name, &clearance.device) {
                 served.tell(name, &clearance.device, Input::Cleared, now);
+                served.listing.is_stale |= served.devices.end_quarantine(&clearance.device);
             }
         }
         self.note_cleared([clearance]);

@@ -83,6 +83,7 @@ impl Listing {
                 offers: Vec::new(),
                 max_per_container: None,
                 preference: Preference::default(),
+                pre_start: Arc::default(),
                 is_in_spec: false,
                 compat: None,
             }),
@@ -101,6 +102,13 @@ impl Listing {
     /// Whether the kubelet has, or had, this id from us.
     pub(super) fn has(&self, id: &DeviceId) -> bool {
         self.kept.contains_key(id) || self.published.get(id.as_str()).is_some()
+    }
+
+    /// Whether the kubelet was told when we registered that it may ask for something else than `resource` says.
+    pub(super) fn has_other_options(&self, resource: &Resource) -> bool {
+        let published = &self.published;
+        resource.choice.policy.is_asked() != published.preference.policy.is_asked()
+            || resource.pre_start.is_empty() != published.pre_start.is_empty()
     }
 
     /// A pod holds an id that is in no list.
@@ -247,6 +255,7 @@ impl Listing {
         let is_same = offers == self.published.offers
             && max_per_container == self.published.max_per_container
             && preference == self.published.preference
+            && resource.pre_start == self.published.pre_start
             && self.spec.is_written() == self.published.is_in_spec
             && compat == self.published.compat;
         if !is_first && is_same {
@@ -259,6 +268,7 @@ impl Listing {
             offers,
             max_per_container,
             preference,
+            pre_start: Arc::clone(&resource.pre_start),
             is_in_spec: self.spec.is_written(),
             compat,
         });

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use crate::{
-    decide::inventory::Inventory,
+    decide::{inventory::Inventory, release::Answered},
     model::{
         event::{Configured, Effect, Holdings},
         name::{DeviceId, ResourceName},
@@ -29,6 +29,13 @@ impl Inventory {
                     served.config_idx = config_idx;
                     served.devices.set_policy(name, &resources[config_idx].health, now);
                     served.listing.is_stale = true;
+                    if resources[config_idx].release.is_empty() {
+                        served.devices.end_quarantines();
+                        self.release.lose_interest(name);
+                    } else {
+                        // It may be new that somebody wants to know.
+                        self.release.wonder(now);
+                    }
                 }
                 None => retired.push(name.clone()),
             }
@@ -47,6 +54,7 @@ impl Inventory {
     }
 
     pub(super) fn retire(&mut self, name: &ResourceName) {
+        self.release.lose_interest(name);
         if let Some(served) = self.served.remove(name) {
             for (id, _) in served.listing.told() {
                 self.release.forget(name, id);
@@ -62,7 +70,7 @@ impl Inventory {
                 continue;
             }
             let held = holdings.and_then(|it| it.get(name.as_str())).into_iter().flatten();
-            for id in held.filter_map(|it| DeviceId::new(it.as_str())) {
+            for id in held.filter_map(|(it, _)| DeviceId::new(it.as_str())) {
                 if !served.listing.has(&id) {
                     log::warn!("resource={name} device={id} is held by a pod and is not there");
                     self.release.vanished(name, &id, now);
@@ -70,7 +78,14 @@ impl Inventory {
                 }
             }
         }
-        for (resource, id) in self.release.answered(holdings, now) {
+        if let Some(holdings) = holdings {
+            self.note_holders(holdings, now);
+        }
+        let Answered { dropped, freed } = self.release.answered(holdings, now);
+        for (resource, id, hold) in freed {
+            self.freed(&resource, &id, &hold, now);
+        }
+        for (resource, id) in dropped {
             if let Some(served) = self.served.get_mut(&resource) {
                 log::info!("resource={resource} device={id} was removed and is free: dropped");
                 served.listing.released(&id);

@@ -7,13 +7,16 @@ use std::{
 };
 
 use crate::{
-    decide::inventory::{Inventory, Served, listing::Listing},
+    decide::{
+        inventory::{Inventory, Served, listing::Listing},
+        release::Release,
+    },
     model::{
         cordon::Clearance,
         event::Effect,
         name::{DeviceId, ResourceName},
         snapshot::Health,
-        state::{Illness, Remembered, RememberedDevice, RememberedDevices},
+        state::{Illness, Remembered, RememberedDevice, RememberedDevices, Uncleaned},
     },
 };
 
@@ -54,7 +57,8 @@ impl Inventory {
         for name in names {
             let Some(served) = self.served.get(name) else { continue };
             let before = self.remembered_of(name);
-            let now = served.remember(name, &before, &self.clearances, &mut self.n_gone);
+            let mut now = served.remember(name, &before, &self.clearances, &mut self.n_gone);
+            remember_holders(&self.release, name, &mut now);
             if *before != now {
                 changed.push((name.clone(), Arc::new(now)));
             }
@@ -129,10 +133,11 @@ impl Served {
                 it.unhealthy = Some(reason.clone());
             }
             let heeded = clearances.iter().filter(|it| it.is_about(name, &viewed.device.id));
-            it.illness = self.devices.illness(&viewed.device.id).map(|illness| Illness {
-                heeded: heeded.map(|it| it.token.clone()).collect(),
-                ..illness
-            });
+            let heeded: BTreeSet<String> = heeded.map(|it| it.token.clone()).collect();
+            let uncleaned = self.devices.uncleaned(&viewed.device.id);
+            it.uncleaned = uncleaned.map(|it| Uncleaned { heeded: heeded.clone(), ..it });
+            let illness = self.devices.illness(&viewed.device.id);
+            it.illness = illness.map(|illness| Illness { heeded, ..illness });
             if viewed.is_present && !viewed.is_settling {
                 it.hardware = Some(viewed.device.hardware.clone());
                 it.n_parts = viewed.device.n_parts();
@@ -161,5 +166,16 @@ impl Served {
         free.sort_by_key(|(_, it)| Reverse(it.gone));
         all.extend(free.into_iter().take(FREE_MAX));
         all
+    }
+}
+
+/// Adds who holds which id.
+fn remember_holders(release: &Release, name: &ResourceName, devices: &mut RememberedDevices) {
+    devices.values_mut().for_each(|it| it.held.clear());
+    for (id, hold) in release.holders(name) {
+        let device = devices.values_mut().find(|it| it.offers.contains(id));
+        if let Some(device) = device {
+            device.held.insert(id.clone(), hold.clone());
+        }
     }
 }

@@ -82,8 +82,20 @@ impl Inventory {
             let listing = Listing::new(&resource, told, serve_by);
             let devices = Devices::default();
             let start = Start::default();
-            let served =
-                Served { config_idx, devices, listing, start, registration, retire_at: None };
+            if !configured.release.is_empty() {
+                for (id, hold) in remembered.values().flat_map(|it| &it.held) {
+                    self.release.held_before(&resource, id, hold, now);
+                }
+            }
+            let served = Served {
+                config_idx,
+                devices,
+                listing,
+                start,
+                registration,
+                has_other_holders: false,
+                retire_at: None,
+            };
             self.served.insert(resource.clone(), served);
         }
         self.update(&resource, findings, now);
@@ -103,6 +115,7 @@ impl Inventory {
             policy: &configured.health,
             remembered: &remembered,
             clearances: &self.clearances,
+            is_cleaned: !configured.release.is_empty(),
             now,
         };
         served.listing.is_stale |= served.devices.update(&update, findings);

@@ -45,6 +45,7 @@ fn snapshot(policy: Policy, cards: &[usize], replicas: u32) -> Snapshot {
         offers,
         max_per_container: None,
         preference: Preference { policy, near: Vec::new() },
+        pre_start: Arc::default(),
         is_in_spec: false,
         compat: None,
     }

@@ -40,6 +40,7 @@ pub(in crate::kubelet) fn snapshot(generation: u64, ids: &[&str]) -> Snapshot {
         offers: ids.iter().map(offer).collect(),
         max_per_container: None,
         preference: Preference::default(),
+        pre_start: Arc::default(),
         is_in_spec: false,
         compat: None,
     }
@@ -108,7 +109,8 @@ impl Node {
 
 fn start(dir: &Path, events: Sender<Event>) -> Plugin {
     let env = Arc::new(EnvBuilder::new().cq_count(1).name_prefix("grpc").build());
-    Plugin::start(dir, env, 0, Arc::new(snapshot(1, &["a"])), events).unwrap()
+    let means = Means { env, orders: Orders::nowhere(), events };
+    Plugin::start(dir, 0, Arc::new(snapshot(1, &["a"])), means).unwrap()
 }
 
 #[test]
@@ -212,8 +214,9 @@ fn without_a_kubelet_nothing_is_disturbed() {
 fn a_directory_without_room_for_a_name_is_refused_at_start() {
     let dir = Path::new("/").join("d".repeat(100));
     let env = Arc::new(EnvBuilder::new().cq_count(1).build());
+    let means = Means { env, orders: Orders::nowhere(), events: bounded(1).0 };
 
-    let err = Plugin::start(&dir, env, 0, Arc::new(snapshot(1, &[])), bounded(1).0).unwrap_err();
+    let err = Plugin::start(&dir, 0, Arc::new(snapshot(1, &[])), means).unwrap_err();
 
     assert_eq!(err.kind(), io::ErrorKind::InvalidInput);
     assert!(err.to_string().contains("too long"), "{err}");

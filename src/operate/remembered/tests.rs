@@ -10,7 +10,10 @@ use std::{
 use serde_json::json;
 
 use super::*;
-use crate::host::Host;
+use crate::{
+    host::Host,
+    model::state::{Hold, Holder, Uncleaned},
+};
 
 /// Without a name: nothing is certain.
 fn boot() -> Boot {
@@ -33,6 +36,11 @@ fn bare(it: &str) -> (DeviceId, RememberedDevice) {
     (id(it), RememberedDevice { offers: vec![id(it)], ..RememberedDevice::default() })
 }
 
+fn hold() -> Hold {
+    let [namespace, pod, container] = ["ns", "pod", "main"].map(str::to_owned);
+    Hold { holder: Holder { namespace, pod, container }, since: None }
+}
+
 fn known() -> RememberedDevice {
     let hardware = Hardware {
         serial: Some("0001".to_owned()),
@@ -46,6 +54,11 @@ fn known() -> RememberedDevice {
         unhealthy: Some("kernel log: \"x\"".to_owned()),
         gone: None,
         illness: None,
+        held: BTreeMap::from([(id("a::0"), hold())]),
+        uncleaned: Some(Uncleaned {
+            why: Some("it burns".to_owned()),
+            heeded: BTreeSet::from(["t1".to_owned()]),
+        }),
     }
 }
 
@@ -78,7 +91,8 @@ fn the_files_of_earlier_versions_are_read_as_they_are() {
         "\n"
     );
     fs::write(&path, second).unwrap();
-    let expected = remembered([(id("a"), known())].into());
+    let known = RememberedDevice { held: BTreeMap::new(), uncleaned: None, ..known() };
+    let expected = remembered([(id("a"), known)].into());
     assert_eq!(Memory::open(&path, boot()).1, expected);
     // The copy that they did not keep is made at once.
     fs::write(&path, "").unwrap();

@@ -3,8 +3,12 @@
 use crate::{
     decide::health::lasting,
     model::{
-        cordon::Clearance, event::Scan, health::Verdicts, resource::Resource, snapshot::Health,
-        state::Remembered,
+        cordon::Clearance,
+        event::Scan,
+        health::Verdicts,
+        resource::Resource,
+        snapshot::Health,
+        state::{Remembered, Uncleaned},
     },
 };
 
@@ -42,12 +46,15 @@ pub fn heed_last(
             let known = devices.get(&device.id);
             let illness = known.and_then(|it| it.illness_of(&found.resource, device, clearances));
             let fault = illness.and_then(|it| lasting(&resource.health, it));
+            let uncleaned = known
+                .filter(|_| !resource.release.is_empty())
+                .and_then(|it| it.uncleaned_of(&found.resource, device, clearances));
+            let reason = fault.map(|it| it.reason.clone()).or(uncleaned.map(Uncleaned::reason));
             let key = (found.resource.clone(), device.id.clone());
-            if let Some(fault) = fault
+            if let Some(reason) = reason
                 && verdicts.get(&key).is_none_or(|it| *it == Health::Healthy)
             {
-                let reason =
-                    format!("{} (as the last daemon left it; this probe: good)", fault.reason);
+                let reason = format!("{reason} (as the last daemon left it; this probe: good)");
                 verdicts.insert(key, Health::Unhealthy { reason });
             }
         }
