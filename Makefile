@@ -5,6 +5,7 @@
 #   make check         format, lints, tests, documentation, licences
 #   make build         the program, release profile
 #   make test-kubelet  against the kubelet's own device manager (needs Go)
+#   make test-cdi      the library of container runtimes, on the specs that Chandler writes (needs Go)
 #   make lab           stories in a real kernel with real drivers, in a virtual machine (needs QEMU);
 #                      ARCH=aarch64 on that architecture, STORIES="usb numa" some of them
 #   make test-cluster  stories in a real cluster of this one machine, from `make image` (needs Go and root)
@@ -26,10 +27,11 @@ export CMAKE_CXX_COMPILER_LAUNCHER ?= ccache
 export CCACHE_NOHASHDIR ?= 1
 endif
 
-.PHONY: demo test check build setup fmt clippy docs deny test-kubelet lab test-cluster
+.PHONY: demo test check build setup fmt clippy docs deny test-kubelet test-cdi lab test-cluster
 .PHONY: static image deb test-manifests simulator
 
 ARCH ?= $(shell uname -m)
+CACHE = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/chandler
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 IMAGE ?= registry.example/chandler:$(VERSION)
 # What containers call the architecture.
@@ -73,6 +75,10 @@ deny:
 
 test-kubelet: setup
 	@./tests/devicemanager/make.sh "$(KUBELETS)"
+
+test-cdi: setup
+	@mkdir -p $(CACHE) && cd tests/cdi-validator && go build -o $(CACHE)/cdi-validator .
+	@CDI_VALIDATOR=$(CACHE)/cdi-validator cargo test --quiet --locked --test it the_library_of_runtimes
 
 lab: setup
 	@ARCH=$(ARCH) ./tests/lab/make.sh $(STORIES)

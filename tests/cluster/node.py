@@ -94,11 +94,15 @@ class Node:
 
     # Chandler
 
-    def install(self, config):
+    def install(self, config, overlay=""):
         """What docs/install.md tells: the configuration into the kustomization, and apply."""
         shutil.copytree(TOP + "/deploy/kustomize", self.work + "/kustomize", dirs_exist_ok=True)
         write(self.work + "/kustomize/base/config.yaml", config)
-        self.kubectl("apply", "-k", self.work + "/kustomize")
+        if overlay == "cdi":
+            # Where this cluster's containerd reads specs.
+            path = self.work + "/kustomize/cdi/kustomization.yaml"
+            write(path, read(path).replace("path: /var/run/cdi", f"path: {STATE}/cdi"))
+        self.kubectl("apply", "-k", f"{self.work}/kustomize/{overlay}")
 
     def rolled_out(self):
         """Waits until the DaemonSet's newest version is ready; gives its pod."""

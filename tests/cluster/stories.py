@@ -1,7 +1,7 @@
 """The stories, in the order in which they are told. The name of each is the claim that it makes.
 
 They go on from one another: the first installs the kustomization, the last removes what is there."""
-import calendar, glob, os, subprocess, time
+import base64, calendar, glob, json, os, subprocess, time
 
 from node import CARDS, PLUGINS, STATE, TOP, Failed, Load, plug, pod_spec, pull, read, same, write
 
@@ -37,7 +37,7 @@ def the_daemonset_of_the_kustomization_becomes_ready(node):
     node.say(f"ready {time.time() - began:.1f} s after kubectl apply")
 
 
-def its_process_has_no_more_rights_than_the_manifest_states(node):
+def its_process_has_no_more_rights_than_the_manifest_states(node, *writable):
     pod = node.rolled_out()
     spec, container = pod["spec"], pod["spec"]["containers"][0]
     same("the container's rights", container["securityContext"], {
@@ -61,7 +61,7 @@ def its_process_has_no_more_rights_than_the_manifest_states(node):
     # /dev brings what the node has mounted in it, such as /dev/shm.
     hosts = {at: options for at, options in mounts.items() if at.startswith(("/host/", "/var/", "/run/", "/etc/chandler")) and not at.startswith("/host/dev/")}
     seen = ["/etc/chandler", "/host/dev", "/host/sys/bus", "/host/sys/class", "/host/sys/dev", "/host/sys/devices", "/var/lib/kubelet/pod-resources"]
-    same("what it sees of the host", sorted(hosts), sorted([*seen, PLUGINS, "/var/lib/chandler"]))
+    same("what it sees of the host", sorted(hosts), sorted([*seen, PLUGINS, "/var/lib/chandler", *writable]))
     same("what of that it may only look at", sorted(at for at in hosts if "ro" in hosts[at]), seen)
     same("the root is read-only", "ro" in mounts["/"], True)
     same("a token", os.path.exists(f"/proc/{pid}/root/var/run/secrets"), False)
@@ -200,6 +200,23 @@ def a_configuration_that_is_refused_does_not_end_the_old_pod(node):
     node.until("all devices", lambda: node.rolled_out() and _offered(node, "allocatable") == OFFERED)
 
 
+def containerd_gives_by_cdi_what_it_gives_by_the_plain_answer(node):
+    by_answer = _given(node, "false")
+    node.say(f"plain: {by_answer['nodes']}")
+    by_name = _given(node, "{ required: true }")
+    its_process_has_no_more_rights_than_the_manifest_states(node, "/var/run/cdi")
+    same("specs", sorted(it for it in os.listdir(STATE + "/cdi") if not it.startswith(".")),
+         ["chandler_example.com_card.json", "chandler_example.com_fuse.json"])
+    for what in ("nodes", "mounts", "env"):
+        same(f"{what} of the container", by_name[what], by_answer[what])
+    same("hosts' paths in the kubelet's record of the plain answer", b"/dev/fuse" in by_answer["record"], True)
+    same("hosts' paths in its record of names", b"/dev/fuse" in by_name["record"] or b"/dev/loop" in by_name["record"], False)
+    for name in ("chandler-fuse=fuse", *(f"chandler-card=loop{card}" for card in CARDS)):
+        same(f"{name} in the record", f"example.com/{name}".encode() in by_name["record"], True)
+    node.install(CONFIG)
+    node.until("all devices", lambda: node.rolled_out() and _offered(node, "allocatable") == OFFERED)
+
+
 def what_the_kustomization_made_is_removed(node):
     node.kubectl("delete", "-k", node.work + "/kustomize")
     _nothing_is_left(node)
@@ -259,6 +276,30 @@ def _render_the_chart(node, config, more=""):
     if done.returncode:
         raise Failed(f"the chart cannot be rendered: {done.stderr}")
     write(node.work + "/chart.yaml", done.stdout)
+
+
+def _given(node, cdi):
+    """What a container has that asks for all cards and a share of fuse, where they are given so."""
+    config = CONFIG.replace("/dev/card{index}", "/dev/card-{name}").replace("    allocation:\n", f"    allocation:\n      cdi: {cdi}\n")
+    config = config.replace("    sharing:", f"    allocation: {{ cdi: {cdi} }}\n    sharing:")
+    old = node.rolled_out()["metadata"]["uid"]
+    node.install(config, "cdi")
+    node.until("another pod", lambda: node.rolled_out()["metadata"]["uid"] != old)
+    node.until("all devices", lambda: _offered(node, "allocatable") == OFFERED)
+    node.run("equipped", fuse=1, card=len(CARDS))
+    record = json.loads(read(PLUGINS + "/kubelet_internal_checkpoint"))["Data"]["PodDeviceEntries"]
+    given = {
+        "nodes": node.sh("equipped", "find /dev -type b -o -type c | sort | xargs stat -c '%n %F %t:%T %a'").splitlines(),
+        "mounts": node.sh("equipped", "cut -d' ' -f4-6 /proc/self/mountinfo | grep firmware"),
+        "env": node.sh("equipped", "echo $CARD_VISIBLE_DEVICES"),
+        "record": b"".join(base64.b64decode(it["AllocResp"]) for it in record),
+    }
+    same("opening fuse", node.sh("equipped", "exec 3<>/dev/fuse && echo opened"), "opened")
+    same("writing to the mount", "Read-only" in node.sh("equipped", "echo > /firmware/version"), True)
+    for card in CARDS:
+        same(f"card {card} is forbidden", "not permitted" in node.sh("equipped", f"exec 3</dev/card-loop{card}"), False)
+    node.delete("equipped")
+    return given
 
 
 def _gives_up(node, old):

@@ -211,6 +211,33 @@ func TestTheChartSaysWhatTheKustomizationSays(t *testing.T) {
 	}
 }
 
+// Takes the directory of CDI specs away, which is where it should be.
+func withoutCDI(t *testing.T, all objects, dir string) objects {
+	t.Helper()
+	spec := &all.daemonSet.Spec.Template.Spec
+	mounts, volumes := &spec.Containers[0].VolumeMounts, &spec.Volumes
+	mount := slices.IndexFunc(*mounts, func(it corev1.VolumeMount) bool { return it.Name == "cdi" })
+	volume := slices.IndexFunc(*volumes, func(it corev1.Volume) bool { return it.Name == "cdi" })
+	if mount < 0 || volume < 0 {
+		t.Fatalf("%v %v", *mounts, *volumes)
+	}
+	if it := (*mounts)[mount]; it.MountPath != "/var/run/cdi" || it.ReadOnly || it.SubPath != "" {
+		t.Errorf("%v", it)
+	}
+	if it := (*volumes)[volume].HostPath; it.Path != dir || *it.Type != corev1.HostPathDirectoryOrCreate {
+		t.Errorf("%v", it)
+	}
+	*mounts = slices.Delete(*mounts, mount, mount+1)
+	*volumes = slices.Delete(*volumes, volume, volume+1)
+	return all
+}
+
+func TestSpecsOfCDITakeADirectoryAndNoOtherRight(t *testing.T) {
+	checkRights(t, withoutCDI(t, kustomization(t, "cdi"), "/var/run/cdi"))
+	checkRights(t, withoutCDI(t, chart(t, "cdi: { enabled: true }"), "/var/run/cdi"))
+	checkRights(t, withoutCDI(t, chart(t, "cdi: { enabled: true, dir: /var/cri/cdi }"), "/var/cri/cdi"))
+}
+
 // Every value of the chart, each with something to look for.
 func TestTheChartHeedsEachValue(t *testing.T) {
 	digest := "sha256:" + strings.Repeat("0a", 32)
@@ -284,6 +311,8 @@ func TestTheSchemaRefusesMistakes(t *testing.T) {
 		"log: { format: xml }",
 		"pluginDir: relative",
 		"kernelLog: please",
+		"cdi: true",
+		"cdi: { enabled: true, dir: relative }",
 		"tolerations: all",
 		"nodeSelector: { mine: true }",
 		"seLinuxOptions: { kind: spc_t }",

@@ -30,9 +30,10 @@ pub fn file_name(resource: &ResourceName) -> String {
 /// The kind of the devices of a resource: one of its own, which no toolkit uses.
 pub fn kind(resource: &ResourceName) -> String {
     let (domain, name) = resource.as_str().split_once('/').unwrap_or_default();
-    // A vendor begins with a letter, and a class holds no dots.
-    let begins_well = domain.starts_with(|it: char| it.is_ascii_alphabetic());
-    let vendor = if begins_well { domain.to_owned() } else { format!("chandler.{domain}") };
+    // A vendor begins with a letter, and a class holds no dots. A vendor of one letter ends the runtimes that
+    // read it: their library does not expect it.
+    let is_vendor = domain.len() > 1 && domain.starts_with(|it: char| it.is_ascii_alphabetic());
+    let vendor = if is_vendor { domain.to_owned() } else { format!("chandler.{domain}") };
     let class = distinct(name, name.replace('.', "-"));
     format!("{vendor}/chandler-{class}")
 }
@@ -218,10 +219,10 @@ mod tests {
 
     #[test]
     fn names_are_valid_and_two_things_never_have_one() {
-        let kinds =
-            ["a.io/x.y", "a.io/x-y", "1.io/x"].map(|it| kind(&ResourceName::parse(it).unwrap()));
+        let kinds = ["a.io/x.y", "a.io/x-y", "1.io/x", "a/x"]
+            .map(|it| kind(&ResourceName::parse(it).unwrap()));
         expect![[
-            r#"["a.io/chandler-x-y-7f3152d6", "a.io/chandler-x-y", "chandler.1.io/chandler-x"]"#
+            r#"["a.io/chandler-x-y-7f3152d6", "a.io/chandler-x-y", "chandler.1.io/chandler-x", "chandler.a/chandler-x"]"#
         ]]
         .assert_eq(&format!("{kinds:?}"));
         let names = ["a@b", "a_b", "a+b", "@@", "-a"]
