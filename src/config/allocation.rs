@@ -12,7 +12,6 @@ use crate::{
         allocation::{
             Allocation, Cdi, Choice, Compat, DeviceTemplate, MountTemplate, Near, Policy,
         },
-        name::ResourceName,
         template::{Piece, Template},
     },
 };
@@ -63,10 +62,7 @@ fn near(item: Item<'_>) -> Option<Near> {
     item.map_or(remedy, |fields| {
         let item = fields.require("resource")?;
         let text = item.text()?;
-        match ResourceName::parse(text) {
-            Ok(resource) => Some(Near { resource }),
-            Err(err) => item.refuse(format!("resource name {} {err}", quoted(text))),
-        }
+        item.resource_name(text).map(|resource| Near { resource })
     })
 }
 

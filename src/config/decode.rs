@@ -14,6 +14,7 @@ use crate::{
     },
     model::{
         duration::{duration_text, parse_duration},
+        name::ResourceName,
         template::Template,
     },
 };
@@ -100,6 +101,14 @@ impl<'a> Item<'a> {
                 format!("quote it: \"{number}\""),
             ),
             None => self.text(),
+        }
+    }
+
+    /// What `text`, which is its text, is as the name of a resource.
+    pub(super) fn resource_name(self, text: &str) -> Option<ResourceName> {
+        match ResourceName::parse(text) {
+            Ok(name) => Some(name),
+            Err(err) => self.refuse(format!("resource name {} {err}", quoted(text))),
         }
     }
 

@@ -8,7 +8,6 @@ use crate::{
         allocation::{allocation, choice},
         collision,
         decode::{Fields, Item},
-        diagnostics::quoted,
         discovery::alternatives,
         health,
         sharing::sharing,
@@ -16,7 +15,6 @@ use crate::{
     },
     model::{
         action::Actions,
-        name::ResourceName,
         resource::{NamePattern, Resource, Topology},
     },
 };
@@ -71,8 +69,5 @@ fn name(item: Item<'_>) -> Option<NamePattern> {
     let Some(text) = template.as_literal() else {
         return Some(NamePattern::Template(template));
     };
-    match ResourceName::parse(text) {
-        Ok(name) => Some(NamePattern::Fixed(name)),
-        Err(err) => item.refuse(format!("resource name {} {err}", quoted(text))),
-    }
+    item.resource_name(text).map(NamePattern::Fixed)
 }

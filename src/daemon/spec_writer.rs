@@ -129,7 +129,7 @@ impl Directory {
 
     fn remove(&self, name: &str) {
         let path = self.path.join(name);
-        let removed = WriteLock::take(&path, LOCK_PATIENCE).and_then(WriteLock::remove);
+        let removed = WriteLock::take(&path, LOCK_PATIENCE).and_then(|it| it.remove());
         if let Err(err) = removed {
             log::warn!(
                 "file={} cannot remove the CDI spec: {}",

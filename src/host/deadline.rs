@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use nix::poll::PollTimeout;
+use nix::poll::{PollTimeout, poll};
 
 /// A moment until which a thread waits, however often it is woken before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,6 +26,13 @@ impl Deadline {
     /// How long there is until then.
     pub fn remaining(self) -> Duration {
         self.0.saturating_duration_since(Instant::now())
+    }
+
+    /// Waits until then.
+    pub fn wait(self) {
+        while !self.has_passed() {
+            _ = poll(&mut [], Deadline::timeout(Some(self)));
+        }
     }
 
     /// The earlier of two deadlines that may not exist.

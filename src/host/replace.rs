@@ -17,7 +17,6 @@ use std::{
 use nix::{
     errno::Errno,
     fcntl::{Flock, FlockArg, OFlag},
-    poll::poll,
 };
 
 use crate::host::deadline::Deadline;
@@ -59,11 +58,7 @@ impl WriteLock {
                 }
                 Err((_, err)) => return Err(err.into()),
             };
-            let again = Deadline::earlier(Some(until), Some(Deadline::after(LOCK_RETRY)));
-            match poll(&mut [], Deadline::timeout(again)) {
-                Ok(_) | Err(Errno::EINTR) => {}
-                Err(err) => return Err(err.into()),
-            }
+            until.min(Deadline::after(LOCK_RETRY)).wait();
         }
     }
 
@@ -77,15 +72,10 @@ impl WriteLock {
         self.put(&format!("{}{suffix}", self.name), text)
     }
 
-    /// Removes the file and its lock, if it is there.
-    pub fn remove(self) -> io::Result<()> {
-        for name in [self.name.clone(), format!(".{}.lock", self.name)] {
-            match fs::remove_file(self.dir.join(name)) {
-                Err(err) if err.kind() != io::ErrorKind::NotFound => return Err(err),
-                Ok(()) | Err(_) => {}
-            }
-        }
-        Ok(())
+    /// Removes the file, if it is there. The file of the lock stays: somebody may be waiting for it, and
+    /// would hold a lock that nobody else sees.
+    pub fn remove(&self) -> io::Result<()> {
+        remove_if_there(&self.dir.join(&self.name)).map(drop)
     }
 
     fn put(&self, name: &str, text: &str) -> io::Result<()> {
@@ -155,11 +145,16 @@ impl WriteLock {
     }
 
     fn remove_temporary(&self) -> io::Result<bool> {
-        match fs::remove_file(self.temporary()) {
-            Ok(()) => Ok(true),
-            Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(err) => Err(err),
-        }
+        remove_if_there(&self.temporary())
+    }
+}
+
+/// Gives whether it was there.
+fn remove_if_there(path: &Path) -> io::Result<bool> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(err) => Err(err),
     }
 }
 

@@ -20,12 +20,14 @@ use std::{
         LazyLock,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
-use nix::poll::{PollTimeout, poll};
-
 use crate::{
-    host::socket::{self, FileIdentity, SOCKET_PATH_LEN_MAX},
+    host::{
+        deadline::Deadline,
+        socket::{self, FileIdentity, SOCKET_PATH_LEN_MAX},
+    },
     model::name::ResourceName,
 };
 
@@ -34,7 +36,7 @@ const NAME_LEN_MAX: usize = "chandler-01234567-01234567-012345.sock".len();
 
 /// How long a socket that is bound may need until it listens. The two calls follow each other
 /// immediately; this is for a machine that is very busy.
-pub const LISTEN_DELAY_MS: u8 = 20;
+pub const LISTEN_DELAY: Duration = Duration::from_millis(20);
 
 /// Tells the sockets of this process from those of every other, past or present. The process id
 /// would not do: in a container it is always the same.
@@ -59,7 +61,7 @@ pub struct Endpoint {
 pub enum Successor {
     /// There is none.
     None,
-    /// It has left its socket behind, unless it has only just bound it: see [`LISTEN_DELAY_MS`].
+    /// It has left its socket behind, unless it has only just bound it: see [`LISTEN_DELAY`].
     Dead,
     /// It listens.
     Living,
@@ -219,7 +221,7 @@ pub fn sweep(dir: &Path) -> io::Result<usize> {
     if dead.is_empty() {
         return Ok(0);
     }
-    _ = poll(&mut [], PollTimeout::from(LISTEN_DELAY_MS));
+    Deadline::after(LISTEN_DELAY).wait();
     let mut n_removed = 0;
     for (path, file) in dead {
         if is_dead(&path) && socket::remove(&path, file).is_ok() {

@@ -18,7 +18,6 @@ use std::{
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use grpcio::Environment;
-use nix::poll::{PollTimeout, poll};
 
 use crate::{
     actions::Orders,
@@ -31,7 +30,7 @@ use crate::{
     kubelet::{
         allocated::Allocated,
         callers::Callers,
-        endpoint::{Endpoint, LISTEN_DELAY_MS, Successor},
+        endpoint::{Endpoint, LISTEN_DELAY, Successor},
         mailbox::{Mailbox, Readers},
         methods,
         register::{Call, KubeletConnection},
@@ -57,7 +56,7 @@ const HANG_UP_MAX: Duration = Duration::from_millis(500);
 /// How long our socket stays after the end of our streams if others serve the resource too. They take
 /// its end for the word that the kubelet has dealt with the end of our stream, and register. We cannot
 /// wait for the kubelet to hang up: until 1.36 it never does on the elder of two.
-const HANDOVER_MS: u8 = 30;
+const HANDOVER: Duration = Duration::from_millis(30);
 
 /// The plugin of one resource. Nothing here waits, but for dropping it.
 ///
@@ -211,7 +210,7 @@ impl PluginThread {
         self.readers.end_readers();
         let has_peers = |it: &Endpoint| it.has_living_peers(&self.dir, &self.resource);
         if self.server.endpoint().is_some_and(has_peers) {
-            _ = poll(&mut [], PollTimeout::from(HANDOVER_MS));
+            Deadline::after(HANDOVER).wait();
         }
         if let Closed::LeftBehind = self.server.close(&self.wake) {
             log::warn!(
@@ -271,8 +270,7 @@ impl PluginThread {
                 self.tell(PluginEvent::SuccessorLeft);
             }
             (Successor::None | Successor::Living, Successor::Dead) => {
-                let delay = Duration::from_millis(LISTEN_DELAY_MS.into());
-                self.check_again = Some(Deadline::after(delay));
+                self.check_again = Some(Deadline::after(LISTEN_DELAY));
             }
         }
     }

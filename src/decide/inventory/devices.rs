@@ -85,6 +85,11 @@ impl Devices {
         self.all.get(id).map(Entry::view)
     }
 
+    /// What the last scan has found: the same allocation as before if nothing has changed.
+    pub(super) fn findings(&self) -> &Arc<Findings> {
+        &self.findings
+    }
+
     /// What is there, in the order of the scan.
     pub(super) fn present(&self) -> impl Iterator<Item = &Arc<Device>> {
         let all = self.findings.devices.iter().filter_map(|it| self.all.get(&it.id));

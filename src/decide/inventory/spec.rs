@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     decide::{allocate::cdi, inventory::Inventory},
-    model::{allocation::Cdi, edits::Specs, event::Effect, name::ResourceName},
+    model::{allocation::Cdi, device::Findings, edits::Specs, event::Effect, name::ResourceName},
 };
 
 /// How long a list waits for its spec to be written.
@@ -20,6 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub(super) struct SpecFile {
     /// What is to be in it; `None` if there is to be no file.
     wanted: Option<Arc<str>>,
+    /// What that was made from.
+    made_from: (Arc<Findings>, Cdi),
     written: Written,
 }
 
@@ -42,14 +44,17 @@ impl Inventory {
             let listing = &mut served.listing;
             listing.is_stale |= listing.spec.tick(now);
             let Some(configured) = self.resources.get(served.config_idx) else { continue };
-            if listing.is_stale {
-                let devices = || served.devices.present().map(|it| &**it);
-                let text = match configured.choice.cdi {
-                    Cdi::No => None,
-                    Cdi::Yes | Cdi::Required => cdi::spec(name, devices()),
-                };
-                listing.spec.want(text, now);
+            // Health is not in it, and changes more often than what is there.
+            if listing.spec.is_made_from(served.devices.findings(), configured.choice.cdi) {
+                continue;
             }
+            let text = match configured.choice.cdi {
+                Cdi::No => None,
+                Cdi::Yes | Cdi::Required => {
+                    cdi::spec(name, served.devices.present().map(|it| &**it))
+                }
+            };
+            listing.is_stale |= listing.spec.want(text, now);
         }
     }
 
@@ -82,16 +87,27 @@ impl Inventory {
 }
 
 impl SpecFile {
-    /// This is to be in the file.
-    fn want(&mut self, text: Option<String>, now: Instant) {
+    /// Whether it was made from this; if not, it is said to be from now on.
+    fn is_made_from(&mut self, findings: &Arc<Findings>, cdi: Cdi) -> bool {
+        let (before, cdi_before) = &self.made_from;
+        let is_same = Arc::ptr_eq(before, findings) && *cdi_before == cdi;
+        if !is_same {
+            self.made_from = (Arc::clone(findings), cdi);
+        }
+        is_same
+    }
+
+    /// This is to be in the file. Gives whether it is something else than before.
+    fn want(&mut self, text: Option<String>, now: Instant) -> bool {
         if self.wanted.as_deref() == text.as_deref() {
-            return;
+            return false;
         }
         self.wanted = text.map(Arc::from);
         self.written = match self.wanted {
             Some(_) => Written::NotYet(now + PATIENCE),
             None => Written::Yes,
         };
+        true
     }
 
     /// What is to be in the file.
