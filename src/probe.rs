@@ -110,6 +110,6 @@ fn judge(targets: &[Target], round: Round, verdicts: &mut Verdicts) {
         let mut monitor = Monitor::new(Arc::clone(&target.policy), now);
         monitor.apply(Input::Probed(&reading.outcome), now);
         let key = (round.resource.clone(), reading.device);
-        verdicts.insert(key, monitor.health().clone());
+        verdicts.insert(key, monitor.health().clone().into());
     }
 }

@@ -54,7 +54,7 @@ fn snapshot(rest: &str) -> Snapshot {
 }
 
 fn gone() -> Health {
-    Health::Unhealthy { reason: "the device was removed".to_owned() }
+    Health::unhealthy("the device was removed")
 }
 
 #[track_caller]

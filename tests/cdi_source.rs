@@ -9,6 +9,7 @@ use chandler::{
     model::device::{Device, Hardware},
     operate::{
         advice::Advice,
+        clock::Clock,
         discovered::{self, Discovered},
     },
     probe,
@@ -61,7 +62,13 @@ fn check(fixture: &Fixture, resources: &str, expect: &Expect) {
     let found = scan(&fixture.host, &config);
     let verdicts = probe::once(&fixture.host, &config, &found);
     let advice = Advice::new();
-    let all = Discovered { config: &config, scan: &found, verdicts: &verdicts, advice: &advice };
+    let all = Discovered {
+        config: &config,
+        scan: &found,
+        verdicts: &verdicts,
+        advice: &advice,
+        clock: Clock::read(),
+    };
     let mut report = discovered::table(all);
     for device in found.found.iter().flat_map(|it| &it.findings.devices) {
         report += &format!("{} {:?}\n", device.id, device.cdi_device.as_deref().unwrap());

@@ -143,11 +143,11 @@ resources:
     health:
       interval: 90s
       timeout: 1m
-      rules: [{ key: a, operator: Rises, values: [2.5, 1h] }, { key: b, operator: DoesNotExist }]
+      rules: [{ key: a, operator: Rises, values: [2.5, 1h] }, { key: b, operator: DoesNotExist, severity: degraded, action: reset }]
       recovery: 10m
       flapping: none
-      kernelLog: [{ pattern: '(?P<a>x) \\d \"y\"', match: { a: name } }]
-      command: { run: ['/bin/{name|lower}', '{{}'] }
+      kernelLog: [{ pattern: '(?P<a>x) \\d \"y\"', match: { a: name }, action: none }]
+      command: { run: ['/bin/{name|lower}', '{{}'], severity: degraded }
     sharing: { replicas: 3, maxPerContainer: 2 }
     allocation:
       devices: [{ hostPath: '{node}' }, { hostPath: /dev/x, containerPath: /dev/y, permissions: rwm }]
@@ -232,15 +232,18 @@ resources:
                   operator: In
                   values:
                   - online
+                  severity: ill
                 - key: error_count
                   operator: Le
                   values:
                   - "100"
+                  severity: ill
                 - key: device/aer_dev_fatal
                   operator: Rises
                   values:
                   - "1"
                   - 10m
+                  severity: ill
                 unhealthyAfter: 1
                 healthyAfter: 3
                 recovery: 5m
@@ -255,12 +258,15 @@ resources:
                   ignoreCodes:
                   - "13"
                   - "31"
+                  severity: ill
                 - pattern: all is lost
+                  severity: ill
                 command:
                   run:
                   - /usr/bin/check
                   - "{node}"
                   timeout: 500ms
+                  severity: ill
             - name: example.com/b
               discovery:
               - sysfs: class/b
@@ -280,6 +286,35 @@ resources:
                 healthyAfter: 1
                 recovery: manual
                 flapping: none
+        "#]],
+    );
+}
+
+#[test]
+fn what_a_broken_rule_means_is_one_of_a_few_words_and_nothing_in_a_match() {
+    check(
+        r#"version: v1
+resources:
+  - name: example.com/gpu
+    discovery:
+      sysfs: class/gpu
+      match: [{ key: vendor, operator: Exists, severity: degraded }]
+    health:
+      rules:
+        - { key: status, operator: Exists, severity: degrade, action: reboots }
+        - { key: status, operator: Exists, severity: [ill], repair: reset }
+      kernelLog: [{ pattern: x, severity: fatal, action: Reset }]
+      command: { run: [/bin/true], action: exchange }
+"#,
+        &expect![[r#"
+            c.yaml:6:48: unknown key `severity`; known here: key, operator, values
+            c.yaml:9:54: unknown severity `degrade`; did you mean `degraded`?
+            c.yaml:9:71: unknown action `reboots`; did you mean `reboot`?
+            c.yaml:10:54: severity must be text, not a list; write "ill"
+            c.yaml:10:61: unknown key `repair`; known here: key, operator, values, severity, action
+            c.yaml:11:43: unknown severity `fatal`; known here: degraded, ill
+            c.yaml:11:58: unknown action `Reset`; did you mean `reset`?
+            c.yaml:12:44: unknown action `exchange`; known here: reset, reboot, reseat, replace, support, none
         "#]],
     );
 }
@@ -337,11 +372,11 @@ resources:
             c.yaml:20:34: the pattern has no group `address`; write (?P<address>…)
             c.yaml:20:43: match: unknown fact `pci.adress`; did you mean `pci.address`?
             c.yaml:20:57: ignoreCodes needs a group `code` in the pattern; write (?P<code>[0-9]+)
-            c.yaml:20:75: unknown key `hold`; known here: pattern, match, ignoreCodes
+            c.yaml:20:75: unknown key `hold`; known here: pattern, match, ignoreCodes, severity, action
             c.yaml:21:11: an entry of kernelLog needs `pattern`
             c.yaml:22:24: the program must be an absolute path without `..`, not `check`
             c.yaml:22:31: an argument: `index` has no value in health in `{index}`
-            c.yaml:22:56: unknown key `shell`; known here: run, timeout
+            c.yaml:22:56: unknown key `shell`; known here: run, timeout, severity, action
             c.yaml:23:7: unknown key `retries`; known here: interval, timeout, rules, unhealthyAfter, healthyAfter, recovery, flapping, kernelLog, command
             c.yaml:26:38: timeout must be a duration from 10ms to 1s, not `2s`
             c.yaml:26:58: run: at least the program is needed

@@ -5,6 +5,7 @@ use chandler::{
     discovery::scan,
     operate::{
         advice::Advice,
+        clock::Clock,
         discovered::{self, Discovered},
     },
     probe,
@@ -21,7 +22,13 @@ fn check(fixture: &str, resources: &str, expect: &Expect) {
     let found = scan(&fixture.host, &config);
     let verdicts = probe::once(&fixture.host, &config, &found);
     let advice = Advice::new();
-    let all = Discovered { config: &config, scan: &found, verdicts: &verdicts, advice: &advice };
+    let all = Discovered {
+        config: &config,
+        scan: &found,
+        verdicts: &verdicts,
+        advice: &advice,
+        clock: Clock::read(),
+    };
     let mut report = discovered::table(all);
     for found in &found.found {
         for device in found.findings.devices.iter().filter(|it| !it.attributes.is_empty()) {

@@ -75,6 +75,33 @@ fn a_device_whose_attribute_turns_bad_is_withdrawn_with_the_reason_and_offered_a
 }
 
 #[test]
+fn a_device_that_is_degraded_is_offered_and_shown_with_what_mends_it_and_since_when() {
+    let rules = "      rules:
+        - { key: width, operator: In, values: [16], severity: degraded, action: reseat }
+        - { key: status, operator: In, values: [online], action: replace }";
+    let (mut node, kubelet) = Node::with_kubelet(TWO_CARDS, &config(rules));
+    node.host.add("//- /sys/class/acc/acc0/width\n16\n//- /sys/class/acc/acc1/width\n8\n");
+    node.start();
+    kubelet.expect_devices("example.com/acc", "acc0 Healthy\nacc1 Healthy");
+    kubelet.allocate_ids("example.com/acc", &["acc1"]).unwrap();
+    let said = "device=acc1 degraded: `width` is `8`, not `16`; action: reseat";
+    assert!(node.log().contains(said), "{}", node.log());
+
+    set(&node, "/sys/class/acc/acc0/status", "offline\n");
+    kubelet.expect_devices("example.com/acc", "acc0 Unhealthy\nacc1 Healthy");
+    let table = discover(&node, "table");
+    assert!(table.contains("acc1    Degraded "), "{table}");
+    let ill = "unhealthy:\n  example.com/acc: acc0: `status` is `offline`, not `online`; for ";
+    let degraded = "degraded:\n  example.com/acc: acc1: `width` is `8`, not `16`; for ";
+    assert!(table.contains(ill) && table.contains("s; action: replace\n"), "{table}");
+    assert!(table.contains(degraded) && table.contains("s; action: reseat\n"), "{table}");
+    let json: serde_json::Value = serde_json::from_str(&discover(&node, "json")).unwrap();
+    let shown = &json["resources"][0]["devices"][1];
+    assert_eq!((&shown["health"], &shown["action"]), (&"Degraded".into(), &"reseat".into()));
+    assert!(shown["since"].as_str().unwrap().ends_with('Z'), "{shown}");
+}
+
+#[test]
 fn an_attribute_that_disappears_makes_that_device_unhealthy_and_no_other() {
     let (mut node, kubelet) = Node::with_kubelet(TWO_CARDS, &config(STATUS));
     node.start();
@@ -326,9 +353,12 @@ fn a_node_full_of_dead_devices_gets_a_bounded_number_of_threads_if_we_are_root()
 }
 
 /// What `chandler discover` shows of a node.
-fn discover(node: &Node) -> String {
+fn discover(node: &Node, output: &str) -> String {
     let mut discover = chandler();
-    discover.arg("discover").arg("--config").arg(node.dir.path().join("config.yaml"));
+    discover
+        .args(["discover", "-o", output])
+        .arg("--config")
+        .arg(node.dir.path().join("config.yaml"));
     discover.arg("--state-dir").arg(node.dir.path().join("state"));
     let output = discover.arg("--host-root").arg(node.host.root()).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{output:?}");
@@ -343,7 +373,7 @@ fn the_program_ends_while_a_probe_hangs_if_we_are_root() {
         eprintln!("skipped: no FUSE mounts here");
         return;
     };
-    let table = discover(&node);
+    let table = discover(&node, "table");
     assert!(table.contains("\nunhealthy:\n  example.com/acc: acc1: probe timed out"), "{table}");
 
     node.start();
@@ -370,7 +400,7 @@ resources:
         eprintln!("skipped: no FUSE mounts here");
         return;
     };
-    let table = discover(&node);
+    let table = discover(&node, "table");
     assert!(table.contains("tty1"), "{table}");
     assert!(table.contains("a read of the host is blocked"), "{table}");
 }
@@ -396,7 +426,7 @@ fn a_cordoned_device_is_unhealthy_at_once_and_after_a_restart_until_it_is_uncord
     kubelet.expect_devices("example.com/tty", "ttyUSB0 Healthy\nttyUSB1 Unhealthy");
     let refusal = kubelet.allocate_ids("example.com/tty", &["ttyUSB1"]).unwrap_err();
     assert!(refusal.contains("cordoned: loose plug"), "{refusal}");
-    let shown = discover(&node);
+    let shown = discover(&node, "table");
     assert!(shown.contains("ttyUSB1: cordoned: loose plug"), "{shown}");
 
     node.signal(nix::sys::signal::Signal::SIGKILL);

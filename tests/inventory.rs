@@ -66,7 +66,7 @@ impl Story {
     fn scanned(&mut self, names: &[&str]) -> Vec<Effect> {
         let mut effects = self.apply(Event::Scanned(found(names)));
         if effects.iter().any(|it| matches!(it, Effect::Probe(_))) {
-            effects.extend(self.probe(names, &Outcome::Good(Vec::new())));
+            effects.extend(self.probe(names, &Outcome::default()));
         }
         effects
     }
@@ -117,7 +117,7 @@ fn written(effects: &[Effect]) -> Arc<Remembered> {
 }
 
 fn bad(reason: &str) -> Outcome {
-    Outcome::Bad(Fault { check: reason.to_owned(), reason: reason.to_owned() })
+    Outcome::bad(Fault::ill(reason, reason))
 }
 
 fn found(names: &[&str]) -> Scan {
@@ -446,7 +446,7 @@ fn the_first_list_waits_for_the_first_probes_but_not_for_ever() {
     let effects = story.apply(Event::Tick);
     let expected = "tty1::0 Unhealthy, tty1::1 Unhealthy, tty2::0 Unhealthy, tty2::1 Unhealthy";
     assert_eq!(last_list(effects).as_deref(), Some(expected));
-    let effects = story.probe(&["tty1"], &Outcome::Good(Vec::new()));
+    let effects = story.probe(&["tty1"], &Outcome::default());
     let expected = "tty1::0 Healthy, tty1::1 Healthy, tty2::0 Unhealthy, tty2::1 Unhealthy";
     assert_eq!(last_list(effects).as_deref(), Some(expected));
 }
@@ -462,7 +462,7 @@ fn what_an_operator_or_the_kernel_says_of_a_device_is_published_at_once() {
     let cordon = Cordon { device: device(), resource: None, reason: "fan".to_owned() };
     let effects = story.apply(Event::Cordons(vec![cordon]));
     assert_eq!(last_list(effects).as_deref(), Some(ill));
-    assert_eq!(last_list(story.probe(&["tty1"], &Outcome::Good(Vec::new()))), None);
+    assert_eq!(last_list(story.probe(&["tty1"], &Outcome::default())), None);
     let effects = story.apply(Event::Cordons(Vec::new()));
     assert_eq!(last_list(effects).as_deref(), Some(well));
 
@@ -477,7 +477,7 @@ fn what_an_operator_or_the_kernel_says_of_a_device_is_published_at_once() {
         let effects = story.apply(Event::KernelLogged(line));
         assert_eq!(last_list(effects).as_deref(), expected, "{text}");
     }
-    let effects = story.probe(&["tty1"], &Outcome::Good(Vec::new()));
+    let effects = story.probe(&["tty1"], &Outcome::default());
     assert_eq!(last_list(effects).as_deref(), Some(well));
 }
 
@@ -656,7 +656,7 @@ impl Story {
     /// A scan that finds these ports, and a good probe of what they make; gives the last list.
     fn modem(&mut self, ports: &[&str]) -> Option<String> {
         let mut effects = self.apply(Event::Scanned(modem(ports)));
-        effects.extend(self.probe(&["tty0"], &Outcome::Good(Vec::new())));
+        effects.extend(self.probe(&["tty0"], &Outcome::default()));
         last_list(effects)
     }
 
@@ -719,7 +719,7 @@ fn what_an_operator_clears_is_offered_when_its_probes_are_good() {
         Story { inventory: Inventory::new(resources, SCAN_INTERVAL, 0), now: Instant::now() };
     story.listed(&["tty1"]);
     story.probe(&["tty1"], &bad("hot"));
-    assert_eq!(last_list(story.probe(&["tty1"], &Outcome::Good(Vec::new()))), None);
+    assert_eq!(last_list(story.probe(&["tty1"], &Outcome::default())), None);
     let cleared = || Event::Cleared(clearance("1"));
     let effects = story.apply(cleared());
     assert_eq!(last_list(effects).as_deref(), Some("tty1::0 Healthy, tty1::1 Healthy"));
@@ -736,7 +736,7 @@ fn the_kubelet_is_told_of_a_new_device_when_its_id_is_on_disk_and_of_a_known_one
     let mut story = Story::new();
     let probed = |story: &mut Story, names: &[&str]| {
         let mut effects = story.inventory.apply(Event::Scanned(found(names)), story.now);
-        let outcome = Outcome::Good(Vec::new());
+        let outcome = Outcome::default();
         let reading =
             |it: &&str| Reading { device: DeviceId::new(*it).unwrap(), outcome: outcome.clone() };
         let readings = names.iter().map(reading).collect();
@@ -802,7 +802,7 @@ fn what_only_an_operator_can_end_outlives_a_restart_with_its_reason_until_one_do
     assert_eq!(next.listed(&["tty1"]).as_deref(), Some(ILL));
     for _ in 0..10 {
         next.now += Duration::from_secs(600);
-        assert_eq!(last_list(next.probe(&["tty1"], &Outcome::Good(Vec::new()))), None);
+        assert_eq!(last_list(next.probe(&["tty1"], &Outcome::default())), None);
     }
     let effects = next.apply(Event::Cleared(clearance("1")));
     assert_eq!(last_list(effects.clone()).as_deref(), Some(WELL));
@@ -867,7 +867,7 @@ fn what_recovers_by_itself_does_so_after_a_restart_as_without_one() {
     let left = condemned("healthyAfter: 3");
     let mut next = successor("healthyAfter: 3", &left, &["0"]);
     assert_eq!(next.listed(&["tty1"]).as_deref(), Some(ILL));
-    let good = |story: &mut Story| last_list(story.probe(&["tty1"], &Outcome::Good(Vec::new())));
+    let good = |story: &mut Story| last_list(story.probe(&["tty1"], &Outcome::default()));
     assert_eq!(good(&mut next), None);
     assert_eq!(good(&mut next).as_deref(), Some(WELL));
 
@@ -876,7 +876,7 @@ fn what_recovers_by_itself_does_so_after_a_restart_as_without_one() {
     let mut story = successor(after, &Remembered::new(), &[]);
     story.listed(&["tty1"]);
     dead(&mut story, 7);
-    let effects = story.probe(&["tty1"], &Outcome::Good(Vec::new()));
+    let effects = story.probe(&["tty1"], &Outcome::default());
     let left = Remembered::clone(&written(&effects));
     let began = story.now;
     let mut next = successor(after, &left, &[]);
@@ -896,8 +896,7 @@ fn what_another_process_told_of_is_on_disk_while_a_new_device_waits_for_the_disk
     let mut next = Story::of_process(1);
     next.apply(Event::Remembered(left));
     let mut effects = next.inventory.apply(Event::Scanned(found(&["tty2"])), next.now);
-    let reading =
-        Reading { device: DeviceId::new("tty2").unwrap(), outcome: Outcome::Good(Vec::new()) };
+    let reading = Reading { device: DeviceId::new("tty2").unwrap(), outcome: Outcome::default() };
     let round = Round { resource: resource(), readings: vec![reading] };
     effects.extend(next.inventory.apply(Event::Probed(round), next.now));
     let all = &written(&effects)[&resource()];
@@ -925,7 +924,7 @@ impl Story {
         for name in names {
             let resource = ResourceName::parse(&format!("u.e/{name}")).unwrap();
             let device = DeviceId::new(*name).unwrap();
-            let readings = vec![Reading { device, outcome: Outcome::Good(Vec::new()) }];
+            let readings = vec![Reading { device, outcome: Outcome::default() }];
             effects.extend(self.apply(Event::Probed(Round { resource, readings })));
         }
         effects
@@ -1042,10 +1041,8 @@ fn what_a_pod_holds_of_a_resource_that_is_served_later_is_listed_though_nobody_r
 fn an_id_that_is_not_on_disk_waits_again_when_its_resource_is_removed_and_added() {
     let mut story = Story::new();
     story.inventory.apply(Event::Scanned(found(&["tty1"])), story.now);
-    let readings = vec![Reading {
-        device: DeviceId::new("tty1").unwrap(),
-        outcome: Outcome::Good(Vec::new()),
-    }];
+    let readings =
+        vec![Reading { device: DeviceId::new("tty1").unwrap(), outcome: Outcome::default() }];
     let round = || Event::Probed(Round { resource: resource(), readings: readings.clone() });
     let effects = story.inventory.apply(round(), story.now);
     written(&effects);

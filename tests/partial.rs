@@ -15,6 +15,7 @@ use chandler::{
     model::health::Verdicts,
     operate::{
         advice::Advice,
+        clock::Clock,
         discovered::{self, Discovered},
     },
 };
@@ -133,7 +134,13 @@ fn after_any_history_a_scan_of_what_is_concerned_tells_the_same_as_one_of_everyt
             let full = scan(host, &story.config);
             let [partial_table, full_table] = [&partial, &full].map(|scan| {
                 let (config, verdicts) = (&story.config, &Verdicts::default());
-                discovered::table(Discovered { config, scan, verdicts, advice: &Advice::new() })
+                discovered::table(Discovered {
+                    config,
+                    scan,
+                    verdicts,
+                    advice: &Advice::new(),
+                    clock: Clock::read(),
+                })
             });
             assert_eq!(partial_table, full_table, "{seed} {step} {scope:?}");
             assert!(partial == full, "{seed} {step} {scope:?}");

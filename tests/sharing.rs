@@ -10,6 +10,7 @@ use chandler::{
     },
     operate::{
         advice::Advice,
+        clock::Clock,
         discovered::{self, Discovered},
     },
     probe,
@@ -60,7 +61,13 @@ fn check(sharing: &str, expect: &Expect) {
     let found = scan(&fixture.host, &config);
     let verdicts = probe::once(&fixture.host, &config, &found);
     let advice = Advice::new();
-    let all = Discovered { config: &config, scan: &found, verdicts: &verdicts, advice: &advice };
+    let all = Discovered {
+        config: &config,
+        scan: &found,
+        verdicts: &verdicts,
+        advice: &advice,
+        clock: Clock::read(),
+    };
     expect.assert_eq(&discovered::table(all));
 }
 

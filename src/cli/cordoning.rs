@@ -7,6 +7,7 @@ use crate::{
     model::{
         cordon::Cordon,
         name::{DEVICE_ID_LEN_MAX, DeviceId, ResourceName},
+        snapshot::Health,
         state::{Remembered, RememberedDevice},
     },
     operate::{
@@ -68,10 +69,9 @@ pub(super) fn uncordon(
         return Err(Mistake::Failed(format!("{device} is not cordoned: {unknown}")));
     }
     let known = || memory.entries(&device, resource.as_ref());
-    let fault = |it: &'_ RememberedDevice| it.illness.as_ref()?.fault.clone();
-    let ill = known().find_map(|it| fault(it).map(|it| it.reason));
     let held = known().any(|it| it.illness.is_some() || it.uncleaned.is_some());
-    let Some(reason) = known().find_map(|it| it.unhealthy.clone()).or(ill) else {
+    let shown = known().find_map(|it| it.verdict.as_ref().map(|it| it.health.clone()));
+    let Some(health) = shown.or_else(|| known().find_map(lasting)) else {
         return Err(Mistake::Failed(format!("{device} is neither cordoned nor unhealthy")));
     };
     if !memory.is_running && !held {
@@ -82,12 +82,25 @@ pub(super) fn uncordon(
         )));
     }
     cordons::clear(&file, &device, resource.as_ref()).map_err(failed)?;
-    let reason = report::one_line(&reason);
+    let reason = report::one_line(health.finding().map_or("", |it| &it.reason));
     let when = if memory.is_running { "" } else { "a daemon runs and " };
-    Ok(format!(
-        "{device} is cleared: it is offered again when {when}its probes are good; it was unhealthy: \
-         {reason}\n"
-    ))
+    Ok(match health {
+        Health::Healthy | Health::Unhealthy(_) => format!(
+            "{device} is cleared: it is offered again when {when}its probes are good; it was \
+             unhealthy: {reason}\n"
+        ),
+        Health::Degraded(_) => format!(
+            "{device} is cleared: it counts as healthy when {when}its probes are good; it was \
+             degraded: {reason}\n"
+        ),
+    })
+}
+
+/// What a daemon has left that is no more.
+fn lasting(device: &RememberedDevice) -> Option<Health> {
+    let all = &device.illness.as_ref()?.lasting;
+    let worst = all.iter().max_by_key(|it| it.fault.consequence.severity)?;
+    Some(worst.fault.health())
 }
 
 fn not_done(file: &Path, err: &CordonsError) -> Mistake {

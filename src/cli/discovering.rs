@@ -11,12 +11,13 @@ use crate::{
     model::{
         cordon::{Clearance, Orders},
         event::Scan,
-        health::{HealthPolicy, Recovery, Rule, Verdicts},
+        health::{HealthPolicy, Must, Recovery, Verdicts},
         state::Remembered,
     },
     operate::{
         advice,
         boot::Boot,
+        clock::Clock,
         cordons,
         discovered::{self, Discovered},
         remembered, running,
@@ -27,7 +28,8 @@ use crate::{
 /// What is shown.
 pub(super) fn discover(args: &Args, config: &Config, output: Output) -> String {
     let host = Host::new(&args.host_root);
-    let boot = Boot::of(&host, None);
+    let clock = Clock::read();
+    let boot = Boot::of(&host, Some(clock.now));
     let remembered = remembered::for_people(&args.state_dir.join(remembered::FILE_NAME), &boot);
     let orders = read_orders(&args.state_dir.join(cordons::FILE_NAME));
     let scan = daemon::scan(&host, config, &remembered);
@@ -35,7 +37,7 @@ pub(super) fn discover(args: &Args, config: &Config, output: Output) -> String {
     heed_daemon(args, config, (&remembered, &orders.clearances), (&scan, &mut verdicts));
     cordons::heed(&orders.cordons, &scan, &mut verdicts);
     let advice = advice::advice(&host, config, &scan);
-    let all = Discovered { config, scan: &scan, verdicts: &verdicts, advice: &advice };
+    let all = Discovered { config, scan: &scan, verdicts: &verdicts, advice: &advice, clock };
     match output {
         Output::Table => discovered::table(all),
         Output::Json => discovered::json(all),
@@ -89,9 +91,9 @@ fn has_history(policy: &HealthPolicy) -> bool {
         Recovery::Auto => true,
         Recovery::After(_) | Recovery::Manual => false,
     };
-    let has_counters = policy.rules.iter().any(|it| match it {
-        Rule::Rises { .. } => true,
-        Rule::Holds(_) => false,
+    let has_counters = policy.rules.iter().any(|it| match it.must {
+        Must::Rises { .. } => true,
+        Must::Holds(_) => false,
     });
     !recovers_by_itself || has_counters || !policy.kernel_log.is_empty()
 }

@@ -12,7 +12,9 @@ use crate::{
         tree::Node,
     },
     model::{
-        health::{Flapping, HealthPolicy, LogRule, ProbeCommand, Recovery},
+        health::{
+            Consequence, Flapping, HealthPolicy, LogRule, ProbeCommand, Recovery, Repair, Severity,
+        },
         template::Template,
     },
 };
@@ -79,6 +81,14 @@ pub(super) fn health(fields: &mut Fields<'_>) -> Option<HealthPolicy> {
     })
 }
 
+/// What it means that a rule is broken, from the map that says the rule.
+pub(super) fn consequence(fields: &mut Fields<'_>) -> Consequence {
+    Consequence {
+        severity: fields.word("severity", Severity::WORDS).unwrap_or_default(),
+        repair: fields.word("action", Repair::WORDS),
+    }
+}
+
 fn recovery(item: Item<'_>) -> Option<Recovery> {
     match item.text()? {
         "auto" => Some(Recovery::Auto),
@@ -136,6 +146,7 @@ fn log_rule(item: Item<'_>) -> Option<LogRule> {
             pattern: pattern?,
             matches: matches.unwrap_or_default(),
             ignore_codes: codes.unwrap_or_default(),
+            consequence: consequence(fields),
         })
     })
 }
@@ -149,7 +160,8 @@ fn command(
     item.map_or(remedy, |fields| {
         let run = fields.require("run").and_then(program);
         let timeout = fields.duration("timeout", longest).unwrap_or(timeout);
-        Some(ProbeCommand { run: run?, timeout })
+        let consequence = consequence(fields);
+        Some(ProbeCommand { run: run?, timeout, consequence })
     })
 }
 

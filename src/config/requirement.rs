@@ -4,16 +4,16 @@ use regex_lite::{Regex, RegexBuilder};
 
 use crate::{
     config::{
-        decode::{Item, all},
+        decode::{Fields, Item, all},
         diagnostics::quoted,
-        health::SPANS,
+        health::{SPANS, consequence},
         remedy,
         template::Scope,
     },
     model::{
         discovery::{Requirement, Test, parse_number},
         fact::Fact,
-        health::Rule,
+        health::{Must, Rule},
         template::Key,
     },
 };
@@ -58,32 +58,39 @@ const OPERATORS: &[(&str, Operator)] = match RULE_OPERATORS.split_last() {
 pub(super) fn requirements(item: Item<'_>) -> Option<Vec<Requirement>> {
     item.list_or(
         |node| remedy::for_conditions(node, item.what),
-        |item| match condition(item, OPERATORS)? {
-            Rule::Holds(requirement) => Some(requirement),
-            Rule::Rises { .. } => None,
-        },
+        |item| held(named_condition(item.named(&entry_of(item)), OPERATORS, |_| ())?.0),
     )
 }
 
 /// A condition for itself.
 pub(super) fn requirement(item: Item<'_>) -> Option<Requirement> {
-    match named_condition(item, OPERATORS)? {
-        Rule::Holds(requirement) => Some(requirement),
-        Rule::Rises { .. } => None,
+    held(named_condition(item, OPERATORS, |_| ())?.0)
+}
+
+fn held(must: Must) -> Option<Requirement> {
+    match must {
+        Must::Holds(requirement) => Some(requirement),
+        Must::Rises { .. } => None,
     }
 }
 
 /// An entry of `rules`.
 pub(super) fn rule(item: Item<'_>) -> Option<Rule> {
-    condition(item, RULE_OPERATORS)
+    let (must, consequence) =
+        named_condition(item.named(&entry_of(item)), RULE_OPERATORS, consequence)?;
+    Some(Rule { must, consequence })
 }
 
-fn condition(item: Item<'_>, operators: &[(&'static str, Operator)]) -> Option<Rule> {
-    let entry = format!("an entry of {}", item.what);
-    named_condition(item.named(&entry), operators)
+fn entry_of(item: Item<'_>) -> String {
+    format!("an entry of {}", item.what)
 }
 
-fn named_condition(item: Item<'_>, operators: &[(&'static str, Operator)]) -> Option<Rule> {
+/// A condition, and what the map says beside it.
+fn named_condition<T>(
+    item: Item<'_>,
+    operators: &[(&'static str, Operator)],
+    beside: impl FnOnce(&mut Fields<'_>) -> T,
+) -> Option<(Must, T)> {
     item.map_or(remedy::for_condition, |fields| {
         if fields.has_none_of(&["key", "operator"])
             && let Some(help) = remedy::for_condition(item.node)
@@ -95,10 +102,11 @@ fn named_condition(item: Item<'_>, operators: &[(&'static str, Operator)]) -> Op
         let key = fields.require("key").and_then(|it| it.key(Scope::Match));
         let operator = fields.require("operator").and_then(|it| it.word(operators));
         let values = fields.take("values");
+        let beside = beside(fields);
         let items = values.map_or(Some(Vec::new()), |it| it.list(Some));
         let (key, operator, items) = (key?, operator?, items?);
         check_number_of(&items, operator, values.map_or(item, Item::at_key))?;
-        test(item, key, operator, &items)
+        Some((test(item, key, operator, &items)?, beside))
     })
 }
 
@@ -120,7 +128,7 @@ fn check_number_of(values: &[Item<'_>], operator: Operator, at: Item<'_>) -> Opt
 }
 
 /// What a condition says, whose values are as many as they have to be.
-fn test(item: Item<'_>, key: Key, operator: Operator, values: &[Item<'_>]) -> Option<Rule> {
+fn test(item: Item<'_>, key: Key, operator: Operator, values: &[Item<'_>]) -> Option<Must> {
     let texts = || all(values.iter().map(|it| text(&key, *it)));
     let number = || values.first().copied().and_then(bound);
     let test = match operator {
@@ -139,10 +147,10 @@ fn test(item: Item<'_>, key: Key, operator: Operator, values: &[Item<'_>]) -> Op
             if by <= 0.0 {
                 return item.refuse(format!("a counter rises by more than 0, not by {by}"));
             }
-            return Some(Rule::Rises { key, by, within: within? });
+            return Some(Must::Rises { key, by, within: within? });
         }
     };
-    Some(Rule::Holds(Requirement { key, test }))
+    Some(Must::Holds(Requirement { key, test }))
 }
 
 /// A text that values of `key` are compared with. What can never be equal to one is refused.

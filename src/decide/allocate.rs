@@ -207,11 +207,11 @@ fn physical_devices<'s>(
         let Some(offer) = snapshot.get(id) else {
             return Err(AllocateError::UnknownDevice { resource: resource(), id: shown(id) });
         };
-        if let Health::Unhealthy { reason } = &offer.health {
+        if let Health::Unhealthy(finding) = &offer.health {
             return Err(AllocateError::UnhealthyDevice {
                 resource: resource(),
                 id: id.clone(),
-                reason: reason.clone(),
+                reason: finding.reason.clone(),
             });
         }
         if !devices.iter().any(|it| it.id == offer.device.id) {

@@ -3,8 +3,12 @@
 //! A [`Monitor`] belongs to one device and remembers what has happened to it, also while it is gone.
 //! It is told of probes, lines of the kernel's log, and the word of an operator, and answers with
 //! the changes of its verdict. One bad reading is not yet a verdict, nor is one good one.
+//!
+//! A device may suffer from several troubles at once, each of which has a check that found it, a severity and an
+//! end of its own. The verdict is the worst of them.
 
 mod illness;
+mod trouble;
 mod window;
 
 use std::{
@@ -14,9 +18,12 @@ use std::{
 };
 
 use crate::{
-    decide::health::window::Window,
+    decide::health::{
+        trouble::{EndedBy, Trouble},
+        window::Window,
+    },
     model::{
-        health::{Count, Fault, HealthPolicy, Outcome, Recovery, Rule},
+        health::{Count, Fault, HealthPolicy, Must, Outcome, Severity},
         snapshot::Health,
     },
 };
@@ -29,18 +36,15 @@ pub const NOT_PROBED: &str = "not probed yet";
 /// Why a device that was removed is not offered.
 pub const REMOVED: &str = "the device was removed";
 
-/// The check that lines of the kernel's log stand for.
-const KERNEL_LOG: &str = "kernel log";
-
 /// What can happen to a device.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Input<'a> {
     /// It was probed.
     Probed(&'a Outcome),
-    /// The kernel says that it is ill.
+    /// The kernel says that something is wrong with it.
     KernelFault {
-        /// Why it is unhealthy.
-        reason: &'a str,
+        /// What is wrong.
+        fault: &'a Fault,
         /// What the kernel has logged.
         line: &'a str,
     },
@@ -73,14 +77,12 @@ pub struct Monitor {
     policy: Arc<HealthPolicy>,
     present: bool,
     cordon: Option<String>,
-    // What it suffers from, until it has recovered.
-    trouble: Option<Trouble>,
+    // What it suffers from, until it has recovered. One at most for each severity and check, in the order in which they came.
+    troubles: Vec<Trouble>,
     probed: bool,
-    // A probe was good once. Until then, one bad probe decides.
-    proven: bool,
-    n_bad: u32,
-    n_good: u32,
-    good_since: Option<Instant>,
+    // What probes have said in a row, of each severity.
+    ill: Streak,
+    degraded: Streak,
     // One for each rule that looks at a counter.
     windows: Vec<Window>,
     // When it turned unhealthy, the latest times.
@@ -90,21 +92,12 @@ pub struct Monitor {
     since: Instant,
 }
 
-#[derive(Debug, Clone)]
-struct Trouble {
-    fault: Fault,
-    // What the kernel has logged, if that is the fault, and unless it is very long.
-    line: Option<String>,
-    ended_by: EndedBy,
-}
-
-/// What ends a trouble.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum EndedBy {
-    /// Good probes.
-    Probes,
-    /// What the policy says.
-    Policy,
+/// What probes have said of one severity.
+#[derive(Debug, Clone, Default)]
+struct Streak {
+    // A probe was good once. Until then, one bad probe decides.
+    proven: bool,
+    n_bad: u32,
 }
 
 impl Monitor {
@@ -115,12 +108,10 @@ impl Monitor {
             policy,
             present: true,
             cordon: None,
-            trouble: None,
+            troubles: Vec::new(),
             probed: false,
-            proven: false,
-            n_bad: 0,
-            n_good: 0,
-            good_since: None,
+            ill: Streak::default(),
+            degraded: Streak::default(),
             turned_at: VecDeque::new(),
             held_until: None,
             verdict: Health::Healthy,
@@ -135,7 +126,7 @@ impl Monitor {
         &self.verdict
     }
 
-    /// Since when the device is, or is not, healthy.
+    /// Since when the device is healthy, degraded or unhealthy, whatever else is said of it.
     pub fn since(&self) -> Instant {
         self.since
     }
@@ -156,20 +147,22 @@ impl Monitor {
         let mut before = std::mem::take(&mut self.windows);
         self.windows = windows(&policy);
         for window in &mut self.windows {
-            if let Some(at) = before.iter().position(|it| it.is_like(window)) {
-                *window = before.swap_remove(at);
+            if let Some(at) = before.iter().position(|it| window.take_over(it)) {
+                before.swap_remove(at);
             }
         }
         if policy.flapping != self.policy.flapping {
             self.held_until = None;
             self.turned_at.clear();
         }
-        if let Some(trouble) = &mut self.trouble
-            && !illness::is_judged_alike(trouble, &self.policy, &policy)
-        {
-            // Not at once: no probe has been good yet by what counts now.
-            trouble.ended_by = EndedBy::Probes;
-            self.start_over();
+        for trouble in &mut self.troubles {
+            if !illness::is_judged_alike(trouble, &self.policy, &policy) {
+                // Not at once: no probe has been good yet by what counts now.
+                trouble.ended_by = EndedBy::Probes;
+                trouble.start_over();
+                self.ill.n_bad = 0;
+                self.degraded.n_bad = 0;
+            }
         }
         self.policy = policy;
         self.settle(now)
@@ -179,17 +172,17 @@ impl Monitor {
     pub fn apply(&mut self, input: Input<'_>, now: Instant) -> Option<Change> {
         match input {
             Input::Probed(outcome) => self.probed(outcome, now),
-            Input::KernelFault { reason, line } => {
-                let fault = Fault { check: KERNEL_LOG.to_owned(), reason: reason.to_owned() };
+            Input::KernelFault { fault, line } => {
                 let line = (line.len() <= illness::LINE_LEN_MAX).then(|| line.to_owned());
-                self.start_over();
-                self.trouble = Some(Trouble { fault, line, ended_by: EndedBy::Policy });
+                self.streak(fault.consequence.severity).n_bad = 0;
+                let trouble = Trouble::new(fault.clone(), EndedBy::Policy, now);
+                self.suffer(trouble.logged(line));
             }
             Input::Removed => {
                 self.present = false;
                 self.start_over();
             }
-            Input::Back => self.back(),
+            Input::Back => self.back(now),
             Input::Cordoned(reason) => self.cordon = Some(reason.to_owned()),
             Input::Uncordoned => {
                 self.cordon = None;
@@ -205,8 +198,23 @@ impl Monitor {
     fn clear(&mut self) {
         self.held_until = None;
         self.turned_at.clear();
-        if let Some(trouble) = &mut self.trouble {
+        for trouble in &mut self.troubles {
             trouble.ended_by = EndedBy::Probes;
+        }
+    }
+
+    fn streak(&mut self, severity: Severity) -> &mut Streak {
+        match severity {
+            Severity::Degraded => &mut self.degraded,
+            Severity::Ill => &mut self.ill,
+        }
+    }
+
+    /// Takes a trouble on; it replaces what the same check has found before.
+    fn suffer(&mut self, trouble: Trouble) {
+        match self.troubles.iter_mut().find(|it| it.is_of(&trouble.fault)) {
+            Some(before) => *before = trouble.since(before.since),
+            None => self.troubles.push(trouble),
         }
     }
 
@@ -216,93 +224,94 @@ impl Monitor {
             return;
         }
         self.probed = true;
-        let fault = match outcome {
-            Outcome::Good(counters) => self.risen(counters, now),
-            Outcome::Bad(fault) => Some(fault.clone()),
-        };
-        match fault {
-            None => {
-                self.proven = true;
-                self.n_bad = 0;
-                self.n_good = self.n_good.saturating_add(1);
-                self.good_since.get_or_insert(now);
-            }
-            Some(fault) => {
-                self.n_good = 0;
-                self.good_since = None;
-                self.n_bad = self.n_bad.saturating_add(1);
-                self.record_fault(fault);
-            }
+        let mut outcome = outcome.clone();
+        // A probe that has ended early has not looked at all counters.
+        if !outcome.is_ill() {
+            let risen = self.risen(&outcome.counts, now);
+            outcome.faults.extend(risen);
+        }
+        for severity in [Severity::Degraded, Severity::Ill] {
+            self.count(severity, &outcome);
+        }
+        for trouble in &mut self.troubles {
+            trouble.probed(&outcome, now);
+        }
+        for fault in outcome.faults {
+            self.record_fault(fault, now);
         }
     }
 
-    /// The first counter that rose too fast. Each is looked at, so that none misses a reading.
-    fn risen(&mut self, counters: &[Count], now: Instant) -> Option<Fault> {
-        let mut fault = None;
-        for window in &mut self.windows {
+    /// Counts what a probe says of a severity in a row.
+    fn count(&mut self, severity: Severity, outcome: &Outcome) {
+        let is_bad = outcome.faults.iter().any(|it| it.consequence.severity == severity);
+        let is_known = is_bad || severity == Severity::Ill || !outcome.is_ill();
+        let streak = self.streak(severity);
+        match (is_bad, is_known) {
+            (true, _) => streak.n_bad = streak.n_bad.saturating_add(1),
+            (false, true) => *streak = Streak { proven: true, n_bad: 0 },
+            // It has ended before it could tell.
+            (false, false) => {}
+        }
+    }
+
+    /// The counters that rose too fast. Each is looked at, so that none misses a reading.
+    fn risen(&mut self, counts: &[Count], now: Instant) -> Vec<Fault> {
+        let risen = self.windows.iter_mut().filter_map(|window| {
             // By name: a probe may have begun under another policy.
-            let count = counters.iter().find(|it| it.key == *window.key());
-            if let Some(risen) = count.and_then(|it| window.push(it.value, now)) {
-                fault = fault.or(Some(risen));
-            }
-        }
-        fault
+            let count = counts.iter().find(|it| it.key == *window.key());
+            count.and_then(|it| window.push(it.value, now))
+        });
+        risen.collect()
     }
 
-    fn record_fault(&mut self, fault: Fault) {
-        let enough = if self.proven { self.policy.unhealthy_after } else { 1 };
-        match &mut self.trouble {
-            // What the kernel said first tells more than what follows from it, and one trouble keeps
-            // its first reason, so that a temperature does not make news with each degree.
-            Some(trouble) if [KERNEL_LOG, &fault.check].contains(&trouble.fault.check.as_str()) => {
+    fn record_fault(&mut self, fault: Fault, now: Instant) {
+        let severity = fault.consequence.severity;
+        let mut suffers = false;
+        for trouble in self.troubles.iter_mut().filter(|it| it.severity() == severity) {
+            suffers = true;
+            // One trouble keeps its first reason, so that a temperature does not make news with each degree.
+            if trouble.is_of(&fault) {
                 trouble.ended_by = EndedBy::Policy;
+                return;
             }
-            None if self.n_bad < enough => {}
-            Some(_) | None => {
-                self.trouble = Some(Trouble { fault, line: None, ended_by: EndedBy::Policy });
-            }
+        }
+        let enough = self.policy.unhealthy_after;
+        let streak = self.streak(severity);
+        if suffers || !streak.proven || streak.n_bad >= enough {
+            self.suffer(Trouble::new(fault, EndedBy::Policy, now));
         }
     }
 
-    fn back(&mut self) {
+    fn back(&mut self, now: Instant) {
         self.present = true;
         self.start_over();
-        let reason = "the device is back, but not probed yet".to_owned();
-        let fault = Fault { check: "back".to_owned(), reason };
-        self.trouble.get_or_insert(Trouble { fault, line: None, ended_by: EndedBy::Probes });
+        if !self.troubles.iter().any(|it| it.severity() == Severity::Ill) {
+            let fault = Fault::ill("back", "the device is back, but not probed yet");
+            self.suffer(Trouble::new(fault, EndedBy::Probes, now));
+        }
     }
 
     fn start_over(&mut self) {
-        self.n_bad = 0;
-        self.n_good = 0;
-        self.good_since = None;
-    }
-
-    fn has_recovered(&self, ended_by: EndedBy, now: Instant) -> bool {
-        let good_for = self.good_since.map_or(Duration::ZERO, |it| now.duration_since(it));
-        self.n_good >= self.policy.healthy_after
-            && match (ended_by, self.policy.recovery) {
-                (EndedBy::Probes, _) | (EndedBy::Policy, Recovery::Auto) => true,
-                (EndedBy::Policy, Recovery::Manual) => false,
-                (EndedBy::Policy, Recovery::After(duration)) => good_for >= duration,
-            }
+        self.ill.n_bad = 0;
+        self.degraded.n_bad = 0;
+        self.troubles.iter_mut().for_each(Trouble::start_over);
     }
 
     fn settle(&mut self, now: Instant) -> Option<Change> {
         self.held_until = self.held_until.filter(|it| *it > now);
-        if self.trouble.as_ref().is_some_and(|it| self.has_recovered(it.ended_by, now)) {
-            self.trouble = None;
-        }
+        let policy = &self.policy;
+        self.troubles.retain(|it| !it.has_ended(policy, now));
         let verdict = self.judge();
         if verdict == self.verdict {
             return None;
         }
         let from = std::mem::replace(&mut self.verdict, verdict);
         let lasted = now.duration_since(self.since);
-        if from.word() != self.verdict.word() {
+        if from.severity() != self.verdict.severity() {
             self.since = now;
             // A plug that is pulled is a fact, not an illness, however often somebody does it.
-            if from == Health::Healthy && self.cordon.is_none() && self.present {
+            let is_taken = from.is_offered() && !self.verdict.is_offered();
+            if is_taken && self.cordon.is_none() && self.present {
                 self.turned_unhealthy(now);
             }
         }
@@ -326,21 +335,23 @@ impl Monitor {
     }
 
     fn judge(&self) -> Health {
+        let worst = self.troubles.iter().min_by_key(|it| it.rank());
+        let ill = worst.filter(|it| it.severity() == Severity::Ill);
         let reason = if let Some(reason) = &self.cordon {
             cordoned(reason)
         } else if !self.present {
             REMOVED.to_owned()
-        } else if let Some(trouble) = &self.trouble {
-            trouble.fault.reason.clone()
+        } else if let Some(trouble) = ill {
+            return trouble.fault.health();
         } else if self.held_until.is_some() {
             let n = self.policy.flapping.map_or(0, |it| it.changes);
             format!("held back, because it turned unhealthy {n} times in a short time")
         } else if !self.probed {
             NOT_PROBED.to_owned()
         } else {
-            return Health::Healthy;
+            return worst.map_or(Health::Healthy, |it| it.fault.health());
         };
-        Health::Unhealthy { reason }
+        Health::unhealthy(reason)
     }
 }
 
@@ -350,9 +361,11 @@ pub fn cordoned(reason: &str) -> String {
 }
 
 fn windows(policy: &HealthPolicy) -> Vec<Window> {
-    let rises = policy.rules.iter().filter_map(|rule| match rule {
-        Rule::Rises { key, by, within } => Some(Window::new(key.clone(), *by, *within)),
-        Rule::Holds(_) => None,
+    let rises = policy.rules.iter().filter_map(|rule| match &rule.must {
+        Must::Rises { key, by, within } => {
+            Some(Window::new(key.clone(), *by, *within, rule.consequence))
+        }
+        Must::Holds(_) => None,
     });
     rises.collect()
 }

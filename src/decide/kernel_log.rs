@@ -2,7 +2,12 @@
 
 use crate::{
     decide::known::Known,
-    model::{device::Device, fact::Form, health::LogRule, template::Key},
+    model::{
+        device::Device,
+        fact::Form,
+        health::{Consequence, Fault, KERNEL_LOG_CHECK, LogRule},
+        template::Key,
+    },
 };
 
 /// How much of a line is quoted, in characters.
@@ -12,6 +17,7 @@ const QUOTED_MAX: usize = 160;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hit<'l> {
     line: &'l str,
+    consequence: Consequence,
     // `None` for a group that took no part, which is like nothing.
     wanted: Vec<(&'l Key, Option<&'l str>)>,
 }
@@ -24,7 +30,7 @@ pub fn hit<'l>(rule: &'l LogRule, line: &'l str) -> Option<Hit<'l>> {
         return None;
     }
     let wanted = rule.matches.iter().map(|(name, key)| (key, group(name))).collect();
-    Some(Hit { line, wanted })
+    Some(Hit { line, consequence: rule.consequence, wanted })
 }
 
 impl Hit<'_> {
@@ -37,13 +43,13 @@ impl Hit<'_> {
         })
     }
 
-    /// Why the device is unhealthy.
-    pub fn reason(&self) -> String {
+    /// What it says of the device.
+    pub fn fault(&self) -> Fault {
         let mut quoted: String = self.line.chars().take(QUOTED_MAX).collect();
         if self.line.chars().count() > QUOTED_MAX {
             quoted.push('…');
         }
-        format!("kernel log: {quoted}")
+        Fault::ill(KERNEL_LOG_CHECK, format!("kernel log: {quoted}")).with(self.consequence)
     }
 }
 

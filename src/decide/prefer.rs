@@ -16,11 +16,7 @@ use crate::{
         natural,
         prefer::locality::{FAR, Locality, Step},
     },
-    model::{
-        allocation::Policy,
-        device::Device,
-        snapshot::{Health, Snapshot},
-    },
+    model::{allocation::Policy, device::Device, snapshot::Snapshot},
 };
 
 /// How many devices times how many are wanted is looked at choice by choice. With more than that, the
@@ -154,7 +150,7 @@ impl<'a> Available<'a> {
         for id in must.iter().chain(available.difference(must)) {
             let offer = snapshot.get(id);
             let device = offer.map(|it| &*it.device);
-            let is_usable = offer.is_some_and(|it| it.health == Health::Healthy);
+            let is_usable = offer.is_some_and(|it| it.health.is_offered());
             let key = (device.map_or(*id, |it| it.id.as_str()), is_usable);
             let leaf = leaves.entry(key).or_insert_with(|| {
                 let steps = device.map_or_else(Vec::new, |it| Locality::of(it).0);

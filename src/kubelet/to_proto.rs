@@ -32,7 +32,7 @@ pub fn container(edits: ContainerEdits) -> ContainerAllocateResponse {
 fn device(offer: &Offer) -> Device {
     Device {
         ID: offer.id.as_str().to_owned(),
-        health: offer.health.word().to_owned(),
+        health: offer.health.kubelet_word().to_owned(),
         // Left out where there is none: a node -1 would fit no hint of the topology manager.
         topology: offer.numa_node.map(topology).into(),
         ..Default::default()
@@ -78,8 +78,7 @@ mod tests {
     fn a_list_has_health_words_and_leaves_out_what_is_not_known() {
         let mut snapshot = snapshot(1, &["a", "b"]);
         snapshot.offers[0].numa_node = Some(1);
-        snapshot.offers[1].health =
-            crate::model::snapshot::Health::Unhealthy { reason: "no".to_owned() };
+        snapshot.offers[1].health = crate::model::snapshot::Health::unhealthy("no");
 
         expect![[r#"devices {ID: "a" health: "Healthy" topology {nodes {ID: 1}}} devices {ID: "b" health: "Unhealthy"}"#]]
             .assert_eq(&list(&snapshot).to_string());
@@ -94,8 +93,7 @@ mod tests {
         let mut snapshot = snapshot(1, &["a"]);
         snapshot.offers[0].id = DeviceId::new("x".repeat(63)).unwrap();
         snapshot.offers[0].numa_node = Some(63);
-        snapshot.offers[0].health =
-            crate::model::snapshot::Health::Unhealthy { reason: "no".to_owned() };
+        snapshot.offers[0].health = crate::model::snapshot::Health::unhealthy("no");
         snapshot.offers = vec![snapshot.offers[0].clone(); OFFERS_MAX];
 
         // grpc-go's default, which the kubelet does not change.

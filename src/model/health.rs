@@ -1,9 +1,19 @@
 //! What health means for the devices of a resource, as the operator wrote it, and what a probe says.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+mod fault;
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use serde::Serialize;
 
+pub use crate::model::health::fault::{
+    COMMAND_CHECK, Consequence, Fault, Finding, KERNEL_LOG_CHECK, LINK_CHECK, NODE_CHECK, Repair,
+    Severity, TIMEOUT_CHECK,
+};
 use crate::model::{
     device::Device,
     discovery::Requirement,
@@ -43,10 +53,21 @@ pub struct HealthPolicy {
     pub command: Option<ProbeCommand>,
 }
 
+/// A rule that a probe is held against.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Rule {
+    /// What must be so.
+    #[serde(flatten)]
+    pub must: Must,
+    /// What it means if it is not.
+    #[serde(flatten)]
+    pub consequence: Consequence,
+}
+
 /// Something that must hold.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
-pub enum Rule {
+pub enum Must {
     /// A condition, as in `match`.
     Holds(Requirement),
     /// A counter must not rise by `by` or more within a time.
@@ -64,9 +85,9 @@ pub enum Rule {
 impl Rule {
     /// What it looks at.
     pub fn key(&self) -> &Key {
-        match self {
-            Rule::Holds(requirement) => &requirement.key,
-            Rule::Rises { key, .. } => key,
+        match &self.must {
+            Must::Holds(requirement) => &requirement.key,
+            Must::Rises { key, .. } => key,
         }
     }
 }
@@ -116,6 +137,9 @@ pub struct LogRule {
     /// Values of the group `code` that say nothing about the device.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ignore_codes: Vec<String>,
+    /// What such a line means for a device.
+    #[serde(flatten)]
+    pub consequence: Consequence,
 }
 
 /// Patterns are equal if they are written in the same way.
@@ -124,6 +148,7 @@ impl PartialEq for LogRule {
         self.pattern.as_str() == other.pattern.as_str()
             && self.matches == other.matches
             && self.ignore_codes == other.ignore_codes
+            && self.consequence == other.consequence
     }
 }
 
@@ -135,6 +160,9 @@ pub struct ProbeCommand {
     /// It is killed after this.
     #[serde(serialize_with = "written::duration")]
     pub timeout: Duration,
+    /// What it means for a device if it ends otherwise.
+    #[serde(flatten)]
+    pub consequence: Consequence,
 }
 
 impl HealthPolicy {
@@ -174,7 +202,22 @@ impl PartialEq for Target {
 impl Eq for Target {}
 
 /// The verdicts on devices.
-pub type Verdicts = BTreeMap<(ResourceName, DeviceId), Health>;
+pub type Verdicts = BTreeMap<(ResourceName, DeviceId), Verdict>;
+
+/// The verdict on a device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// What it is.
+    pub health: Health,
+    /// Since when, if that is known.
+    pub since: Option<Instant>,
+}
+
+impl From<Health> for Verdict {
+    fn from(health: Health) -> Verdict {
+        Verdict { health, since: None }
+    }
+}
 
 /// What one round of probes says of the devices of a resource.
 #[derive(Debug, Clone, PartialEq)]
@@ -194,26 +237,26 @@ pub struct Reading {
     pub outcome: Outcome,
 }
 
-/// How a probe went.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Outcome {
-    /// Nothing is wrong; with the counters that [`Rule::Rises`] looks at.
-    Good(Vec<Count>),
-    /// Something is wrong.
-    Bad(Fault),
+/// How a probe went. It is good if nothing is wrong.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Outcome {
+    /// What is wrong. A probe ends with the first fault that makes a device ill, so that one is the last.
+    pub faults: Vec<Fault>,
+    /// The counters that [`Must::Rises`] looks at.
+    pub counts: Vec<Count>,
 }
 
-/// The [`Fault::check`] of a device node that is not what it was.
-pub const NODE_CHECK: &str = "node";
+impl Outcome {
+    /// One thing is wrong.
+    pub fn bad(fault: Fault) -> Outcome {
+        Outcome { faults: vec![fault], counts: Vec::new() }
+    }
 
-/// The [`Fault::check`] of a PCI function that does not answer.
-pub const LINK_CHECK: &str = "PCI link";
-
-/// The [`Fault::check`] of a probe that does not end.
-pub const TIMEOUT_CHECK: &str = "timeout";
-
-/// The [`Fault::check`] of [`HealthPolicy::command`].
-pub const COMMAND_CHECK: &str = "command";
+    /// Whether something makes the device ill.
+    pub fn is_ill(&self) -> bool {
+        self.faults.iter().any(|it| it.consequence.severity == Severity::Ill)
+    }
+}
 
 /// What a counter of a device says.
 #[derive(Debug, Clone, PartialEq)]
@@ -222,13 +265,4 @@ pub struct Count {
     pub key: Key,
     /// What it says.
     pub value: f64,
-}
-
-/// What is wrong with a device.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
-    /// Which check says so: the same as long as it is the same trouble. That of a rule is its key.
-    pub check: String,
-    /// A phrase, without a full stop.
-    pub reason: String,
 }

@@ -6,6 +6,7 @@ use crate::model::{
     action::Actions,
     allocation::{Compat, Policy},
     device::Device,
+    health::{Finding, Severity},
     name::{DeviceId, ResourceName},
 };
 
@@ -14,19 +15,57 @@ use crate::model::{
 pub enum Health {
     /// May be allocated.
     Healthy,
+    /// May be allocated, though something is wrong with it.
+    Degraded(Finding),
     /// Counts towards capacity but not towards allocatable.
-    Unhealthy {
-        /// A phrase, without a full stop.
-        reason: String,
-    },
+    Unhealthy(Finding),
 }
 
 impl Health {
-    /// The kubelet's word for it (`Healthy` and `Unhealthy` in the device plugin API).
+    /// One that is not offered, of which there is no more to say than the reason.
+    pub fn unhealthy(reason: impl Into<String>) -> Health {
+        Health::Unhealthy(Finding::new(reason))
+    }
+
+    /// May it be allocated?
+    pub fn is_offered(&self) -> bool {
+        match self {
+            Health::Healthy | Health::Degraded(_) => true,
+            Health::Unhealthy(_) => false,
+        }
+    }
+
+    /// What is wrong, if anything is.
+    pub fn finding(&self) -> Option<&Finding> {
+        match self {
+            Health::Healthy => None,
+            Health::Degraded(finding) | Health::Unhealthy(finding) => Some(finding),
+        }
+    }
+
+    /// How bad it is, if anything is wrong.
+    pub fn severity(&self) -> Option<Severity> {
+        match self {
+            Health::Healthy => None,
+            Health::Degraded(_) => Some(Severity::Degraded),
+            Health::Unhealthy(_) => Some(Severity::Ill),
+        }
+    }
+
+    /// The word for people.
     pub fn word(&self) -> &'static str {
         match self {
             Health::Healthy => "Healthy",
-            Health::Unhealthy { .. } => "Unhealthy",
+            Health::Degraded(_) => "Degraded",
+            Health::Unhealthy(_) => "Unhealthy",
+        }
+    }
+
+    /// The kubelet's word for it: the device plugin API has two only.
+    pub fn kubelet_word(&self) -> &'static str {
+        match self.is_offered() {
+            true => "Healthy",
+            false => "Unhealthy",
         }
     }
 }

@@ -10,7 +10,7 @@ use std::{
 use crate::model::{
     cordon::Clearance,
     device::{Device, Hardware},
-    health::Fault,
+    health::{Fault, Verdict},
     name::{DeviceId, ResourceName},
 };
 
@@ -29,8 +29,8 @@ pub struct RememberedDevice {
     pub n_parts: usize,
     /// What the kubelet calls it, one id for each replica: all that it may have given to a pod.
     pub offers: Vec<DeviceId>,
-    /// Why it is unhealthy, if it is.
-    pub unhealthy: Option<String>,
+    /// What is wrong with it, if anything is.
+    pub verdict: Option<Verdict>,
     /// Grows with each device of which nobody can hold anything any more; what went first is forgotten first.
     pub gone: Option<u64>,
     /// What it has not recovered from, whatever else makes it unhealthy.
@@ -126,16 +126,25 @@ impl RememberedDevice {
 /// What a device has not recovered from, which a restart does not heal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Illness {
-    /// What is wrong, if anything is.
-    pub fault: Option<Fault>,
-    /// The line of the kernel's log that said so, unless it is very long.
-    pub line: Option<String>,
-    /// Since when all probes were good, where that counts.
-    pub good_since: Option<Instant>,
+    /// What is wrong.
+    pub lasting: Vec<Lasting>,
     /// Until when it is held because it turned unhealthy too often.
     pub held_until: Option<Instant>,
     /// The tokens of the clearances about it that were heeded before: any other ends the illness.
     pub heeded: BTreeSet<String>,
     /// Whether the machine still runs on which it turned ill. If not, the hardware was reset since.
     pub is_of_this_boot: bool,
+}
+
+/// Something that is wrong, and lasts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lasting {
+    /// What it is.
+    pub fault: Fault,
+    /// The line of the kernel's log that said so, unless it is very long.
+    pub line: Option<String>,
+    /// Since when, if that is known.
+    pub since: Option<Instant>,
+    /// Since when all probes were good, where that counts.
+    pub good_since: Option<Instant>,
 }

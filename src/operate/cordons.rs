@@ -311,8 +311,8 @@ pub fn heed(cordons: &[Cordon], scan: &Scan, verdicts: &mut Verdicts) {
         for device in &found.findings.devices {
             let about = cordons.iter().find(|it| it.is_about(&found.resource, &device.id));
             if let Some(cordon) = about {
-                let health = Health::Unhealthy { reason: cordoned(&cordon.reason) };
-                verdicts.insert((found.resource.clone(), device.id.clone()), health);
+                let health = Health::unhealthy(cordoned(&cordon.reason));
+                verdicts.insert((found.resource.clone(), device.id.clone()), health.into());
             }
         }
     }

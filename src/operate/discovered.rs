@@ -1,20 +1,20 @@
 //! What `chandler discover` shows.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde::Serialize;
 
 use crate::{
-    config::Config,
+    config::{Config, duration_text},
     model::{
         device::{Device, Problem},
         event::Scan,
-        health::Verdicts,
+        health::{Repair, Severity, Verdicts},
         name::ResourceName,
         resource::Topology,
         snapshot::Health,
     },
-    operate::{advice::Advice, report::one_line},
+    operate::{advice::Advice, clock::Clock, report::one_line},
 };
 
 /// What is shown.
@@ -28,6 +28,8 @@ pub struct Discovered<'a> {
     pub verdicts: &'a Verdicts,
     /// What is to be said of it beside.
     pub advice: &'a Advice,
+    /// When.
+    pub clock: Clock,
 }
 
 /// For programs.
@@ -67,6 +69,18 @@ struct ShownDevice<'a> {
     health: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
+    /// What mends it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    action: Option<&'static str>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    injected: bool,
+    /// Since when something is wrong, as far as a daemon has seen it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<String>,
+    #[serde(skip)]
+    severity: Option<Severity>,
+    #[serde(skip)]
+    lasts: Option<Duration>,
     numa_node: Option<u32>,
     nodes: Vec<&'a str>,
     /// Where the configuration names a link: to which of the nodes it leads.
@@ -85,12 +99,14 @@ struct ShownProblem<'a> {
 }
 
 fn shown_device<'a>(
-    Discovered { config, verdicts, advice, .. }: Discovered<'a>,
+    Discovered { config, verdicts, advice, clock, .. }: Discovered<'a>,
     entry: &Entry<'_>,
     it: &'a Device,
 ) -> ShownDevice<'a> {
     let key = entry.resource.map(|name| (name.clone(), it.id.clone()));
-    let health = key.as_ref().and_then(|key| verdicts.get(key)).unwrap_or(&Health::Healthy);
+    let verdict = key.as_ref().and_then(|key| verdicts.get(key));
+    let health = verdict.map_or(&Health::Healthy, |it| &it.health);
+    let (finding, since) = (health.finding(), verdict.and_then(|it| it.since));
     let note = key.as_ref().and_then(|key| advice.get(key));
     let resource = entry.config_idx.and_then(|idx| config.resources.get(idx));
     let numa = resource.is_none_or(|it| it.topology == Topology::Numa);
@@ -107,10 +123,12 @@ fn shown_device<'a>(
         id: it.id.as_str(),
         id_from: &it.id_from,
         health: health.word(),
-        reason: match health {
-            Health::Healthy => None,
-            Health::Unhealthy { reason } => Some(reason),
-        },
+        reason: finding.map(|it| it.reason.as_str()),
+        action: finding.and_then(|it| it.repair).map(Repair::word),
+        injected: finding.is_some_and(|it| it.is_injected),
+        since: since.and_then(|it| clock.date_of(it)),
+        severity: health.severity(),
+        lasts: since.and_then(|it| clock.now.checked_duration_since(it)),
         numa_node: it.numa_node.filter(|_| numa),
         nodes: paths().map(|it| it.path.as_str()).collect(),
         links: links.map(|it| (it.asked.as_str(), it.path.as_str())).collect(),
@@ -127,7 +145,8 @@ fn shown_problem(it: &Problem) -> ShownProblem<'_> {
 /// For people.
 pub fn table(discovered: Discovered<'_>) -> String {
     let mut rows = vec![["RESOURCE", "DEVICE", "HEALTH", "NUMA", "NODES"].map(str::to_owned)];
-    let [mut unhealthy, mut notes, mut nothing, mut problems] = [const { Vec::new() }; 4];
+    let [mut unhealthy, mut degraded, mut notes, mut nothing, mut problems] =
+        [const { Vec::new() }; 5];
     for entry in each(discovered) {
         let name = entry.name;
         if entry.devices.is_empty() && !entry.has_named {
@@ -137,8 +156,10 @@ pub fn table(discovered: Discovered<'_>) -> String {
         }
         for device in entry.devices {
             let shown = shown_device(discovered, &entry, device);
-            if let Some(reason) = shown.reason {
-                unhealthy.push(format!("{name}: {}: {reason}", shown.id));
+            match shown.severity {
+                None => {}
+                Some(Severity::Degraded) => degraded.push(what_is_wrong(name, &shown)),
+                Some(Severity::Ill) => unhealthy.push(what_is_wrong(name, &shown)),
             }
             let note = |it: &&str| format!("{name}: {}: {it}", shown.id);
             notes.extend(shown.notes.iter().map(note));
@@ -149,9 +170,21 @@ pub fn table(discovered: Discovered<'_>) -> String {
     }
     columns(&rows)
         + &section("unhealthy", &unhealthy)
+        + &section("degraded", &degraded)
         + &section("notes", &notes)
         + &section("nothing found", &nothing)
         + &section("found but not offered", &problems)
+}
+
+fn what_is_wrong(name: &str, shown: &ShownDevice<'_>) -> String {
+    let mut text = format!("{name}: {}: {}", shown.id, shown.reason.unwrap_or_default());
+    if let Some(lasts) = shown.lasts.map(|it| Duration::from_secs(it.as_secs())) {
+        text += &format!("; for {}", duration_text(lasts));
+    }
+    if let Some(action) = shown.action {
+        text += &format!("; action: {action}");
+    }
+    text
 }
 
 /// Cells of the table. What devices say is escaped before anybody counts how wide it is.

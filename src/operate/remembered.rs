@@ -4,14 +4,11 @@
 //! was removed while no daemon ran must be remembered by somebody, and the kubelet does not tell before
 //! it has admitted the pod.
 
+mod health;
 mod holders;
 mod verdicts;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::Path,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -20,12 +17,12 @@ use crate::{
     config::quoted,
     model::{
         device::Hardware,
-        health::Fault,
         name::{DeviceId, ResourceName},
-        state::{Illness, Remembered, RememberedDevice, RememberedDevices},
+        state::{Remembered, RememberedDevice, RememberedDevices},
     },
     operate::{
         boot::Boot,
+        remembered::health::{IllnessEntry, VerdictEntry},
         report,
         state_file::{Body, Layout, StateError, StateFile},
     },
@@ -65,8 +62,8 @@ struct Entry {
     parts: usize,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     offers: Vec<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    unhealthy: Option<String>,
+    #[serde(flatten)]
+    verdict: VerdictEntry,
     #[serde(skip_serializing_if = "Option::is_none")]
     gone: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -77,24 +74,6 @@ struct Entry {
     unclean: Option<Value>,
     #[serde(flatten)]
     unknown: Body,
-}
-
-/// Moments are in milliseconds since the machine was started.
-#[derive(Default, Serialize, Deserialize)]
-#[serde(default)]
-struct IllnessEntry {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    check: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    line: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    good_since: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    held_until: Option<u64>,
-    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
-    heeded: BTreeSet<String>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
@@ -277,6 +256,7 @@ fn parse(path: &Path, mut body: Body, boot: &Boot) -> Result<(Read, Vec<String>)
 }
 
 /// When a file was written.
+#[derive(Debug, Clone, Copy)]
 struct Past<'a> {
     /// The boot, if it is certainly the present one.
     boot: Option<&'a Boot>,
@@ -333,7 +313,7 @@ fn device(
     past: &Past<'_>,
     mut mistake: impl FnMut(String),
 ) -> (RememberedDevice, Body) {
-    let Entry { serial, place, part, parts, offers, unhealthy, gone, ill, held, unclean, unknown } =
+    let Entry { serial, place, part, parts, offers, verdict, gone, ill, held, unclean, unknown } =
         entry;
     let offers = offers.into_iter().filter_map(DeviceId::new).collect();
     let hardware = place.map(|place| Hardware { serial, place, part });
@@ -341,7 +321,8 @@ fn device(
     let ill: Option<Option<IllnessEntry>> = holders::readable(ill, serde_json::from_value, |it| {
         mistake(format!("what it is ill with: {it}"));
     });
-    let illness = ill.flatten().map(|it| illness(it, past));
+    let illness = ill.flatten().map(|it| it.read(past));
+    let verdict = verdict.read(past);
     let read_held = |it| holders::read_held(it, past.boot);
     let held = holders::readable(held, read_held, |it| mistake(format!("who holds it: {it}")));
     let held = held.unwrap_or_default();
@@ -350,17 +331,8 @@ fn device(
     });
     let n_parts = parts;
     let device =
-        RememberedDevice { hardware, n_parts, offers, unhealthy, gone, illness, held, uncleaned };
+        RememberedDevice { hardware, n_parts, offers, verdict, gone, illness, held, uncleaned };
     (device, unknown)
-}
-
-fn illness(entry: IllnessEntry, past: &Past<'_>) -> Illness {
-    let IllnessEntry { check, reason, line, good_since, held_until, heeded } = entry;
-    let at = |ms: Option<u64>| past.boot?.moment(ms?);
-    let (good_since, held_until) = (at(good_since), at(held_until));
-    let fault = check.zip(reason).map(|(check, reason)| Fault { check, reason });
-    let is_of_this_boot = past.is_of_this_boot;
-    Illness { fault, line, good_since, held_until, heeded, is_of_this_boot }
 }
 
 fn entry(it: &RememberedDevice, unknown: Body, boot: &Boot) -> Entry {
@@ -375,24 +347,12 @@ fn entry(it: &RememberedDevice, unknown: Body, boot: &Boot) -> Entry {
         part,
         parts: it.n_parts,
         offers: it.offers.iter().map(ToString::to_string).collect(),
-        unhealthy: it.unhealthy.clone(),
+        verdict: VerdictEntry::of(it.verdict.as_ref(), boot),
         gone: it.gone,
-        ill: it.illness.as_ref().map(|it| json!(illness_entry(it, boot))),
+        ill: it.illness.as_ref().map(|it| json!(IllnessEntry::of(it, boot))),
         held: holders::write_held(&it.held, boot),
         unclean: it.uncleaned.as_ref().map(holders::write_unclean),
         unknown,
-    }
-}
-
-fn illness_entry(it: &Illness, boot: &Boot) -> IllnessEntry {
-    let fault = it.fault.as_ref();
-    IllnessEntry {
-        check: fault.map(|it| it.check.clone()),
-        reason: fault.map(|it| it.reason.clone()),
-        line: it.line.clone(),
-        good_since: it.good_since.and_then(|it| boot.ms_of(it)),
-        held_until: it.held_until.and_then(|it| boot.ms_of(it)),
-        heeded: it.heeded.clone(),
     }
 }
 

@@ -8,8 +8,8 @@ use crate::{
     model::{
         device::{Device, DeviceNumber},
         health::{
-            COMMAND_CHECK, Count, Fault, HealthPolicy, LINK_CHECK, NODE_CHECK, Outcome,
-            ProbeCommand, Rule,
+            COMMAND_CHECK, Count, Fault, HealthPolicy, LINK_CHECK, Must, NODE_CHECK, Outcome,
+            Severity,
         },
     },
 };
@@ -25,28 +25,66 @@ pub(super) fn probe(
     device: &Device,
 ) -> Result<Outcome, String> {
     let host = &host.for_one_probe();
-    let checked = nodes(host, device)
-        .and_then(|()| pci_links(host, device))
-        .and_then(|()| rules(host, policy, device))
-        .and_then(|counters| match &policy.command {
-            Some(it) => command(host, it, device).map(|()| counters),
-            None => Ok(counters),
-        });
-    match (host.shortage().what(), checked) {
-        (Some(what), _) => Err(what.to_owned()),
-        (None, Ok(counters)) => Ok(Outcome::Good(counters)),
-        (None, Err(fault)) => Ok(Outcome::Bad(fault)),
+    let mut outcome = Outcome::default();
+    // What is behind a fault that makes it ill is not looked at.
+    if let Err(fault) = look(host, policy, device, &mut outcome) {
+        outcome.faults.push(fault);
+    }
+    match host.shortage().what() {
+        Some(what) => Err(what.to_owned()),
+        None => Ok(outcome),
     }
 }
 
-fn fault(check: &str, reason: String) -> Fault {
-    Fault { check: check.to_owned(), reason }
+/// The error is what makes the device ill, `outcome` all that was found before.
+fn look(
+    host: &Host,
+    policy: &HealthPolicy,
+    device: &Device,
+    outcome: &mut Outcome,
+) -> Result<(), Fault> {
+    nodes(host, device)?;
+    pci_links(host, device)?;
+    for rule in &policy.rules {
+        let key = rule.key();
+        let found = lookups(host, device, key);
+        let checked = match &rule.must {
+            Must::Holds(requirement) => rules::check(requirement, &found).map(|()| None),
+            Must::Rises { key, .. } => rules::counter(key, &found).map(Some),
+        };
+        match checked {
+            Ok(None) => {}
+            Ok(Some(value)) => outcome.counts.push(Count { key: key.clone(), value }),
+            Err(what) => {
+                let fault = Fault::ill(&key.to_string(), what).with(rule.consequence);
+                record(fault, outcome)?;
+            }
+        }
+    }
+    if let Some(command) = &policy.command
+        && let Err(what) = run_program(host, &command.run, command.timeout, device)
+    {
+        record(Fault::ill(COMMAND_CHECK, what).with(command.consequence), outcome)?;
+    }
+    Ok(())
+}
+
+/// Notes what makes a device no more than degraded. The error is what makes it ill.
+fn record(fault: Fault, outcome: &mut Outcome) -> Result<(), Fault> {
+    match fault.consequence.severity {
+        Severity::Degraded => {
+            outcome.faults.push(fault);
+            Ok(())
+        }
+        Severity::Ill => Err(fault),
+    }
 }
 
 fn nodes(host: &Host, device: &Device) -> Result<(), Fault> {
-    let gone = |path: &str| fault(NODE_CHECK, format!("{path} is gone"));
-    let unknown =
-        |path: &str, err: std::io::Error| fault(NODE_CHECK, format!("cannot read {path}: {err}"));
+    let gone = |path: &str| Fault::ill(NODE_CHECK, format!("{path} is gone"));
+    let unknown = |path: &str, err: std::io::Error| {
+        Fault::ill(NODE_CHECK, format!("cannot read {path}: {err}"))
+    };
     for node in &device.nodes {
         let path = node.host.path.as_str();
         let kind = host.kind(path).map_err(|err| unknown(path, err))?;
@@ -60,7 +98,7 @@ fn nodes(host: &Host, device: &Device) -> Result<(), Fault> {
             | FileKind::Fifo
             | FileKind::Other => {
                 let what = format!("{path} is {}, not a device node", kind.describe());
-                return Err(fault(NODE_CHECK, what));
+                return Err(Fault::ill(NODE_CHECK, what));
             }
         };
         let expected = node.number.map(DeviceNumber::parts);
@@ -68,7 +106,7 @@ fn nodes(host: &Host, device: &Device) -> Result<(), Fault> {
             && (major, minor) != (was_major, was_minor)
         {
             let what = format!("{path} is now device {major}:{minor}, not {was_major}:{was_minor}");
-            return Err(fault(NODE_CHECK, what));
+            return Err(Fault::ill(NODE_CHECK, what));
         }
     }
     for path in device.paths.iter().map(|it| it.path.as_str()) {
@@ -81,12 +119,13 @@ fn nodes(host: &Host, device: &Device) -> Result<(), Fault> {
 
 /// A card whose link is lost does not answer, and every read gives bits that are all ones.
 fn pci_links(host: &Host, device: &Device) -> Result<(), Fault> {
-    let unreadable =
-        |err: std::io::Error| fault(LINK_CHECK, format!("cannot read its PCI function: {err}"));
+    let unreadable = |err: std::io::Error| {
+        Fault::ill(LINK_CHECK, format!("cannot read its PCI function: {err}"))
+    };
     for function in pci_functions(host, device).map_err(unreadable)? {
         let address = last_component(function);
         let lost = |what: &str| {
-            fault(
+            Fault::ill(
                 LINK_CHECK,
                 format!("the PCI link to {address} is lost: its {what} reads all ones"),
             )
@@ -109,30 +148,6 @@ fn pci_links(host: &Host, device: &Device) -> Result<(), Fault> {
         }
     }
     Ok(())
-}
-
-/// The counters, if all rules hold that one probe can judge.
-fn rules(host: &Host, policy: &HealthPolicy, device: &Device) -> Result<Vec<Count>, Fault> {
-    let mut counters = Vec::new();
-    for rule in &policy.rules {
-        match rule {
-            Rule::Holds(requirement) => {
-                let found = lookups(host, device, &requirement.key);
-                rules::check(requirement, &found)
-                    .map_err(|reason| fault(&requirement.key.to_string(), reason))?;
-            }
-            Rule::Rises { key, .. } => {
-                let counter = rules::counter(key, &lookups(host, device, key));
-                let value = counter.map_err(|reason| fault(&key.to_string(), reason))?;
-                counters.push(Count { key: key.clone(), value });
-            }
-        }
-    }
-    Ok(counters)
-}
-
-fn command(host: &Host, it: &ProbeCommand, device: &Device) -> Result<(), Fault> {
-    run_program(host, &it.run, it.timeout, device).map_err(|reason| fault(COMMAND_CHECK, reason))
 }
 
 #[cfg(test)]

@@ -283,6 +283,6 @@ impl Lane {
 
 fn timed_out(policy: &HealthPolicy, device: &DeviceId) -> Reading {
     let reason = format!("probe timed out after {}", duration_text(policy.deadline()));
-    let outcome = Outcome::Bad(Fault { check: TIMEOUT_CHECK.to_owned(), reason });
+    let outcome = Outcome::bad(Fault::ill(TIMEOUT_CHECK, reason));
     Reading { device: device.clone(), outcome }
 }

@@ -387,10 +387,10 @@ impl World {
             }
             let reading = |it: &Arc<chandler::model::device::Device>| {
                 let n: usize = it.name.parse().unwrap();
-                let fault = || Fault { check: "hot".to_owned(), reason: "hot".to_owned() };
+                let fault = || Fault::ill("hot", "hot");
                 let outcome = match self.pieces.all[n].is_ill {
-                    true => Outcome::Bad(fault()),
-                    false => Outcome::Good(Vec::new()),
+                    true => Outcome::bad(fault()),
+                    false => Outcome::default(),
                 };
                 Reading { device: it.id.clone(), outcome }
             };

@@ -1,18 +1,21 @@
 //! Which illness outlives the process that has seen it.
 
-use std::{collections::BTreeSet, time::Instant};
+use std::{cmp::Reverse, collections::BTreeSet, sync::Arc, time::Instant};
 
 use crate::{
     decide::{
-        health::{EndedBy, KERNEL_LOG, Monitor, Trouble},
+        health::{
+            Monitor,
+            trouble::{EndedBy, Trouble},
+        },
         kernel_log,
     },
     model::{
         health::{
-            COMMAND_CHECK, Fault, HealthPolicy, LINK_CHECK, NODE_CHECK, Recovery, Rule,
-            TIMEOUT_CHECK,
+            COMMAND_CHECK, Fault, HealthPolicy, KERNEL_LOG_CHECK, LINK_CHECK, NODE_CHECK, Recovery,
+            Rule, TIMEOUT_CHECK,
         },
-        state::Illness,
+        state::{Illness, Lasting},
     },
 };
 
@@ -23,15 +26,13 @@ pub(super) const LINE_LEN_MAX: usize = 1024;
 impl Monitor {
     /// What the device has not recovered from, for a process that comes after us.
     pub fn illness(&self) -> Option<Illness> {
-        let trouble = self.trouble.as_ref().filter(|it| it.ended_by == EndedBy::Policy);
-        if trouble.is_none() && self.held_until.is_none() {
+        let lasting = self.troubles.iter().filter(|it| it.ended_by == EndedBy::Policy);
+        let lasting: Vec<Lasting> = lasting.map(|it| it.lasting(&self.policy)).collect();
+        if lasting.is_empty() && self.held_until.is_none() {
             return None;
         }
-        let since_counts = trouble.is_some() && matches!(self.policy.recovery, Recovery::After(_));
         Some(Illness {
-            fault: trouble.map(|it| it.fault.clone()),
-            line: trouble.and_then(|it| it.line.clone()),
-            good_since: self.good_since.filter(|_| since_counts),
+            lasting,
             held_until: self.held_until,
             heeded: BTreeSet::new(),
             is_of_this_boot: true,
@@ -40,11 +41,9 @@ impl Monitor {
 
     /// Goes on with what a process before us has left: it ends as it would have ended there.
     pub fn restore(&mut self, illness: &Illness, now: Instant) {
-        if let Some(fault) = remaining(&self.policy, illness) {
-            let (fault, line) = (fault.clone(), illness.line.clone());
-            self.trouble = Some(Trouble { fault, line, ended_by: EndedBy::Policy });
-            // What was written is not to be trusted further than it can be right.
-            self.good_since = illness.good_since.map(|it| it.min(now));
+        let policy = Arc::clone(&self.policy);
+        for lasting in remaining(&policy, illness) {
+            self.suffer(Trouble::restored(lasting, now));
         }
         self.held_until = match (self.policy.flapping, illness.held_until) {
             (Some(flapping), Some(until)) if illness.is_of_this_boot => {
@@ -53,37 +52,55 @@ impl Monitor {
             (Some(_) | None, _) => None,
         };
         self.verdict = self.judge();
+        let severity = self.verdict.severity();
+        let its = self.troubles.iter().filter(|it| Some(it.severity()) == severity);
+        self.since = its.map(|it| it.since).min().unwrap_or(now);
     }
 }
 
-/// Whether the configuration still has what has found a fault. A line of the kernel's log is judged anew, since
-/// a pattern that takes too much is mended by changing it, or by a code that is ignored.
-pub(super) fn counts(policy: &HealthPolicy, fault: &Fault, line: Option<&str>) -> bool {
-    let is_rule = policy.rules.iter().any(|it| it.key().to_string() == fault.check);
+/// Whether the configuration still has what has found a fault, and calls it as bad as it was. A line of the kernel's log
+/// is judged anew, since a pattern that takes too much is mended by changing it, or by a code that is ignored.
+fn counts(policy: &HealthPolicy, fault: &Fault, line: Option<&str>) -> bool {
+    let is_rule = rules_of(policy, fault).next().is_some();
+    let severity = fault.consequence.severity;
     match fault.check.as_str() {
-        KERNEL_LOG => policy
-            .kernel_log
-            .iter()
-            .any(|rule| line.is_none_or(|line| kernel_log::hit(rule, line).is_some())),
+        KERNEL_LOG_CHECK => {
+            let mut rules =
+                policy.kernel_log.iter().filter(|it| it.consequence.severity == severity);
+            rules.any(|rule| line.is_none_or(|line| kernel_log::hit(rule, line).is_some()))
+        }
         NODE_CHECK | LINK_CHECK | TIMEOUT_CHECK => true,
-        COMMAND_CHECK => policy.command.is_some() || is_rule,
+        COMMAND_CHECK => {
+            is_rule || policy.command.as_ref().is_some_and(|it| it.consequence.severity == severity)
+        }
         _ => is_rule,
     }
 }
 
-/// What is still wrong with a device of which a process before us has left this. Where the machine was started
-/// again since, its hardware was reset: only what waits for an operator is left.
-pub(super) fn remaining<'i>(policy: &HealthPolicy, illness: &'i Illness) -> Option<&'i Fault> {
-    let lasts = illness.is_of_this_boot || policy.recovery == Recovery::Manual;
-    let line = illness.line.as_deref();
-    illness.fault.as_ref().filter(|it| lasts && counts(policy, it, line))
+/// The rules that can have found a fault.
+fn rules_of<'p>(policy: &'p HealthPolicy, fault: &Fault) -> impl Iterator<Item = &'p Rule> {
+    let Fault { check, consequence, .. } = fault;
+    let is_its = move |it: &&Rule| {
+        it.key().to_string() == *check && it.consequence.severity == consequence.severity
+    };
+    policy.rules.iter().filter(is_its)
 }
 
-/// What makes a device unhealthy in the eyes of the next process, though a probe of it is good.
-pub fn lasting<'i>(policy: &HealthPolicy, illness: &'i Illness) -> Option<&'i Fault> {
+/// What is still wrong with a device of which a process before us has left this. Where the machine was started
+/// again since, its hardware was reset: only what waits for an operator is left.
+fn remaining<'i>(policy: &HealthPolicy, illness: &'i Illness) -> impl Iterator<Item = &'i Lasting> {
+    let lasts = illness.is_of_this_boot || policy.recovery == Recovery::Manual;
+    let all = illness.lasting.iter().filter(move |_| lasts);
+    all.filter(move |it| counts(policy, &it.fault, it.line.as_deref()))
+}
+
+/// The worst that is wrong with a device in the eyes of the next process, though a probe of it is good.
+pub fn lasting<'i>(policy: &HealthPolicy, illness: &'i Illness) -> Option<&'i Lasting> {
     match policy.recovery {
         Recovery::Auto => None,
-        Recovery::Manual | Recovery::After(_) => remaining(policy, illness),
+        Recovery::Manual | Recovery::After(_) => {
+            remaining(policy, illness).min_by_key(|it| Reverse(it.fault.consequence.severity))
+        }
     }
 }
 
@@ -94,12 +111,9 @@ pub(super) fn is_judged_alike(
     now: &HealthPolicy,
 ) -> bool {
     let Trouble { fault, line, .. } = trouble;
-    let rules = |policy: &HealthPolicy| -> Vec<Rule> {
-        policy.rules.iter().filter(|it| it.key().to_string() == fault.check).cloned().collect()
-    };
     match fault.check.as_str() {
-        KERNEL_LOG => counts(now, fault, line.as_deref()),
+        KERNEL_LOG_CHECK => counts(now, fault, line.as_deref()),
         COMMAND_CHECK => before.command == now.command,
-        _ => rules(before).iter().all(|it| now.rules.contains(it)),
+        _ => rules_of(before, fault).all(|it| now.rules.contains(it)),
     }
 }

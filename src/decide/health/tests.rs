@@ -5,7 +5,10 @@
 use super::*;
 use crate::model::{
     discovery::{Requirement, Test},
-    health::{COMMAND_CHECK, Flapping, NODE_CHECK, ProbeCommand},
+    health::{
+        COMMAND_CHECK, Consequence, Finding, Flapping, KERNEL_LOG_CHECK, NODE_CHECK, ProbeCommand,
+        Recovery, Repair, Rule,
+    },
     state::Illness,
     template::Key,
 };
@@ -35,11 +38,15 @@ struct Life {
 }
 
 fn bad(reason: &str) -> Outcome {
-    Outcome::Bad(Fault { check: reason.to_owned(), reason: reason.to_owned() })
+    Outcome::bad(Fault::ill(reason, reason))
 }
 
-fn kernel_fault(reason: &str) -> Input<'_> {
-    Input::KernelFault { reason, line: reason.trim_start_matches("kernel log: ") }
+fn kernel_fault(reason: &str) -> Fault {
+    Fault::ill(KERNEL_LOG_CHECK, reason)
+}
+
+fn logged(fault: &Fault) -> Input<'_> {
+    Input::KernelFault { fault, line: fault.reason.trim_start_matches("kernel log: ") }
 }
 
 impl Life {
@@ -58,7 +65,8 @@ impl Life {
     fn word(&self) -> String {
         match self.monitor.health() {
             Health::Healthy => "Healthy".to_owned(),
-            Health::Unhealthy { reason } => reason.clone(),
+            Health::Degraded(finding) => format!("degraded: {}", finding.reason),
+            Health::Unhealthy(finding) => finding.reason.clone(),
         }
     }
 
@@ -76,7 +84,7 @@ impl Life {
     }
 
     fn good(&mut self) -> String {
-        self.probe(&Outcome::Good(Vec::new()))
+        self.probe(&Outcome::default())
     }
 
     fn bad(&mut self, reason: &str) -> String {
@@ -119,12 +127,110 @@ fn it_takes_several_probes_in_a_row_to_change_a_verdict() {
 #[test]
 fn one_trouble_keeps_its_first_reason_and_another_one_has_its_own() {
     let mut life = Life::new(policy());
-    let fault = |check: &str, reason: &str| {
-        Outcome::Bad(Fault { check: check.to_owned(), reason: reason.to_owned() })
-    };
+    let fault = |check: &str, reason: &str| Outcome::bad(Fault::ill(check, reason));
     life.probe(&fault("temperature", "90 degrees"));
     assert_eq!(life.probe(&fault("temperature", "91 degrees")), "90 degrees");
     assert_eq!(life.probe(&fault("node", "no node")), "no node");
+}
+
+/// Found by a check, and no reason not to offer the device.
+fn slight(check: &str, reason: &str) -> Fault {
+    let consequence = Consequence { severity: Severity::Degraded, repair: Some(Repair::Reseat) };
+    Fault::ill(check, reason).with(consequence)
+}
+
+#[test]
+fn a_degraded_device_is_offered_and_what_makes_it_ill_outranks_that() {
+    let mut life = Life::new(policy());
+    let narrow = || slight("width", "x8");
+    let both = || Outcome { faults: vec![narrow(), Fault::ill("heat", "hot")], counts: Vec::new() };
+    assert_eq!(life.probe(&Outcome::bad(narrow())), "degraded: x8");
+    let since = life.now;
+    let finding = Finding { repair: Some(Repair::Reseat), ..Finding::new("x8") };
+    assert_eq!(*life.monitor.health(), Health::Degraded(finding));
+    assert_eq!(life.probe(&Outcome::bad(slight("width", "x4"))), "degraded: x8", "no news");
+    assert_eq!(life.monitor.since(), since);
+    assert_eq!(life.probe(&both()), "hot");
+    assert_eq!(life.monitor.since(), life.now);
+    assert_eq!(life.probe(&Outcome::bad(narrow())), "degraded: x8", "the heat is over");
+    assert_eq!(life.good(), "Healthy");
+    // Other troubles that make it ill do not wait for it.
+    assert_eq!(life.does(Input::Cordoned("fan")), "cordoned: fan");
+    life.probe(&Outcome::bad(narrow()));
+    assert_eq!(life.does(Input::Uncordoned), "degraded: x8");
+}
+
+#[test]
+fn troubles_of_both_severities_count_their_probes_by_themselves() {
+    let counted = HealthPolicy { unhealthy_after: 2, healthy_after: 3, ..policy() };
+    let mut life = Life::new(counted);
+    life.good();
+    let narrow = || Outcome::bad(slight("width", "x8"));
+    assert_eq!(life.probe(&narrow()), "Healthy");
+    assert_eq!(life.bad("hot"), "Healthy", "one of each");
+    assert_eq!(life.probe(&narrow()), "degraded: x8");
+    assert_eq!(life.bad("hot"), "degraded: x8", "not twice in a row");
+    assert_eq!(life.bad("hot"), "hot");
+    assert_eq!(life.probe(&narrow()), "hot");
+    assert_eq!(life.probe(&narrow()), "hot");
+    assert_eq!(life.probe(&narrow()), "degraded: x8");
+    assert_eq!(life.good(), "degraded: x8");
+    assert_eq!(life.bad("hot"), "degraded: x8", "it has ended before it has looked at the width");
+    for expected in ["degraded: x8", "degraded: x8", "Healthy"] {
+        assert_eq!(life.good(), expected);
+    }
+}
+
+#[test]
+fn a_device_that_is_only_degraded_is_always_offered_and_never_flaps() {
+    for seed in 1..200 {
+        let mut dice = Dice(seed * 0x9e37_79b9_7f4a);
+        let flapping = Some(Flapping { changes: 2, within: s(600), hold: s(600) });
+        let mut life = Life::new(HealthPolicy { flapping, ..dice.policy() });
+        life.good();
+        for step in 0..100 {
+            let check = ["width", "speed"][usize::from(dice.below(2) == 0)];
+            match dice.below(4) {
+                0 => life.good(),
+                1 => life.does(logged(&slight(KERNEL_LOG_CHECK, "kernel log: corrected"))),
+                _ => life.probe(&Outcome::bad(slight(check, "x"))),
+            };
+            assert!(life.monitor.health().is_offered(), "seed {seed}, step {step}");
+        }
+    }
+}
+
+#[test]
+fn all_that_is_wrong_outlives_the_process_with_its_severity_and_since_when() {
+    let manual = |severity| HealthPolicy {
+        rules: vec![
+            Rule {
+                consequence: Consequence { severity, ..slight("", "").consequence },
+                ..is("width", "16")
+            },
+            is("status", "on"),
+        ],
+        recovery: Recovery::Manual,
+        ..policy()
+    };
+    let mut life = Life::new(manual(Severity::Degraded));
+    life.probe(&Outcome::bad(slight("width", "x8")));
+    let since = life.now;
+    life.bad("status");
+    assert_eq!(life.good(), "status");
+    let mut next =
+        successor(&life, manual(Severity::Degraded), |it| assert_eq!(it.lasting.len(), 2));
+    assert_eq!(next.good(), "status");
+    next.does(Input::Cleared);
+    assert_eq!(next.good(), "Healthy");
+    // Of the illness alone.
+    let ill_only = |it: &mut Illness| it.lasting.retain(|it| it.fault.check == "width");
+    let mut next = successor(&life, manual(Severity::Degraded), ill_only);
+    assert_eq!(next.good(), "degraded: x8");
+    assert_eq!(next.monitor.since(), next.now, "it was not offered before its first probe");
+    assert_eq!(next.monitor.illness().unwrap().lasting[0].since, Some(since));
+    // What the configuration calls otherwise now is found anew.
+    assert_eq!(successor(&life, manual(Severity::Ill), ill_only).good(), "Healthy");
 }
 
 #[test]
@@ -163,10 +269,10 @@ fn recovery_may_need_good_probes_for_some_time() {
 fn a_line_of_the_kernels_log_holds_until_probes_are_good_again() {
     let mut life = Life::new(HealthPolicy { healthy_after: 2, ..policy() });
     life.good();
-    assert_eq!(life.does(kernel_fault("kernel log: fell off")), "kernel log: fell off");
+    assert_eq!(life.does(logged(&kernel_fault("kernel log: fell off"))), "kernel log: fell off");
     assert_eq!(life.bad("no node"), "kernel log: fell off", "what was said first tells more");
     assert_eq!(life.good(), "kernel log: fell off");
-    assert_eq!(life.does(kernel_fault("kernel log: again")), "kernel log: again");
+    assert_eq!(life.does(logged(&kernel_fault("kernel log: again"))), "kernel log: again");
     assert_eq!(life.good(), "kernel log: again");
     assert_eq!(life.good(), "Healthy");
 }
@@ -229,12 +335,14 @@ fn key(name: &str) -> Key {
 }
 
 fn rises(name: &str, by: f64) -> Rule {
-    Rule::Rises { key: key(name), by, within: s(60) }
+    let must = Must::Rises { key: key(name), by, within: s(60) };
+    Rule { must, consequence: Consequence::default() }
 }
 
 fn is(name: &str, value: &str) -> Rule {
     let test = Test::In(vec![value.to_owned()]);
-    Rule::Holds(Requirement { key: key(name), test })
+    let must = Must::Holds(Requirement { key: key(name), test });
+    Rule { must, consequence: Consequence::default() }
 }
 
 fn by_rules(rules: &[Rule], recovery: Recovery) -> HealthPolicy {
@@ -243,7 +351,7 @@ fn by_rules(rules: &[Rule], recovery: Recovery) -> HealthPolicy {
 
 fn counts(all: &[(&str, f64)]) -> Outcome {
     let count = |(name, value): &(&str, f64)| Count { key: key(name), value: *value };
-    Outcome::Good(all.iter().map(count).collect())
+    Outcome { counts: all.iter().map(count).collect(), ..Outcome::default() }
 }
 
 #[test]
@@ -293,7 +401,8 @@ fn a_rule_that_is_gone_or_another_condemns_no_longer_once_a_probe_is_good() {
         assert_eq!(life.probe(&at(11.0)), "Healthy", "it begins anew: {rules:?}");
     }
     // The same of a condition, and of the command; not of a rule that stays.
-    let command = ProbeCommand { run: Vec::new(), timeout: s(1) };
+    let command =
+        ProbeCommand { run: Vec::new(), timeout: s(1), consequence: Consequence::default() };
     let before = HealthPolicy {
         command: Some(command),
         ..by_rules(&[is("status", "on"), rises("errors", 2.0)], Recovery::Manual)
@@ -440,7 +549,7 @@ fn one_step(dice: &mut Dice, life: &mut Life, truth: &mut Truth, policy: &Health
         6 => {
             truth.latched = policy.recovery == Recovery::Manual;
             truth.n_bad = 0;
-            life.does(kernel_fault("kernel log: x"));
+            life.does(logged(&kernel_fault("kernel log: x")));
         }
         7 => {
             life.does(Input::Time);
@@ -460,7 +569,7 @@ fn one_step(dice: &mut Dice, life: &mut Life, truth: &mut Truth, policy: &Health
                 truth.good_once = true;
                 truth.n_bad = 0;
             }
-            life.does(Input::Probed(&Outcome::Good(Vec::new())));
+            life.does(Input::Probed(&Outcome::default()));
         }
     }
     false
@@ -494,12 +603,13 @@ fn successor(life: &Life, policy: HealthPolicy, change: impl FnOnce(&mut Illness
 }
 
 fn with_command(recovery: Recovery) -> HealthPolicy {
-    let command = ProbeCommand { run: Vec::new(), timeout: s(1) };
+    let command =
+        ProbeCommand { run: Vec::new(), timeout: s(1), consequence: Consequence::default() };
     HealthPolicy { recovery, command: Some(command), ..policy() }
 }
 
 fn command_failed() -> Outcome {
-    Outcome::Bad(Fault { check: COMMAND_CHECK.to_owned(), reason: "no".to_owned() })
+    Outcome::bad(Fault::ill(COMMAND_CHECK, "no"))
 }
 
 #[test]
@@ -523,7 +633,7 @@ fn times_that_cannot_be_right_make_nothing_worse_than_it_can_be() {
     life.probe(&command_failed());
     life.good();
     let later = life.now + s(1_000_000);
-    let mut next = successor(&life, after(), |it| it.good_since = Some(later));
+    let mut next = successor(&life, after(), |it| it.lasting[0].good_since = Some(later));
     for _ in 0..19 {
         assert_eq!(next.good(), "no");
     }
@@ -561,7 +671,7 @@ fn a_fault_of_what_is_no_longer_checked_is_dropped_at_a_restart_and_at_a_reload(
 
     let mut life = Life::new(manual());
     life.good();
-    life.probe(&Outcome::Bad(Fault { check: NODE_CHECK.to_owned(), reason: "gone".to_owned() }));
+    life.probe(&Outcome::bad(Fault::ill(NODE_CHECK, "gone")));
     assert_eq!(successor(&life, manual(), |_| {}).good(), "gone");
     life.monitor.set_policy(Arc::new(manual()), life.now);
     assert_eq!(life.good(), "gone");

@@ -7,7 +7,10 @@ use std::{
 
 use crate::{
     config::duration_text,
-    model::{health::Fault, template::Key},
+    model::{
+        health::{Consequence, Fault},
+        template::Key,
+    },
 };
 
 /// How many samples cover the time. The window may be longer by one part in so many.
@@ -19,14 +22,15 @@ pub(super) struct Window {
     key: Key,
     by: f64,
     within: Duration,
+    consequence: Consequence,
     // The oldest first; its first sample is the last one before the window, if there is one.
     samples: VecDeque<(Instant, f64)>,
     last: Option<(Instant, f64)>,
 }
 
 impl Window {
-    pub(super) fn new(key: Key, by: f64, within: Duration) -> Window {
-        Window { key, by, within, samples: VecDeque::new(), last: None }
+    pub(super) fn new(key: Key, by: f64, within: Duration, consequence: Consequence) -> Window {
+        Window { key, by, within, consequence, samples: VecDeque::new(), last: None }
     }
 
     /// Which counter it is of.
@@ -34,9 +38,13 @@ impl Window {
         &self.key
     }
 
-    /// Whether another is for the same rule.
-    pub(super) fn is_like(&self, other: &Window) -> bool {
-        (&self.key, self.by, self.within) == (&other.key, other.by, other.within)
+    /// Goes on with what another has seen of the same counter, if it is for the same rule.
+    pub(super) fn take_over(&mut self, other: &Window) -> bool {
+        let is_same = (&self.key, self.by, self.within) == (&other.key, other.by, other.within);
+        if is_same {
+            (self.samples, self.last) = (other.samples.clone(), other.last);
+        }
+        is_same
     }
 
     /// Adds a reading; an error if the counter has risen too much.
@@ -51,13 +59,10 @@ impl Window {
             self.samples.pop_front();
         }
         let (_, base) = self.samples.front()?;
-        (value - base >= self.by).then(|| Fault {
-            check: self.key.to_string(),
-            reason: format!(
-                "`{}` rose from {base} to {value} within {}",
-                self.key,
-                duration_text(self.within)
-            ),
+        (value - base >= self.by).then(|| {
+            let within = duration_text(self.within);
+            let what = format!("`{}` rose from {base} to {value} within {within}", self.key);
+            Fault::ill(&self.key.to_string(), what).with(self.consequence)
         })
     }
 
@@ -90,7 +95,7 @@ mod tests {
 
     #[test]
     fn a_counter_may_rise_slowly_and_be_reset_but_not_jump() {
-        let mut window = Window::new(key(), 10.0, Duration::from_secs(60));
+        let mut window = Window::new(key(), 10.0, Duration::from_secs(60), Consequence::default());
         let start = Instant::now();
         let at = |s| start + Duration::from_secs(s);
         assert_eq!(window.push(1000.0, at(0)), None, "what was before is not known");
@@ -108,7 +113,7 @@ mod tests {
 
     #[test]
     fn the_samples_are_bounded_however_often_one_looks() {
-        let mut window = Window::new(key(), 1.0, Duration::from_secs(3600));
+        let mut window = Window::new(key(), 1.0, Duration::from_secs(3600), Consequence::default());
         let start = Instant::now();
         for ms in 0..20_000 {
             window.push(0.0, start + Duration::from_millis(ms * 1000));
@@ -118,7 +123,7 @@ mod tests {
 
     #[test]
     fn two_probes_that_are_further_apart_than_the_time_are_compared() {
-        let mut window = Window::new(key(), 2.0, Duration::from_secs(1));
+        let mut window = Window::new(key(), 2.0, Duration::from_secs(1), Consequence::default());
         let start = Instant::now();
         assert_eq!(window.push(0.0, start), None);
         assert_eq!(window.push(1.0, start + Duration::from_secs(60)), None);

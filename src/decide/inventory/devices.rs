@@ -64,6 +64,8 @@ pub(super) struct Viewed<'a> {
     pub(super) device: &'a Arc<Device>,
     pub(super) is_present: bool,
     pub(super) health: &'a Health,
+    /// Since when the monitor says so.
+    pub(super) since: Instant,
     /// It has just come, and waits for its first probe or for more of its parts.
     pub(super) is_awaited: bool,
     /// Its parts have changed, and may do so again.
@@ -315,9 +317,10 @@ impl Entry {
             device: &self.device,
             is_present: self.is_present,
             health: match (self.monitor.health(), &self.quarantine) {
-                (Health::Healthy, Some(it)) => it.health(),
+                (Health::Healthy | Health::Degraded(_), Some(it)) => it.health(),
                 (health, _) => health,
             },
+            since: self.monitor.since(),
             is_awaited: self.list_by.is_some() || self.settles_at.is_some(),
             is_settling: self.settles_at.is_some(),
         }

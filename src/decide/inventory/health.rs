@@ -40,8 +40,8 @@ impl Inventory {
                 let present = served.devices.present().filter(|it| hit.is_about(it));
                 let ids: Vec<DeviceId> = present.map(|it| it.id.clone()).collect();
                 for id in ids {
-                    let (reason, line) = (&hit.reason(), line.text.as_str());
-                    served.tell(name, &id, Input::KernelFault { reason, line }, now);
+                    let (fault, line) = (&hit.fault(), line.text.as_str());
+                    served.tell(name, &id, Input::KernelFault { fault, line }, now);
                 }
             }
         }

@@ -214,8 +214,8 @@ impl Listing {
         self.hold_back_unstored(&mut offers, now);
         if let (Cdi::Required, Some(why)) = (resource.choice.cdi, self.spec.failure()) {
             let what = format!("its CDI spec, which is required, cannot be written: {why}");
-            offers.iter_mut().filter(|it| it.health == Health::Healthy).for_each(|it| {
-                it.health = Health::Unhealthy { reason: what.clone() };
+            offers.iter_mut().filter(|it| it.health.is_offered()).for_each(|it| {
+                it.health = Health::unhealthy(what.clone());
             });
         }
         if self.serve_by.is_some() && offers.is_empty() && !self.unstored.is_empty() {
@@ -286,14 +286,10 @@ fn wanted(
     for Viewed { device, health, is_awaited, is_settling, .. } in
         devices.view().filter(|it| it.is_present)
     {
-        let settling = Health::Unhealthy {
-            reason: "parts of it have just come or gone; it is offered when it has settled"
-                .to_owned(),
-        };
-        let health = match health {
-            Health::Healthy if is_settling => &settling,
-            Health::Healthy | Health::Unhealthy { .. } => health,
-        };
+        let settling = Health::unhealthy(
+            "parts of it have just come or gone; it is offered when it has settled",
+        );
+        let health = if health.is_offered() && is_settling { &settling } else { health };
         match offers(resource, device, health) {
             // What is new is listed once, when it can be used.
             Ok(offers) => {
@@ -312,8 +308,8 @@ fn wanted(
 fn kept(id: &DeviceId, device: &DeviceId, devices: &Devices) -> Offer {
     let known = devices.get(device);
     let reason = match known {
-        Some(Viewed { is_present: false, health: Health::Unhealthy { reason }, .. }) => {
-            reason.clone()
+        Some(Viewed { is_present: false, health: Health::Unhealthy(finding), .. }) => {
+            finding.reason.clone()
         }
         Some(_) => "the device is not offered under this id any more".to_owned(),
         None => crate::decide::health::REMOVED.to_owned(),
@@ -322,6 +318,6 @@ fn kept(id: &DeviceId, device: &DeviceId, devices: &Devices) -> Offer {
         Some(it) => Arc::clone(it.device),
         None => Arc::new(Device::bare(device.clone())),
     };
-    let health = Health::Unhealthy { reason };
+    let health = Health::unhealthy(reason);
     Offer { id: id.clone(), device, replica: 0, health, numa_node: None }
 }

@@ -65,7 +65,7 @@ impl Quarantine {
 }
 
 fn health(uncleaned: &Uncleaned) -> Health {
-    Health::Unhealthy { reason: uncleaned.reason() }
+    Health::unhealthy(uncleaned.reason())
 }
 
 impl Inventory {

@@ -14,6 +14,7 @@ use crate::{
     model::{
         cordon::Clearance,
         event::Effect,
+        health::Verdict,
         name::{DeviceId, ResourceName},
         snapshot::Health,
         state::{Illness, Remembered, RememberedDevice, RememberedDevices, Uncleaned},
@@ -123,15 +124,15 @@ impl Served {
         for (id, device) in self.listing.told() {
             let it = all.entry(device.clone()).or_insert_with(|| {
                 let before = before.get(device).cloned().unwrap_or_default();
-                RememberedDevice { offers: Vec::new(), unhealthy: None, gone: None, ..before }
+                RememberedDevice { offers: Vec::new(), verdict: None, gone: None, ..before }
             });
             it.offers.push(id.clone());
         }
         for viewed in self.devices.view() {
             let Some(it) = all.get_mut(&viewed.device.id) else { continue };
-            if let Health::Unhealthy { reason } = viewed.health {
-                it.unhealthy = Some(reason.clone());
-            }
+            let is_well = *viewed.health == Health::Healthy;
+            it.verdict = (!is_well)
+                .then(|| Verdict { health: viewed.health.clone(), since: Some(viewed.since) });
             let heeded = clearances.iter().filter(|it| it.is_about(name, &viewed.device.id));
             let heeded: BTreeSet<String> = heeded.map(|it| it.token.clone()).collect();
             let uncleaned = self.devices.uncleaned(&viewed.device.id);
@@ -156,7 +157,7 @@ impl Served {
                 id.clone(),
                 RememberedDevice {
                     offers: Vec::new(),
-                    unhealthy: None,
+                    verdict: None,
                     gone: Some(gone),
                     ..it.clone()
                 },

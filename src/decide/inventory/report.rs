@@ -7,9 +7,10 @@ use crate::{
     decide::health::{Change, NOT_PROBED},
     model::{
         event::{Attempt, Refusal},
+        health::{Finding, Severity},
         name::{DeviceId, ResourceName},
         snapshot::Health,
-        state::Illness,
+        state::{Illness, Lasting},
     },
 };
 
@@ -33,14 +34,25 @@ pub(super) fn attempt(resource: &ResourceName, attempt: &Attempt, was_serving: b
 
 /// A device that has come is ill since before this process.
 pub(super) fn restored(resource: &ResourceName, device: &DeviceId, illness: Option<&Illness>) {
-    match illness.map(|it| &it.fault) {
-        None => {}
-        Some(Some(fault)) => {
-            log::warn!("resource={resource} device={device} still unhealthy: {}", fault.reason);
-        }
-        Some(None) => {
-            log::warn!("resource={resource} device={device} is still held back for a while");
-        }
+    let Some(illness) = illness else { return };
+    for Lasting { fault, .. } in &illness.lasting {
+        let word = match fault.consequence.severity {
+            Severity::Degraded => "degraded",
+            Severity::Ill => "unhealthy",
+        };
+        let what = described(&fault.finding());
+        log::warn!("resource={resource} device={device} still {word}: {what}");
+    }
+    if illness.lasting.is_empty() {
+        log::warn!("resource={resource} device={device} is still held back for a while");
+    }
+}
+
+/// What people are told of something that is wrong.
+fn described(finding: &Finding) -> String {
+    match finding.repair {
+        None => finding.reason.clone(),
+        Some(repair) => format!("{}; action: {}", finding.reason, repair.word()),
     }
 }
 
@@ -51,23 +63,24 @@ pub(super) fn health(resource: &ResourceName, device: &DeviceId, change: &Change
         s => Duration::from_secs(s),
     };
     let lasted = duration_text(lasted);
+    let at = format_args!("resource={resource} device={device}");
+    let was_unknown =
+        matches!(&change.from, Health::Unhealthy(finding) if finding.reason == NOT_PROBED);
     match (&change.from, health) {
-        (Health::Unhealthy { reason }, Health::Healthy) if reason == NOT_PROBED => {
-            log::debug!("resource={resource} device={device} healthy");
+        (_, Health::Healthy) if was_unknown => log::debug!("{at} healthy"),
+        (_, Health::Healthy) => log::info!("{at} healthy again, after {lasted}"),
+        (Health::Degraded(_), Health::Degraded(finding)) => {
+            log::info!("{at} still degraded: {}", described(finding));
         }
-        (_, Health::Healthy) => {
-            log::info!("resource={resource} device={device} healthy again, after {lasted}");
+        (Health::Unhealthy(_), Health::Degraded(finding)) if !was_unknown => {
+            log::info!("{at} offered again, after {lasted}; degraded: {}", described(finding));
         }
-        (Health::Healthy, Health::Unhealthy { reason }) => {
-            log::warn!("resource={resource} device={device} unhealthy: {reason}");
+        (Health::Healthy | Health::Unhealthy(_), Health::Degraded(finding)) => {
+            log::warn!("{at} degraded: {}", described(finding));
         }
-        (Health::Unhealthy { reason: before }, Health::Unhealthy { reason })
-            if before == NOT_PROBED =>
-        {
-            log::warn!("resource={resource} device={device} unhealthy: {reason}");
+        (Health::Unhealthy(_), Health::Unhealthy(finding)) if !was_unknown => {
+            log::info!("{at} still unhealthy: {}", described(finding));
         }
-        (Health::Unhealthy { .. }, Health::Unhealthy { reason }) => {
-            log::info!("resource={resource} device={device} still unhealthy: {reason}");
-        }
+        (_, Health::Unhealthy(finding)) => log::warn!("{at} unhealthy: {}", described(finding)),
     }
 }

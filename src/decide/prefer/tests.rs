@@ -4,7 +4,7 @@ use super::{locality::tests::between, *};
 use crate::model::{
     device::{Description, Member},
     name::{DeviceId, ResourceName},
-    snapshot::{Offer, Preference},
+    snapshot::{Health, Offer, Preference},
 };
 
 /// A machine of two packages with two NUMA nodes each; below each node a host bridge with two root
@@ -131,7 +131,7 @@ fn what_is_near_to_another_resource_comes_first() {
 #[test]
 fn what_is_unknown_or_unhealthy_is_given_last() {
     let mut snapshot = snapshot(Policy::Numa, &[0, 1, 2], 1);
-    snapshot.offers[0].health = Health::Unhealthy { reason: "it is hot".to_owned() };
+    snapshot.offers[0].health = Health::unhealthy("it is hot");
     let available = ["c00::0", "c01::0", "c02::0", "a stranger"].map(str::to_owned);
     assert_eq!(preferred(&snapshot, &available, &[], 2), "c01::0 c02::0");
     assert_eq!(

@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "a test looks at the files themselves")]
 
 use std::{
+    collections::BTreeSet,
     fs,
     time::{Duration, Instant},
 };
@@ -12,7 +13,11 @@ use serde_json::json;
 use super::*;
 use crate::{
     host::Host,
-    model::state::{Hold, Holder, Uncleaned},
+    model::{
+        health::{Consequence, Fault, Repair, Severity},
+        snapshot::Health,
+        state::{Hold, Holder, Illness, Lasting, Uncleaned},
+    },
 };
 
 /// Without a name: nothing is certain.
@@ -51,7 +56,7 @@ fn known() -> RememberedDevice {
         hardware: Some(hardware),
         n_parts: 2,
         offers: vec![id("a::0"), id("a::1")],
-        unhealthy: Some("kernel log: \"x\"".to_owned()),
+        verdict: Some(Health::unhealthy("kernel log: \"x\"").into()),
         gone: None,
         illness: None,
         held: BTreeMap::from([(id("a::0"), hold())]),
@@ -206,9 +211,23 @@ fn moments_of_an_illness_mean_the_same_to_the_next_process_and_nothing_after_a_r
     let now = Instant::now();
     let s = Duration::from_secs;
     let ill = Illness {
-        fault: Some(Fault { check: "kernel log".to_owned(), reason: "kernel log: x".to_owned() }),
-        line: Some("x".to_owned()),
-        good_since: Some(now - s(5)),
+        lasting: vec![
+            Lasting {
+                fault: Fault::ill("kernel log", "kernel log: x"),
+                line: Some("x".to_owned()),
+                since: Some(now - s(9)),
+                good_since: Some(now - s(5)),
+            },
+            Lasting {
+                fault: Fault::ill("width", "narrow").with(Consequence {
+                    severity: Severity::Degraded,
+                    repair: Some(Repair::Reseat),
+                }),
+                line: None,
+                since: Some(now - s(3)),
+                good_since: None,
+            },
+        ],
         held_until: Some(now + s(7)),
         heeded: ["a".to_owned()].into(),
         is_of_this_boot: true,
@@ -223,7 +242,9 @@ fn moments_of_an_illness_mean_the_same_to_the_next_process_and_nothing_after_a_r
     assert_eq!(read(&path, &next).unwrap(), (ill_with(ill.clone()), None));
 
     let rebooted = boot_of("two", "110.00", now + s(10));
-    let timeless = Illness { good_since: None, held_until: None, ..ill };
+    let lasting = ill.lasting.iter().cloned();
+    let lasting = lasting.map(|it| Lasting { since: None, good_since: None, ..it }).collect();
+    let timeless = Illness { lasting, held_until: None, ..ill };
     let old = Illness { is_of_this_boot: false, ..timeless.clone() };
     assert_eq!(read(&path, &rebooted).unwrap(), (ill_with(old), None));
     // Where nothing is certain it is taken for the same, but times are not.
@@ -240,6 +261,6 @@ fn an_illness_that_cannot_be_read_makes_no_device_forgotten() {
     let (found, said) = read(&path, &boot()).unwrap();
     let devices = &found[&name("example.com/a")];
     assert_eq!(devices[&id("a")], bare("a").1);
-    assert_eq!(devices[&id("b")].illness.as_ref().unwrap().good_since, None);
+    assert_eq!(devices[&id("b")].illness.as_ref().unwrap().lasting, []);
     assert!(said.unwrap().contains("device `a`: what it is ill with"));
 }

@@ -5,10 +5,10 @@ use crate::{
     model::{
         cordon::Clearance,
         event::Scan,
-        health::Verdicts,
+        health::{Finding, Severity, Verdict, Verdicts},
         resource::Resource,
         snapshot::Health,
-        state::{Remembered, Uncleaned},
+        state::Remembered,
     },
 };
 
@@ -18,17 +18,33 @@ pub fn heed(remembered: &Remembered, scan: &Scan, verdicts: &mut Verdicts) {
     for found in &scan.found {
         let Some(devices) = remembered.get(&found.resource) else { continue };
         for device in &found.findings.devices {
-            let known = devices.get(&device.id).and_then(|it| it.unhealthy.as_ref());
-            let Some(known) = known else { continue };
-            let key = (found.resource.clone(), device.id.clone());
-            let probed = match verdicts.get(&key) {
-                Some(Health::Unhealthy { reason }) if reason == known => continue,
-                Some(Health::Unhealthy { reason }) => reason.as_str(),
-                Some(Health::Healthy) | None => "good",
+            let Some(known) = devices.get(&device.id).and_then(|it| it.verdict.as_ref()) else {
+                continue;
             };
-            let reason = format!("{known} (says the daemon that runs; this probe: {probed})");
-            verdicts.insert(key, Health::Unhealthy { reason });
+            let key = (found.resource.clone(), device.id.clone());
+            let probed = verdicts.get(&key).map(|it| &it.health);
+            let verdict = match (probed.and_then(Health::finding), known.health.finding()) {
+                // It says more than the daemon does, which will find out too.
+                _ if probed.and_then(Health::severity) > known.health.severity() => continue,
+                (Some(probed), Some(known_as)) if probed.reason == known_as.reason => known.clone(),
+                (probed, _) => {
+                    let probed = probed.map_or("good", |it| &it.reason);
+                    let by = format!("says the daemon that runs; this probe: {probed}");
+                    Verdict { health: with(&known.health, &by), since: known.since }
+                }
+            };
+            verdicts.insert(key, verdict);
         }
+    }
+}
+
+/// Adds to the reason, in brackets, by whom it is known.
+fn with(health: &Health, by: &str) -> Health {
+    let with = |it: &Finding| Finding { reason: format!("{} ({by})", it.reason), ..it.clone() };
+    match health {
+        Health::Healthy => Health::Healthy,
+        Health::Degraded(finding) => Health::Degraded(with(finding)),
+        Health::Unhealthy(finding) => Health::Unhealthy(with(finding)),
     }
 }
 
@@ -45,17 +61,26 @@ pub fn heed_last(
         for device in &found.findings.devices {
             let known = devices.get(&device.id);
             let illness = known.and_then(|it| it.illness_of(&found.resource, device, clearances));
-            let fault = illness.and_then(|it| lasting(&resource.health, it));
+            let lasting = illness.and_then(|it| lasting(&resource.health, it));
             let uncleaned = known
                 .filter(|_| !resource.release.is_empty())
                 .and_then(|it| it.uncleaned_of(&found.resource, device, clearances));
-            let reason = fault.map(|it| it.reason.clone()).or(uncleaned.map(Uncleaned::reason));
+            let (health, since) = match (lasting, uncleaned) {
+                (Some(it), uncleaned)
+                    if uncleaned.is_none() || it.fault.consequence.severity == Severity::Ill =>
+                {
+                    (it.fault.health(), it.since)
+                }
+                (_, Some(uncleaned)) => (Health::unhealthy(uncleaned.reason()), None),
+                (_, None) => continue,
+            };
             let key = (found.resource.clone(), device.id.clone());
-            if let Some(reason) = reason
-                && verdicts.get(&key).is_none_or(|it| *it == Health::Healthy)
-            {
-                let reason = format!("{reason} (as the last daemon left it; this probe: good)");
-                verdicts.insert(key, Health::Unhealthy { reason });
+            let probed = verdicts.get(&key).map(|it| &it.health);
+            // What this probe has found itself tells more.
+            if probed.and_then(Health::severity) < health.severity() {
+                let probed = probed.and_then(Health::finding).map_or("good", |it| &it.reason);
+                let by = format!("as the last daemon left it; this probe: {probed}");
+                verdicts.insert(key, Verdict { health: with(&health, &by), since });
             }
         }
     }
