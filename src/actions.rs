@@ -17,8 +17,12 @@ use std::{
 use crossbeam_channel::{Receiver, Sender, TrySendError, at, bounded, never, select};
 
 use crate::{
-    actions::queue::{BUSY_MAX, HUNG_MAX, Queue, ThreadNo},
-    host::{Host, worker::Worker},
+    actions::queue::Queue,
+    host::{
+        Host,
+        pool::{Limits, Pool, ThreadNo},
+        worker::Worker,
+    },
     model::{
         action::{ACTIONS_MAX, Actions},
         device::Device,
@@ -32,8 +36,12 @@ pub use crate::actions::program::run as run_program;
 /// same time.
 const ORDERS_LEN_MAX: usize = 256;
 
+/// How many orders may be under way at the same time: threads that mostly wait for a device. What is done to devices
+/// is rare, so no thread is kept for it.
+const LIMITS: Limits = Limits { busy: 32, hung: 32, idle: 0 };
+
 /// Each thread says that it begins each action, and that it has ended.
-const SAID_LEN_MAX: usize = (BUSY_MAX + HUNG_MAX) * (ACTIONS_MAX + 1);
+const SAID_LEN_MAX: usize = (LIMITS.busy + LIMITS.hung) * (ACTIONS_MAX + 1);
 
 /// Why nothing more is done.
 pub(crate) const ENDS: &str = "Chandler is about to end";
@@ -118,7 +126,8 @@ impl Actor {
         let (orders, inbox) = bounded(ORDERS_LEN_MAX);
         let worker = Worker::spawn("actions", move |stop| {
             let said = bounded(SAID_LEN_MAX);
-            let mut thread = Thread { host, queue: Queue::default(), said };
+            let (queue, pool) = (Queue::default(), Pool::new("action", LIMITS));
+            let mut thread = Thread { host, queue, pool, said };
             loop {
                 let alarm = thread.queue.deadline().map_or_else(never, at);
                 select! {
@@ -127,6 +136,7 @@ impl Actor {
                         Err(_) => return,
                     },
                     recv(thread.said.1) -> said => if let Ok(said) = said { thread.heard(said); },
+                    recv(thread.pool.ended()) -> no => if let Ok(no) = no { thread.pool.take_back(no); },
                     recv(stop.receiver()) -> _ => return,
                     recv(alarm) -> _ => {}
                 }
@@ -146,6 +156,7 @@ impl Actor {
 struct Thread {
     host: Host,
     queue: Queue,
+    pool: Pool,
     said: (Sender<Said>, Receiver<Said>),
 }
 
@@ -164,18 +175,26 @@ impl Thread {
     /// Gives up what is late, and begins what may begin.
     fn turn(&mut self) {
         let now = now();
-        for (done, what) in self.queue.expired(now) {
+        for (no, done, what) in self.queue.late(now) {
+            self.pool.leave_behind(no);
             done(Err(what));
         }
-        while let Some((no, order)) = self.queue.next(now) {
+        for (done, what) in self.queue.given_up(now) {
+            done(Err(what));
+        }
+        while self.pool.has_room()
+            && let Some(order) = self.queue.next(now)
+        {
             let (host, said) = (self.host.clone(), self.said.0.clone());
-            let (actions, device) = (order.actions, order.device);
-            let body =
-                move || drop(said.send(Said::Ended(no, work(&host, no, &actions, &device, &said))));
-            if let Err(err) = Worker::spawn_detached(format!("action-{no}"), body)
-                && let Some(done) = self.queue.ended(no)
-            {
-                done(Err(format!("the kernel gives no thread for it: {err}")));
+            let (actions, device) = (Arc::clone(&order.actions), Arc::clone(&order.device));
+            let job = move |no| {
+                drop(said.send(Said::Ended(no, work(&host, no, &actions, &device, &said))));
+            };
+            match self.pool.start(job) {
+                Ok(no) => self.queue.started(no, order),
+                Err(err) => {
+                    (order.done)(Err(format!("the kernel gives no thread for it: {err}")));
+                }
             }
         }
     }

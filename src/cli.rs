@@ -4,6 +4,7 @@ mod cordoning;
 mod discovering;
 mod environment;
 mod explaining;
+mod profiles;
 
 use std::{
     ffi::OsString,
@@ -111,6 +112,11 @@ enum Command {
         /// The file to check [default: that of --config]
         file: Option<PathBuf>,
     },
+    /// List the kinds of hardware that are known, which `profile` in a resource names
+    Profiles {
+        /// Show all that this one says, which is an example of how to write a resource
+        name: Option<String>,
+    },
     /// Look once and show what would be offered, and what would not and why
     Discover {
         /// How it is shown
@@ -184,6 +190,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match &args.command {
         Command::Run => run(&args, &environment),
         Command::Check { file } => check(file.as_ref().unwrap_or(&args.config)),
+        Command::Profiles { name: None } => print(&profiles::table()),
+        Command::Profiles { name: Some(name) } => done(profiles::text(name)),
         Command::Discover { output } => discover(&args, *output),
         Command::Explain { thing } => explain(&args, thing),
         Command::Cordon { device, resource, reason } => {

@@ -12,9 +12,11 @@ mod collision;
 mod decode;
 mod diagnostics;
 mod discovery;
+mod event_rule;
 mod file;
 mod health;
 mod overlap;
+mod profile;
 mod remedy;
 mod requirement;
 mod resource;
@@ -29,6 +31,7 @@ pub use crate::config::{
     cdi::ALL,
     cdi_spec::{SpecDevice, SpecFile, SpecFormat, SpecNode, is_kind, parse_spec},
     diagnostics::{Diagnostic, Diagnostics, near, quoted},
+    profile::{Parameter, Profile},
     show::show,
 };
 pub use crate::model::duration::duration_text;
@@ -72,8 +75,9 @@ impl Config {
 /// Parses and checks `text`. `file` is what the diagnostics call it.
 pub fn parse(file: &str, text: &str) -> Result<Config, Diagnostics> {
     let mut diagnostics = Diagnostics::new(file);
-    let root = tree::parse(text, &mut diagnostics);
+    let mut root = tree::parse(text, &mut diagnostics);
     let diagnostics = RefCell::new(diagnostics);
+    root.iter_mut().for_each(|it| profile::expand(it, &diagnostics));
     let root = root.as_ref().map(|it| Item::new(it, "the configuration", &diagnostics));
     let config = root.and_then(|it| it.map(file::config));
     match (config, diagnostics.into_inner()) {

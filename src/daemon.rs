@@ -35,10 +35,9 @@ use crate::{
     decide::inventory::{Inventory, SCAN_INTERVAL},
     host::Host,
     kubelet::{
-        endpoint,
+        core, endpoint,
         plugin::{Means, Plugin},
         pods::Pods,
-        server,
         watch::Watch,
     },
     model::{
@@ -117,7 +116,7 @@ pub fn run(
         .map_err(|source| DaemonError::Thread { name: "probe", source })?;
     let watch = Watch::start(&plugin_dir, events.clone())
         .map_err(|source| DaemonError::Thread { name: "kubelet", source })?;
-    let env = Arc::new(server::environment());
+    let env = core::environment();
     let pods = Pods::start(pod_resources, Arc::clone(&env), events.clone())
         .map_err(|source| DaemonError::Thread { name: "pods", source })?;
     let actor =

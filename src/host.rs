@@ -16,6 +16,7 @@ mod kind;
 pub mod latest;
 mod notes;
 pub(crate) mod outbox;
+pub mod pool;
 pub mod replace;
 mod shortage;
 pub mod socket;

@@ -3,7 +3,7 @@
 //! From the inside out: [`proto`] is the wire, [`to_proto`] the way there from our types,
 //! [`mailbox`] what a stream reads, [`service`] what the kubelet may call, `preparation` and `promise` what it waits for then, `allocated` what it was asked for, `methods` how that is written on the
 //! wire, [`endpoint`] the socket
-//! it calls on, [`server`] the gRPC server behind that socket, with `callers`, [`unary`] how we make calls, `register` the call that
+//! it calls on, [`core`] what all gRPC runs on, [`server`] the gRPC server behind that socket, with `callers`, [`unary`] how we make calls, `register` the call that
 //! registers, and [`plugin`] the thread that does all this for one resource. [`watch`] is the thread that
 //! watches for the kubelet, with `arrivals`; [`pods`] asks it which pods hold which devices. [`inquiry`] is
 //! the other side: what a kubelet asks first.
@@ -11,6 +11,7 @@
 mod allocated;
 mod arrivals;
 mod callers;
+pub mod core;
 pub mod endpoint;
 pub mod inquiry;
 pub mod mailbox;

@@ -16,4 +16,5 @@ pub mod resource;
 pub mod snapshot;
 pub mod state;
 pub mod template;
+pub mod uevent;
 mod written;

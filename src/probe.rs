@@ -6,7 +6,7 @@
 //! readings mean is decided elsewhere: a [`Round`] of them is one event.
 
 mod check;
-mod pool;
+mod job;
 mod round;
 mod schedule;
 

@@ -291,6 +291,76 @@ resources:
 }
 
 #[test]
+fn events_may_name_values_or_a_pattern_and_what_clears() {
+    check_health_is_shown_as_written(
+        "events:
+  - subsystem: drm
+    property: WEDGED
+  - subsystem: pci
+    property: ERROR_EVENT
+    values:
+    - BEGIN_RECOVERY
+    - FAILED_RECOVERY
+    clears:
+    - SUCCESSFUL_RECOVERY
+  - subsystem: nvme
+    property: NVME_AEN
+    pattern: ^0x0[0-9a-f]{3}01
+",
+    );
+}
+
+/// Of a resource with this under `health`, the effective configuration has the same lines.
+#[track_caller]
+fn check_health_is_shown_as_written(lines: &str) {
+    let indented = |by: &str| lines.lines().map(|it| format!("{by}{it}\n")).collect::<String>();
+    let text = format!(
+        "version: v1\nresources:\n- name: a/b\n  discovery: {{ sysfs: class/b }}\n  health:\n{}",
+        indented("    ")
+    );
+    let config = chandler::config::parse("c.yaml", &text).unwrap_or_else(|err| panic!("{err}"));
+    let shown = chandler::config::show(&config);
+    let listed = |text: &str| text.lines().map(|it| it.trim().to_owned()).collect::<Vec<_>>();
+    let (wanted, found) = (listed(lines), listed(&shown));
+    assert!(found.windows(wanted.len()).any(|it| it == wanted), "{shown}");
+}
+
+#[test]
+fn mistakes_in_events_are_all_shown() {
+    check(
+        r#"version: v1
+resources:
+  - name: example.com/gpu
+    discovery: { sysfs: class/gpu }
+    health:
+      events:
+        - { subsystem: class/drm, property: wedged }
+        - { subsystem: "", property: "ERROR_EVENT=BEGIN_RECOVERY" }
+        - { subsystem: drm }
+        - { subsystem: drm, property: WEDGED, values: [], clears: [] }
+        - { subsystem: drm, property: WEDGED, values: [none], pattern: x }
+        - { subsystem: drm, property: WEDGED, pattern: "(" }
+        - { subsystem: drm, property: WEDGED, values: [a, b], clears: [b], match: {} }
+        - WEDGED
+"#,
+        &expect![[r#"
+            c.yaml:7:24: a subsystem is a name, not `class/drm`; write drm
+            c.yaml:7:45: `wedged` is no property of an event; write WEDGED
+            c.yaml:8:24: `` is no subsystem; write the name of a class or bus: drm, pci, usb, nvme
+            c.yaml:8:38: `ERROR_EVENT=BEGIN_RECOVERY` is no property of an event; write property: ERROR_EVENT, values: [BEGIN_RECOVERY]
+            c.yaml:9:11: an entry of events needs `property`
+            c.yaml:10:55: values: at least one value is needed; without it, each counts
+            c.yaml:10:67: clears: at least one value is needed
+            c.yaml:11:63: values and pattern exclude each other; write one of them
+            c.yaml:12:56: `(` is not a regular expression: found open group without closing ')'
+            c.yaml:13:72: `b` cannot say both that a device is ill and that it is not
+            c.yaml:13:76: unknown key `match`; `match` belongs in `discovery`
+            c.yaml:14:11: an entry of events must be a map, not `WEDGED`
+        "#]],
+    );
+}
+
+#[test]
 fn what_a_broken_rule_means_is_one_of_a_few_words_and_nothing_in_a_match() {
     check(
         r#"version: v1
@@ -377,7 +447,7 @@ resources:
             c.yaml:22:24: the program must be an absolute path without `..`, not `check`
             c.yaml:22:31: an argument: `index` has no value in health in `{index}`
             c.yaml:22:56: unknown key `shell`; known here: run, timeout, severity, action
-            c.yaml:23:7: unknown key `retries`; known here: interval, timeout, rules, unhealthyAfter, healthyAfter, recovery, flapping, kernelLog, command
+            c.yaml:23:7: unknown key `retries`; known here: interval, timeout, rules, unhealthyAfter, healthyAfter, recovery, flapping, kernelLog, events, command
             c.yaml:26:38: timeout must be a duration from 10ms to 1s, not `2s`
             c.yaml:26:58: run: at least the program is needed
             c.yaml:26:74: recovery must be a duration from 100ms to 168h, not `1ms`
@@ -453,13 +523,11 @@ fn what_comes_later_is_refused_and_never_ignored() {
 kubelet: { podResources: /x }
 resources:
   - name: example.com/a
-    profile: nvidia-gpu
     discovery: { nodes: [/dev/kvm] }
     allocation: { policy: numa, cdi: true, env: { A: \"{net.ifName}\" } }
 ",
         &expect![[r#"
-            c.yaml:5:5: `profile` is not supported yet
-            c.yaml:7:54: A: fact `net.ifName` is not supported yet in `{net.ifName}`
+            c.yaml:6:54: A: fact `net.ifName` is not supported yet in `{net.ifName}`
         "#]],
     );
 }

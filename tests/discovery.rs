@@ -515,46 +515,6 @@ resources:
 }
 
 #[test]
-fn every_fact_of_the_table_has_a_reader() {
-    let fixture = Fixture::new(
-        "
-//- /sys/devices/pci0000:00/0000:00:14.0/vendor
-0x8086
-//- /sys/devices/pci0000:00/0000:00:14.0/device
-0xa36d
-//- /sys/devices/pci0000:00/0000:00:14.0/subsystem_vendor
-0x17aa
-//- /sys/devices/pci0000:00/0000:00:14.0/subsystem_device
-0x3136
-//- /sys/devices/pci0000:00/0000:00:14.0/class
-0x0c0330
-//- /sys/devices/pci0000:00/0000:00:14.0/revision
-0x10
-//- /sys/devices/pci0000:00/0000:00:14.0/driver -> ../../../bus/pci/drivers/xhci_hcd
-//- /sys/devices/pci0000:00/0000:00:14.0/usb1/1-4/idVendor
-0403
-//- /sys/devices/pci0000:00/0000:00:14.0/usb1/1-4/idProduct
-6001
-//- /sys/devices/pci0000:00/0000:00:14.0/usb1/1-4/serial
-FT1
-//- /sys/devices/pci0000:00/0000:00:14.0/usb1/1-4/manufacturer
-FTDI
-//- /sys/devices/pci0000:00/0000:00:14.0/usb1/1-4/product
-FT232
-//- /sys/devices/pci0000:00/0000:00:14.0/usb1/1-4/uevent
-DEVNAME=bus/usb/001/004
-//- /sys/bus/usb/devices/1-4 -> ../../../devices/pci0000:00/0000:00:14.0/usb1/1-4
-//- /sys/bus/pci/devices/0000:00:14.0 -> ../../../devices/pci0000:00/0000:00:14.0
-",
-    );
-    for fact in chandler::model::fact::FACTS {
-        let bus = fact.word.split_once('.').unwrap().0;
-        let values = values_of(&fixture, &format!("sysfs: bus/{bus}"), fact.word);
-        assert_eq!(values.len(), 1, "{}", fact.word);
-    }
-}
-
-#[test]
 fn a_usb_path_stays_when_the_kernel_numbers_buses_and_controllers_in_another_order() {
     const PCI: &str = "/sys/devices/pci0000:00/0000:00:14.0";
     for (dir, version, path) in [

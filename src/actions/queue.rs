@@ -9,22 +9,13 @@ use std::{
 use crate::{
     actions::{Key, Order, Outcome},
     config::duration_text,
-    model::{action::Actions, device::Device},
+    host::pool::ThreadNo,
+    model::action::Actions,
 };
-
-/// How many orders may be under way at the same time: threads that mostly wait for a device.
-pub(super) const BUSY_MAX: usize = 32;
-
-/// While so many hang, nothing more is begun: each holds memory, and a node with so many dead devices needs an
-/// operator, not more threads.
-pub(super) const HUNG_MAX: usize = 32;
 
 /// How much longer than it may a thread may take to say so: it notices by itself that a program or a condition
 /// takes too long.
 const GRACE: Duration = Duration::from_millis(500);
-
-/// The number in a thread's name.
-pub(super) type ThreadNo = u64;
 
 /// Is told how an order ended.
 type Done = Box<dyn FnOnce(Outcome) + Send>;
@@ -36,7 +27,6 @@ pub(super) struct Queue {
     running: BTreeMap<ThreadNo, Running>,
     /// The devices of threads that were left behind.
     hung: BTreeMap<ThreadNo, Key>,
-    n_started: ThreadNo,
 }
 
 struct Running {
@@ -54,7 +44,7 @@ impl Queue {
         self.waiting.push_back((now + order.patience, order));
     }
 
-    /// When [`Queue::expired`] may next give something.
+    /// When [`Queue::late`] or [`Queue::given_up`] may next give something.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let waiting = self.waiting.iter().map(|(begin_by, _)| *begin_by);
         waiting.chain(self.running.values().filter_map(|it| it.until)).min()
@@ -75,65 +65,60 @@ impl Queue {
         self.running.remove(&no).map(|it| it.done)
     }
 
-    /// The order that begins next, and the number of its thread.
-    pub(super) fn next(&mut self, now: Instant) -> Option<(ThreadNo, Begun)> {
-        if self.running.len() >= BUSY_MAX || self.hung.len() >= HUNG_MAX {
-            return None;
-        }
+    /// The order that is to begin next.
+    pub(super) fn next(&mut self, now: Instant) -> Option<Order> {
         let is_free = |it: &Order| {
             let key = it.key();
             !self.running.values().any(|it| it.key == key) && !self.hangs(&key)
         };
         let idx = self.waiting.iter().position(|(begin_by, it)| *begin_by > now && is_free(it))?;
-        let (_, Order { resource, device, actions, done, .. }) = self.waiting.remove(idx)?;
-        let no = self.n_started;
-        self.n_started += 1;
-        let key = (resource, device.id.clone());
-        let running = Running { key, actions: Arc::clone(&actions), idx: 0, until: None, done };
-        self.running.insert(no, running);
-        Some((no, Begun { actions, device }))
+        self.waiting.remove(idx).map(|(_, order)| order)
     }
 
-    /// Whom to tell that it has taken too long, and what has.
-    pub(super) fn expired(&mut self, now: Instant) -> Vec<(Done, String)> {
-        let mut expired = Vec::new();
+    /// This thread has the order.
+    pub(super) fn started(&mut self, no: ThreadNo, order: Order) {
+        let key = order.key();
+        let Order { actions, done, .. } = order;
+        self.running.insert(no, Running { key, actions, idx: 0, until: None, done });
+    }
+
+    /// The threads that have taken too long; whom to tell, and what has.
+    pub(super) fn late(&mut self, now: Instant) -> Vec<(ThreadNo, Done, String)> {
         let late = |it: &Running| it.until.is_some_and(|until| until <= now);
         let late: Vec<ThreadNo> =
             self.running.iter().filter(|(_, it)| late(it)).map(|(no, _)| *no).collect();
-        for no in late {
-            let Some(Running { key, actions, idx, done, .. }) = self.running.remove(&no) else {
-                continue;
-            };
+        let hang = |no: ThreadNo| {
+            let Running { key, actions, idx, done, .. } = self.running.remove(&no)?;
             self.hung.insert(no, key);
             let what = actions.0.get(idx).map(|it| {
                 format!("{} has not ended within {}", it.deed, duration_text(it.timeout))
             });
-            expired.push((done, what.unwrap_or_default()));
-        }
+            Some((no, done, what.unwrap_or_default()))
+        };
+        late.into_iter().filter_map(hang).collect()
+    }
+
+    /// Whom to tell that what waits will not begin, and why.
+    pub(super) fn given_up(&mut self, now: Instant) -> Vec<(Done, String)> {
+        let mut given_up = Vec::new();
         for (begin_by, order) in std::mem::take(&mut self.waiting) {
             if self.hangs(&order.key()) {
                 let what = "an earlier action on it has not ended, and until it does nothing more can be done";
-                expired.push((order.done, what.to_owned()));
+                given_up.push((order.done, what.to_owned()));
             } else if begin_by <= now {
                 let n = self.running.len() + self.hung.len();
                 let what = format!("it has waited too long for {n} others that are under way");
-                expired.push((order.done, what));
+                given_up.push((order.done, what));
             } else {
                 self.waiting.push_back((begin_by, order));
             }
         }
-        expired
+        given_up
     }
 
     fn hangs(&self, key: &Key) -> bool {
         self.hung.values().any(|it| it == key)
     }
-}
-
-/// What a thread needs to begin.
-pub(super) struct Begun {
-    pub(super) actions: Arc<Actions>,
-    pub(super) device: Arc<Device>,
 }
 
 #[cfg(test)]
@@ -143,6 +128,7 @@ mod tests {
     use super::*;
     use crate::model::{
         action::{Action, Deed, Reset},
+        device::Device,
         name::{DeviceId, ResourceName},
     };
 
@@ -162,12 +148,14 @@ mod tests {
     struct Story {
         queue: Queue,
         now: Cell<Instant>,
+        n_started: ThreadNo,
     }
 
     impl Story {
         #[expect(clippy::disallowed_methods, reason = "every story begins at some time")]
         fn new(devices: &[&str]) -> Story {
-            let mut story = Story { queue: Queue::default(), now: Cell::new(Instant::now()) };
+            let mut story =
+                Story { queue: Queue::default(), now: Cell::new(Instant::now()), n_started: 0 };
             devices.iter().for_each(|it| story.queue.push(order(it), story.now.get()));
             story
         }
@@ -175,17 +163,22 @@ mod tests {
         /// What begins now, each with its thread.
         fn begun(&mut self) -> Vec<(ThreadNo, String)> {
             let now = self.now.get();
-            let next = || self.queue.next(now);
-            let begun: Vec<_> = std::iter::from_fn(next)
-                .map(|(no, begun)| (no, begun.device.id.to_string()))
-                .collect();
-            begun.iter().for_each(|(no, _)| self.queue.begins(*no, 0, now));
+            let mut begun = Vec::new();
+            while let Some(order) = self.queue.next(now) {
+                begun.push((self.n_started, order.device.id.to_string()));
+                self.queue.started(self.n_started, order);
+                self.queue.begins(self.n_started, 0, now);
+                self.n_started += 1;
+            }
             begun
         }
 
         fn expired_after(&mut self, time: Duration) -> Vec<String> {
             self.now.set(self.now.get() + time);
-            self.queue.expired(self.now.get()).into_iter().map(|(_, what)| what).collect()
+            let late = self.queue.late(self.now.get()).into_iter().map(|(_, _, what)| what);
+            let late: Vec<String> = late.collect();
+            let given_up = self.queue.given_up(self.now.get()).into_iter().map(|(_, what)| what);
+            late.into_iter().chain(given_up).collect()
         }
     }
 
@@ -216,15 +209,14 @@ mod tests {
     }
 
     #[test]
-    fn no_more_begin_than_there_may_and_who_waits_too_long_is_told() {
-        let devices: Vec<String> = (0..BUSY_MAX + 1).map(|it| format!("d{it:02}")).collect();
-        let devices: Vec<&str> = devices.iter().map(String::as_str).collect();
-        let mut story = Story::new(&devices);
-        assert_eq!(story.begun().len(), BUSY_MAX);
-        assert_eq!(story.expired_after(6 * SECOND).len(), BUSY_MAX, "all of them hang");
-        assert_eq!(story.begun(), [], "nothing more is begun");
-        let told = story.expired_after(14 * SECOND);
-        assert_eq!(told, ["it has waited too long for 32 others that are under way"]);
+    fn who_waits_too_long_for_others_is_told() {
+        let mut story = Story::new(&["a", "b"]);
+        assert_eq!(story.begun().len(), 2);
+        assert_eq!(story.expired_after(6 * SECOND).len(), 2, "both hang");
+        // Nobody asks for the next one, as there is no room for it.
+        story.queue.push(order("c"), story.now.get());
+        let told = story.expired_after(20 * SECOND);
+        assert_eq!(told, ["it has waited too long for 2 others that are under way"]);
         assert_eq!(story.queue.deadline(), None);
     }
 }

@@ -73,11 +73,6 @@ impl<'a> Item<'a> {
         None
     }
 
-    /// Refuses a field that belongs to the grammar but does nothing yet.
-    fn not_yet(self) {
-        self.at_key().refuse::<()>(format!("`{}` is not supported yet", self.what));
-    }
-
     /// Says what is no mistake, and yet may not be what was meant.
     pub(super) fn note(self, what: &str, help: &str) {
         self.diagnostics.borrow_mut().note(self.node.position, what, help);
@@ -252,13 +247,6 @@ impl<'a> Fields<'a> {
     pub(super) fn require(&mut self, key: &'static str) -> Option<Item<'a>> {
         let needs = format!("{} needs `{key}`", self.item.what);
         self.take(key).or_else(|| self.item.refuse(needs))
-    }
-
-    /// Refuses `key`, which belongs to the grammar but does nothing yet.
-    pub(super) fn not_yet(&mut self, key: &'static str) {
-        if let Some(it) = self.take(key) {
-            it.not_yet();
-        }
     }
 
     /// `true` or `false`.

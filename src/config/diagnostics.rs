@@ -15,6 +15,23 @@ pub struct Position {
     pub line: usize,
     /// The column, in characters.
     pub column: usize,
+    /// What stands there in place of what is meant: the name of a profile, whose text it is.
+    pub origin: Option<Origin>,
+}
+
+/// A place in the text of a profile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Origin {
+    /// Its name.
+    pub profile: &'static str,
+    /// The line, from 1.
+    pub line: usize,
+}
+
+impl Position {
+    pub(super) fn new(line: usize, column: usize) -> Position {
+        Position { line, column, origin: None }
+    }
 }
 
 /// One mistake.
@@ -112,7 +129,11 @@ impl fmt::Display for Diagnostics {
             if idx > 0 {
                 writeln!(f)?;
             }
-            write!(f, "{}:{}:{}: {what}", self.file, position.line, position.column)?;
+            write!(f, "{}:{}:{}: ", self.file, position.line, position.column)?;
+            if let Some(Origin { profile, line }) = position.origin {
+                write!(f, "profile {profile}, line {line}: ")?;
+            }
+            write!(f, "{what}")?;
             if let Some(help) = help {
                 write!(f, "; {help}")?;
             }

@@ -6,6 +6,7 @@ use crate::{
     config::{
         decode::{Fields, Item, all},
         diagnostics::quoted,
+        event_rule::event_rule,
         remedy,
         requirement::{regexp, rule},
         template::Scope,
@@ -60,6 +61,7 @@ pub(super) fn basic() -> HealthPolicy {
         recovery: Recovery::Auto,
         flapping: Some(FLAPPING),
         kernel_log: Vec::new(),
+        events: Vec::new(),
         command: None,
     }
 }
@@ -77,6 +79,7 @@ pub(super) fn health(fields: &mut Fields<'_>) -> Option<HealthPolicy> {
         recovery: fields.take("recovery").and_then(recovery).unwrap_or_default(),
         flapping: fields.take("flapping").map_or(Some(FLAPPING), flapping),
         kernel_log: fields.list("kernelLog", log_rule).unwrap_or_default(),
+        events: fields.list("events", event_rule).unwrap_or_default(),
         command: fields.take("command").and_then(|it| command(it, timeout, longest)),
     })
 }

@@ -30,13 +30,14 @@ const HOMES: &[(&[&str], &str)] = &[
             "recovery",
             "flapping",
             "kernelLog",
+            "events",
             "command",
         ],
         "`health`",
     ),
     (&["hostPath", "containerPath", "permissions"], "an entry of `allocation.devices`"),
     (
-        &["id", "discovery", "exclusive", "sharing", "health", "topology", "allocation"],
+        &["id", "profile", "discovery", "exclusive", "sharing", "health", "topology", "allocation"],
         "the resource, beside `name`",
     ),
 ];

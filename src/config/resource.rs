@@ -21,16 +21,21 @@ use crate::{
 
 const TOPOLOGIES: &[(&str, Topology)] = &[("numa", Topology::Numa), ("none", Topology::None)];
 
-pub(super) fn resource(fields: &mut Fields<'_>) -> Option<Resource> {
-    let name = fields.require("name").and_then(name);
-    fields.not_yet("profile");
+pub(super) fn resource<'a>(fields: &mut Fields<'a>) -> Option<Resource> {
+    // It is here only if it cannot be used, and then nobody knows what it would have said.
+    let is_known = fields.take("profile").is_none();
+    let required = |fields: &mut Fields<'a>, key| match is_known {
+        true => fields.require(key),
+        false => fields.take(key),
+    };
+    let name = required(fields, "name").and_then(name);
     let allocated = fields.map("allocation", |fields| {
         let choice = choice(fields);
         Some((choice, allocation(fields)?))
     });
     let (choice, allocation) = allocated.unwrap_or_default();
     let allocation = Arc::new(allocation);
-    let alternatives = fields.require("discovery").and_then(|it| alternatives(it, &allocation));
+    let alternatives = required(fields, "discovery").and_then(|it| alternatives(it, &allocation));
     let exclusive = fields.flag("exclusive").unwrap_or(true);
     let id = fields.template("id", Scope::Id);
     let sharing = fields.take("sharing").and_then(sharing).unwrap_or_default();

@@ -38,7 +38,7 @@ pub(super) enum Scope {
 
 /// Namespaces of facts that exist in the language, whose modules come later.
 const NAMESPACES_LATER: &[&str] =
-    &["accel", "fpga", "mdev", "net", "nvidia", "nvme", "rdma", "sound", "sriov", "udev", "vfio"];
+    &["accel", "fpga", "mdev", "net", "nvme", "rdma", "sound", "sriov", "udev", "vfio"];
 
 impl Scope {
     fn has(self, core: Core) -> bool {

@@ -77,6 +77,11 @@ impl Node {
         }
     }
 
+    /// How many values it is made of, itself included.
+    pub(super) fn size(&self) -> usize {
+        Size::of(self).n_nodes
+    }
+
     /// What it is, for messages.
     pub(super) fn kind(&self) -> String {
         match &self.value {
@@ -94,7 +99,7 @@ pub(super) fn parse(text: &str, diagnostics: &mut Diagnostics) -> Option<Node> {
     if let Some((at, _)) = text.match_indices(|it| SIGNS.contains(it)).nth(NODES_MAX) {
         let line = text[..at].matches('\n').count() + 1;
         let what = format!("more than {NODES_MAX} of the signs {SIGNS} up to here");
-        diagnostics.add_with_help(Position { line, column: 1 }, what, "write less");
+        diagnostics.add_with_help(Position::new(line, 1), what, "write less");
         return None;
     }
     let mut builder = Builder {
@@ -120,7 +125,7 @@ pub(super) fn parse(text: &str, diagnostics: &mut Diagnostics) -> Option<Node> {
     }
     let root = builder.root.take();
     if root.as_ref().is_none_or(Node::is_null) {
-        diagnostics.add(Position { line: 1, column: 1 }, "the file is empty");
+        diagnostics.add(Position::new(1, 1), "the file is empty");
         return None;
     }
     root
@@ -277,5 +282,5 @@ fn remedy_for(text: &str, err: &ScanError) -> Option<String> {
 }
 
 fn position(marker: &Marker) -> Position {
-    Position { line: marker.line(), column: marker.col() + 1 }
+    Position::new(marker.line(), marker.col() + 1)
 }

@@ -17,7 +17,10 @@ use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 use crate::{
     config::Config,
     discovery::{self, Claims, ScanCache, ScanOutcome},
-    host::{Host, worker::Worker},
+    host::{
+        Host,
+        pool::{Limits, Pool},
+    },
     model::{
         event::{Configured, Event, Hint, Scan, Scope},
         resource::Resource,
@@ -32,8 +35,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// How long the scan of one resource may take where nothing is asked for later.
 const PATIENCE_ONCE: Duration = Duration::from_secs(5);
 
-/// How many may hang. Each has a stack, of which it uses little.
-const HUNG_MAX: usize = 16;
+/// One resource is scanned after the other.
+const LIMITS: Limits = Limits { busy: 1, hung: 16, idle: 1 };
 
 /// A scan whose read is not blocked ends within so many times as long as the last one took.
 const SLOWER: u32 = 4;
@@ -44,10 +47,9 @@ pub(super) struct ScanWorkers {
     host: Host,
     events: Sender<Event>,
     patience: Duration,
-    n_started: usize,
-    idle: Option<ScanWorker>,
+    pool: Pool,
     /// By the name of the resource: one for each, also across reloads.
-    hung: BTreeMap<String, ScanWorker>,
+    hung: BTreeMap<String, Late>,
     /// How long the last scan of a resource took that was late.
     costs: BTreeMap<String, Duration>,
     /// That no more threads are started has been said.
@@ -69,24 +71,26 @@ pub fn scan(host: &Host, config: &Config, remembered: &Remembered) -> Scan {
     })
 }
 
-/// One thread, and what it answers.
+/// A scan that has not ended in time.
 #[derive(Debug)]
-struct ScanWorker {
-    jobs: Sender<Job>,
+struct Late {
     scans: Receiver<ScanOutcome>,
-    /// Nobody waits for its answer any more.
-    is_late: Arc<AtomicBool>,
     /// The configuration that it scans for, what others had taken, and since when.
     version: u64,
     claims: Claims,
     began_at: Instant,
 }
 
-#[derive(Debug)]
+/// What a thread does.
 struct Job {
+    host: Host,
+    events: Sender<Event>,
     resources: Arc<Vec<Resource>>,
     config_idx: usize,
     claims: Claims,
+    scans: Sender<ScanOutcome>,
+    /// Nobody waits for its answer any more.
+    is_late: Arc<AtomicBool>,
 }
 
 impl ScanWorkers {
@@ -95,8 +99,7 @@ impl ScanWorkers {
             host,
             events,
             patience: PATIENCE,
-            n_started: 0,
-            idle: None,
+            pool: Pool::new("scan", LIMITS),
             hung: BTreeMap::new(),
             costs: BTreeMap::new(),
             is_full: false,
@@ -146,36 +149,34 @@ impl ScanWorkers {
                 Err(TryRecvError::Disconnected) => drop(self.hung.remove(&name)),
             }
         }
-        let mut worker = match self.idle.take().map_or_else(|| self.spawn(&name), Ok) {
-            Ok(worker) => worker,
-            Err(outcome) => return outcome,
-        };
-        (worker.version, worker.began_at) = (configured.version, now());
-        worker.claims.clone_from(claims);
-        let resources = Arc::clone(&configured.resources);
-        let job = Job { resources, config_idx, claims: claims.clone() };
-        if worker.jobs.send(job).is_err() {
+        if !self.has_room(&name) {
             return ScanOutcome::Blocked;
         }
-        let scan = worker.scans.recv_timeout(self.patience).ok().or_else(|| {
-            worker.is_late.store(true, Ordering::SeqCst);
-            // Perhaps just now.
-            worker.scans.try_recv().ok()
-        });
-        match scan {
-            Some(scan) => {
-                self.costs.remove(&name);
-                // One that is late ends when it has answered.
-                if !worker.is_late.load(Ordering::SeqCst) {
-                    self.idle = Some(worker);
-                }
-                scan
-            }
-            None => {
-                self.hung.insert(name.clone(), worker);
-                self.late(&name)
-            }
+        let (sender, scans) = bounded(1);
+        let is_late = Arc::new(AtomicBool::new(false));
+        let job = Job {
+            host: self.host.clone(),
+            events: self.events.clone(),
+            resources: Arc::clone(&configured.resources),
+            config_idx,
+            claims: claims.clone(),
+            scans: sender,
+            is_late: Arc::clone(&is_late),
+        };
+        let began_at = now();
+        match self.pool.start(move |_| job.work()) {
+            Ok(no) => self.pool.wait(no, began_at + self.patience),
+            Err(err) => return ScanOutcome::Short(format!("cannot start a thread: {err}")),
         }
+        // Before it is asked for what it has found, perhaps just now.
+        is_late.store(true, Ordering::SeqCst);
+        if let Ok(scan) = scans.try_recv() {
+            self.costs.remove(&name);
+            return scan;
+        }
+        let (version, claims) = (configured.version, claims.clone());
+        self.hung.insert(name.clone(), Late { scans, version, claims, began_at });
+        self.late(&name)
     }
 
     /// A scan that always takes long is not one whose read is blocked.
@@ -187,44 +188,31 @@ impl ScanWorkers {
         }
     }
 
-    /// Another thread, or why there is none.
-    fn spawn(&mut self, name: &str) -> Result<ScanWorker, ScanOutcome> {
-        let is_full = self.hung.len() >= HUNG_MAX;
+    /// Whether a thread is to be had for a resource.
+    fn has_room(&mut self, name: &str) -> bool {
+        self.pool.settle();
+        let is_full = !self.pool.has_room();
         if is_full && !self.is_full {
             let names: Vec<&str> = self.hung.keys().map(String::as_str).collect();
             log::error!(
-                "resource={name} is not scanned, nor is any other: the reads of {HUNG_MAX} are blocked: {}",
+                "resource={name} is not scanned, nor is any other: the reads of {} are blocked: {}",
+                LIMITS.hung,
                 names.join(", ")
             );
         }
         self.is_full = is_full;
-        if is_full {
-            return Err(ScanOutcome::Blocked);
-        }
-        let (jobs, queue) = bounded::<Job>(1);
-        let (sender, scans) = bounded(1);
-        let is_late = Arc::new(AtomicBool::new(false));
-        let (host, events, late) = (self.host.clone(), self.events.clone(), Arc::clone(&is_late));
-        let started = Worker::spawn_detached(format!("scan-{}", self.n_started), move || {
-            while let Ok(Job { resources, config_idx, claims }) = queue.recv() {
-                let scan = discovery::scan_resource(&host, &resources, config_idx, &claims);
-                if sender.send(scan).is_err() {
-                    return;
-                }
-                if late.load(Ordering::SeqCst) {
-                    let resource = resources.get(config_idx).map(|it| it.name.to_string());
-                    drop(events.send(ended(&resource.unwrap_or_default())));
-                    return;
-                }
-            }
-        });
-        match started {
-            Ok(()) => {
-                self.n_started += 1;
-                let claims = Claims::default();
-                Ok(ScanWorker { jobs, scans, is_late, version: 0, claims, began_at: now() })
-            }
-            Err(err) => Err(ScanOutcome::Short(format!("cannot start a thread: {err}"))),
+        !is_full
+    }
+}
+
+impl Job {
+    fn work(self) {
+        let scan =
+            discovery::scan_resource(&self.host, &self.resources, self.config_idx, &self.claims);
+        // Fails when nobody will ask for it any more.
+        if self.scans.send(scan).is_ok() && self.is_late.load(Ordering::SeqCst) {
+            let resource = self.resources.get(self.config_idx).map(|it| it.name.to_string());
+            drop(self.events.send(ended(&resource.unwrap_or_default())));
         }
     }
 }
@@ -321,7 +309,7 @@ mod tests {
         let mut workers = ScanWorkers::new(Host::new(root.path()), events);
         workers.patience = Duration::ZERO;
         let mut n_late = 0;
-        for n in 0..2 * HUNG_MAX {
+        for n in 0..2 * LIMITS.hung {
             let configured = configured(n);
             workers.forget_others(&configured.resources);
             assert!(workers.hung.len() <= 1 && workers.costs.len() <= 1);
@@ -331,6 +319,6 @@ mod tests {
                 inbox.recv_timeout(Duration::from_secs(20)).unwrap();
             }
         }
-        assert!(n_late > HUNG_MAX, "{n_late}");
+        assert!(n_late > LIMITS.hung, "{n_late}");
     }
 }

@@ -57,8 +57,8 @@ impl WatchThread {
         let worker = Worker::spawn_polling("watch", move |stop| {
             let mut watcher = Watcher {
                 devdir: DevDir::new(host.clone(), events.clone()),
+                uevents: Uevents::listen(host.clone()),
                 kernel_log: KernelLog::new(host),
-                uevents: Uevents::listen(),
                 do_hints_arrive: true,
                 config,
                 cordons,
@@ -125,6 +125,7 @@ impl Watcher {
             let Some(ready) = self.wait(stop)? else { return Ok(()) };
             self.outbox.flush();
             self.uevents.read(&mut self.hints);
+            self.uevents.tell(&mut self.outbox);
             self.kernel_log.read(&mut self.outbox);
             if ready.asked {
                 self.ask.drain();
@@ -138,8 +139,8 @@ impl Watcher {
 
     /// From now on nothing is missed.
     fn begin(&mut self) {
-        if let Some(resources) = &self.configured {
-            self.kernel_log.follow(regexes(resources));
+        if let Some(resources) = self.configured.clone() {
+            self.follow(&resources);
         }
         let directories = [self.config.directory(), self.cordons.directory()].map(Path::to_owned);
         self.directories.watch(directories);
@@ -156,7 +157,7 @@ impl Watcher {
         if self.outbox.is_empty()
             && let Some(resources) = self.config.read_if_due(&mut self.outbox)
         {
-            self.kernel_log.follow(regexes(&resources));
+            self.follow(&resources);
             self.configured = Some(resources);
         }
         // The main thread must know the configuration before it hears of directories that only this one names.
@@ -175,6 +176,13 @@ impl Watcher {
         Ok(())
     }
 
+    /// Asks for what these resources ask for of the kernel's log and of uevents.
+    fn follow(&mut self, resources: &[Resource]) {
+        self.kernel_log.follow(regexes(resources));
+        let events = resources.iter().flat_map(|it| &it.health.events);
+        self.uevents.follow(events.cloned().collect());
+    }
+
     fn watch_devices(&mut self) {
         if let Some(resources) = self.configured.take() {
             let with_content = hints::directories_of_specs(&resources);
@@ -184,9 +192,10 @@ impl Watcher {
 
     /// Waits until there is something to do. `None` means that the thread must stop.
     fn wait(&mut self, stop: &StopFd) -> io::Result<Option<Ready>> {
-        let config = self.config.deadline().filter(|_| self.outbox.is_empty());
+        let later = [self.config.deadline(), self.kernel_log.deadline()];
+        let later = Deadline::earlier(later[0], later[1]).filter(|_| self.outbox.is_empty());
         let deadlines = [
-            config,
+            later,
             self.outbox.deadline(),
             self.hints.deadline(),
             self.devdir.deadline(),

@@ -8,6 +8,7 @@
 //! end of its own. The verdict is the worst of them.
 
 mod illness;
+pub mod subject;
 mod trouble;
 mod window;
 

@@ -10,7 +10,7 @@ use crate::model::{
     allocation::Compat,
     discovery::{Alternative, Glob, GroupBy, Source, has_wildcard},
     event::Hint,
-    fact::Namespace,
+    fact::{Fact, Namespace},
     resource::{NamePattern, Resource},
     template::{Core, Key, Piece, Template},
 };
@@ -41,6 +41,7 @@ pub fn directories(resources: &[Resource]) -> BTreeSet<String> {
             if let Some((dir, _)) = beginning(&template.path).rsplit_once('/') {
                 all.insert(or_root(dir));
             }
+            all.extend(directory_of_fact(&template.path).map(str::to_owned));
         }
     }
     all
@@ -127,7 +128,7 @@ impl<'a> Uevent<'a> {
             return true;
         }
         let reads = Reads::of(resource, alternative);
-        if (reads.usb && self.is_usb) || (reads.pci && self.subsystem == "pci") {
+        if reads.facts.iter().any(|it| self.may_change(*it)) {
             return true;
         }
         let reads_around = reads.around && self.region == Region::Hardware;
@@ -141,6 +142,16 @@ impl<'a> Uevent<'a> {
             // Which nodes a spec names is not known here.
             Source::Cdi(_) => self.node.is_some() || reads_around,
             Source::Nodes(_) | Source::Paths(_) => reads_around,
+        }
+    }
+
+    /// Whether it may change facts of this namespace.
+    fn may_change(&self, facts: Namespace) -> bool {
+        match facts {
+            Namespace::Usb => self.is_usb,
+            Namespace::Pci => self.subsystem == "pci",
+            // The driver tells of a card when it is bound, and sends no uevents for what comes later.
+            Namespace::Nvidia => self.subsystem == "pci",
         }
     }
 
@@ -160,8 +171,7 @@ fn is_usb_bus(component: &str) -> bool {
 /// What an alternative reads beside the files of its candidates.
 #[derive(Default)]
 struct Reads {
-    usb: bool,
-    pci: bool,
+    facts: BTreeSet<Namespace>,
     /// Of ancestors, or through links.
     around: bool,
 }
@@ -185,10 +195,7 @@ impl Reads {
         let shared = resource.sharing.replicas.keys().chain(&told);
         for key in asked.chain(group).chain(shared).chain(templates.flat_map(Template::keys)) {
             match key {
-                Key::Fact(fact) => match fact.namespace {
-                    Namespace::Usb => reads.usb = true,
-                    Namespace::Pci => reads.pci = true,
-                },
+                Key::Fact(fact) => _ = reads.facts.insert(fact.namespace),
                 Key::Ancestor(_) | Key::Core(Core::Driver) => reads.around = true,
                 Key::Attribute(path) => reads.around |= path.contains('/'),
                 Key::Core(_) => {}
@@ -222,18 +229,36 @@ fn is_concerned_by_directory(alternative: &Alternative, dir: &str) -> bool {
         Source::Cdi(specs) => dir == "/dev" || specs.dirs.iter().any(|it| it == dir),
         Source::Class(_) | Source::Bus(_) | Source::Usb => false,
     };
+    let mut of_facts =
+        alternative.nodes.iter().flatten().filter_map(|it| directory_of_fact(&it.path));
+    let is_of_fact = of_facts.any(|it| it == dir);
     let dir = format!("{}/", dir.trim_end_matches('/'));
     let mut templates = templates_of_nodes(alternative).map(beginning);
-    is_named || templates.any(|it| it.starts_with(&dir) || dir.starts_with(it))
+    is_named || is_of_fact || templates.any(|it| it.starts_with(&dir) || dir.starts_with(it))
 }
 
-/// The templates of nodes that may be anybody's: those that USB names come with a uevent of USB.
+/// The templates of nodes that may be anybody's: those that a fact names come with a uevent that may change
+/// the fact.
 fn templates_of_nodes(alternative: &Alternative) -> impl Iterator<Item = &Template> {
     let templates = alternative.nodes.iter().flatten().map(|it| &it.path);
-    templates.filter(|it| match it.pieces.first() {
-        Some(Piece::Value(Key::Fact(fact), _)) => fact.namespace != Namespace::Usb,
-        Some(Piece::Value(..) | Piece::Text(_)) | None => true,
-    })
+    templates.filter(|it| first_fact(it).is_none())
+}
+
+/// The fact with which a template begins.
+fn first_fact(template: &Template) -> Option<Fact> {
+    match template.pieces.first() {
+        Some(Piece::Value(Key::Fact(fact), _)) => Some(*fact),
+        Some(Piece::Value(..) | Piece::Text(_)) | None => None,
+    }
+}
+
+/// The directory in which nodes come and go that a fact names, where programs make them and the kernel
+/// says nothing.
+fn directory_of_fact(template: &Template) -> Option<&'static str> {
+    match first_fact(template)?.namespace {
+        Namespace::Nvidia => Some("/dev"),
+        Namespace::Pci | Namespace::Usb => None,
+    }
 }
 
 /// Where a path is, seen from what a glob names.
@@ -405,6 +430,21 @@ resources:
         check(&dir("/dev/serial/by-id"), &["serial"]);
         check(&dir("/dev/snd"), &["sound"]);
         check(&dir("/dev/snd/by-id"), &["sound"]);
+    }
+
+    #[test]
+    fn a_gpu_is_concerned_by_its_driver_and_by_nodes_that_programs_make() {
+        let text = "{ version: v1, resources: [{ name: a/gpu, discovery: { sysfs: bus/pci, nodes: ['{nvidia.node}'] } }] }";
+        let resources = crate::config::parse("c.yaml", text).unwrap().resources;
+        assert_eq!(directories(&resources).into_iter().collect::<Vec<_>>(), ["/dev"]);
+        assert_eq!(concerned(&resources, &Hint::Directory("/dev".to_owned())), [0]);
+        assert_eq!(
+            concerned(&resources, &uevent("pci", "/devices/pci0000:00/0000:00:02.0", None)),
+            [0]
+        );
+        assert!(
+            concerned(&resources, &uevent("mem", "/devices/virtual/mem/x", Some("x"))).is_empty()
+        );
     }
 
     #[test]

@@ -184,6 +184,7 @@ impl Inventory {
             }
             Event::Probed(round) => self.probed(&round, now),
             Event::KernelLogged(line) => self.kernel_logged(&line, now),
+            Event::Announced(uevent) => self.announced(&uevent, now),
             Event::Cordons(cordons) => self.cordoned(cordons, now),
             Event::Cleared(clearance) => self.cleared(clearance, now),
             Event::ClearedBefore(clearances) => self.note_cleared(clearances),

@@ -4,7 +4,7 @@
 //! What is best is the least `Cost`. Localities make a tree, so that the best choice below a step is one
 //! of the best choices below its branches: a table of them finds it without trying every choice.
 
-mod locality;
+pub mod locality;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

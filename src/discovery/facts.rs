@@ -22,6 +22,7 @@ pub(super) fn lookup(host: &Host, dir: &str, fact: Fact) -> io::Result<Option<Ve
     match fact.namespace {
         Namespace::Pci => Ok(pci::lookup(host, dir, fact)?.map(|it| vec![it])),
         Namespace::Usb => usb::lookup(host, dir, fact),
+        Namespace::Nvidia => Ok(nvidia::lookup(host, dir, fact)?.map(|it| vec![it])),
     }
 }
 

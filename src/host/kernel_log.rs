@@ -3,6 +3,11 @@
 //! Drivers say there what sysfs does not: that a GPU has fallen off the bus, that a disk has reset.
 //! Only lines that somebody has asked for are sent on, and only the kernel's own: programs write
 //! to the same log, and what they say must not condemn hardware (`Documentation/ABI/testing/dev-kmsg`).
+//!
+//! The kernel gives its records one by one, to whoever may open `/dev/kmsg`. A container may not, whatever its
+//! capabilities: there the log is read as a whole again and again ([`ring`]).
+
+mod ring;
 
 use std::{
     fs::File,
@@ -13,7 +18,12 @@ use std::{
 use regex_lite::Regex;
 
 use crate::{
-    host::{Host, outbox::Outbox},
+    host::{
+        Host,
+        deadline::Deadline,
+        kernel_log::ring::{Kernel, Ring},
+        outbox::Outbox,
+    },
     model::event::{Event, KernelLine},
 };
 
@@ -34,15 +44,24 @@ const FACILITY_KERNEL: u32 = 0;
 #[derive(Debug)]
 pub struct KernelLog {
     host: Host,
-    file: Option<File>,
+    source: Option<Source>,
     regexes: Vec<Regex>,
     has_gap: bool,
+}
+
+/// Where the lines come from.
+#[derive(Debug)]
+enum Source {
+    /// The kernel's records, each by one `read`.
+    Records(File),
+    /// The log as a whole.
+    Ring(Ring),
 }
 
 impl KernelLog {
     /// Asks for nothing yet.
     pub fn new(host: Host) -> KernelLog {
-        KernelLog { host, file: None, regexes: Vec::new(), has_gap: false }
+        KernelLog { host, source: None, regexes: Vec::new(), has_gap: false }
     }
 
     /// From now on, the lines are sent that one of `regexes` finds something in. None of them is lost if
@@ -52,71 +71,144 @@ impl KernelLog {
     pub fn follow(&mut self, regexes: Vec<Regex>) {
         self.regexes = regexes;
         if self.regexes.is_empty() {
-            self.file = None;
-        } else if self.file.is_none() {
-            match open(&self.host) {
-                Ok(file) => self.file = Some(file),
-                Err(err) => log::warn!(
+            self.source = None;
+        } else if self.source.is_none() {
+            self.source = self.open();
+        }
+    }
+
+    fn open(&self) -> Option<Source> {
+        let why_not = match records(&self.host) {
+            Ok(file) => return Some(Source::Records(file)),
+            Err(err) => err,
+        };
+        match Ring::open(Box::new(Kernel)) {
+            Ok(ring) => {
+                log::info!(
+                    "the kernel's log is read each second, by syslog(2): cannot open {KMSG}: {why_not}"
+                );
+                if ring.has_no_times() {
+                    log::warn!(
+                        "the kernel writes no times into its log, so that rules about it have no effect: \
+                         echo 1 > /sys/module/printk/parameters/time, and printk.time=1 on its command line"
+                    );
+                }
+                Some(Source::Ring(ring))
+            }
+            Err(err) => {
+                log::warn!(
                     "the kernel's log is not read, so that rules about it have no effect: cannot \
-                     open {KMSG}: {err}"
-                ),
+                     open {KMSG}: {why_not}, and syslog(2), which takes CAP_SYSLOG: {err}"
+                );
+                None
             }
         }
     }
 
     /// What is readable when there is something to read.
     pub(crate) fn fd(&self) -> Option<BorrowedFd<'_>> {
-        self.file.as_ref().map(AsFd::as_fd)
+        match &self.source {
+            Some(Source::Records(file)) => Some(file.as_fd()),
+            Some(Source::Ring(_)) | None => None,
+        }
+    }
+
+    /// When there may be something to read that nothing tells of.
+    pub(crate) fn deadline(&self) -> Option<Deadline> {
+        match &self.source {
+            Some(Source::Ring(ring)) => Some(ring.next_at()),
+            Some(Source::Records(_)) | None => None,
+        }
     }
 
     /// Reads what is there, until a line does not fit into the inbox: the kernel keeps the others for us.
     pub(crate) fn read(&mut self, outbox: &mut Outbox) {
-        if let Err(err) = self.try_read(outbox) {
-            log::error!(
+        let Some(mut source) = self.source.take() else { return };
+        let read = match &mut source {
+            Source::Records(file) => self.read_records(file, outbox),
+            Source::Ring(ring) => self.read_ring(ring, outbox),
+        };
+        match read {
+            Ok(()) => self.source = Some(source),
+            Err(err) => log::error!(
                 "the kernel's log is no longer read, so that rules about it have no effect: {err}"
-            );
-            self.file = None;
+            ),
         }
     }
 
-    fn try_read(&mut self, outbox: &mut Outbox) -> io::Result<()> {
+    fn read_records(&mut self, file: &mut File, outbox: &mut Outbox) -> io::Result<()> {
         let mut record = [0; RECORD_LEN_MAX];
         // A log that never ends must not keep us here.
         for _ in 0..1024 {
-            let Some(file) = self.file.as_mut().filter(|_| outbox.is_empty()) else {
+            if !outbox.is_empty() {
                 return Ok(());
-            };
+            }
             match file.read(&mut record) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(len) => self.heard(&record[..len], outbox),
+                Ok(len) => {
+                    if let Some(line) = parse(&record[..len]) {
+                        self.heard(&line, outbox);
+                    }
+                }
                 Err(err) if err.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
                 // Overwritten; the next read gives the oldest that is left.
-                Err(err) if err.kind() == io::ErrorKind::BrokenPipe => {
-                    if !std::mem::replace(&mut self.has_gap, true) {
-                        log::warn!(
-                            "the kernel has dropped lines of its log before they were read: rules \
-                             about it may have missed some"
-                        );
-                    }
-                }
+                Err(err) if err.kind() == io::ErrorKind::BrokenPipe => self.note_gap(),
                 Err(err) => return Err(err),
             }
         }
         Ok(())
     }
 
-    fn heard(&self, record: &[u8], outbox: &mut Outbox) {
-        if let Some(line) = parse(record)
-            && self.regexes.iter().any(|it| it.is_match(&line.text))
-        {
-            outbox.push(Event::KernelLogged(line));
+    /// A reading is no longer than the kernel's log.
+    fn read_ring(&mut self, ring: &mut Ring, outbox: &mut Outbox) -> io::Result<()> {
+        if !outbox.is_empty() {
+            return Ok(());
         }
+        let reading = ring.read_if_due()?;
+        if reading.has_gap {
+            self.note_gap();
+        }
+        let mut n_heeded = 0;
+        for record in ring::records(&reading.text) {
+            if !outbox.is_empty() {
+                break;
+            }
+            n_heeded += record.len();
+            // Lines of one time are those of one record as a rule, but may be those of several.
+            let lines: Vec<KernelLine> = ring::lines(record).filter_map(ring::parse).collect();
+            let n_sent = lines.iter().filter(|it| self.heard(it, outbox)).count();
+            if n_sent == 0
+                && let Some(whole) = ring::joined(lines)
+            {
+                self.heard(&whole, outbox);
+            }
+        }
+        ring.heeded(&reading.text[..n_heeded]);
+        Ok(())
+    }
+
+    fn note_gap(&mut self) {
+        if !std::mem::replace(&mut self.has_gap, true) {
+            log::warn!(
+                "the kernel has dropped lines of its log before they were read: rules about it may have \
+                 missed some"
+            );
+        }
+    }
+
+    /// Sends the line if it was asked for.
+    fn heard(&self, line: &KernelLine, outbox: &mut Outbox) -> bool {
+        let is_wanted = self.regexes.iter().any(|it| it.is_match(&line.text));
+        if is_wanted {
+            outbox.push(Event::KernelLogged(line.clone()));
+        }
+        is_wanted
     }
 }
 
 /// The records to come.
-fn open(host: &Host) -> io::Result<File> {
+fn records(host: &Host) -> io::Result<File> {
     let mut file = host.open_nonblocking(KMSG)?;
     file.seek(SeekFrom::End(0))?;
     Ok(file)
@@ -129,8 +221,7 @@ pub fn parse(record: &[u8]) -> Option<KernelLine> {
     let prefix = str::from_utf8(&record[..semicolon]).ok()?;
     let mut fields = prefix.split(',');
     let priority: u32 = fields.next()?.parse().ok()?;
-    // The kernel lets no program use its own facility (`devkmsg_write` in `kernel/printk/printk.c`).
-    if priority >> LEVEL_BITS != FACILITY_KERNEL {
+    if !is_of_kernel(priority) {
         return None;
     }
     let sequence = fields.next()?.parse().ok()?;
@@ -140,6 +231,11 @@ pub fn parse(record: &[u8]) -> Option<KernelLine> {
     let text = record[semicolon + 1..].split(|it| *it == b'\n').next()?;
     let text = String::from_utf8_lossy(&unescape(text)).into_owned();
     Some(KernelLine { sequence, since_boot_us, text })
+}
+
+/// The kernel lets no program use its own facility (`devkmsg_write` in `kernel/printk/printk.c`).
+fn is_of_kernel(priority: u32) -> bool {
+    priority >> LEVEL_BITS == FACILITY_KERNEL
 }
 
 /// `\x0a` becomes the byte: whatever cannot be printed is written so, and the backslash too.
@@ -235,9 +331,9 @@ mod tests {
     fn without_a_question_the_log_is_not_open_and_without_a_log_nothing_is_read() {
         let root = tempfile::tempdir().unwrap();
         let mut log = KernelLog::new(Host::new(root.path()));
-        log.follow(asked("any"));
-        assert!(log.fd().is_none());
+        assert!(log.fd().is_none() && log.deadline().is_none());
         log.read(&mut Outbox::new(bounded(1).0));
+        records(&log.host).unwrap_err();
 
         let (mut log, _kernel) = fake("any");
         assert!(log.fd().is_some());
@@ -255,7 +351,7 @@ mod tests {
         let (ours, theirs) =
             socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags).unwrap();
         let mut log = KernelLog::new(Host::new("/nowhere"));
-        log.file = Some(File::from(ours));
+        log.source = Some(Source::Records(File::from(ours)));
         log.follow(asked(regex));
         (log, theirs)
     }
@@ -286,6 +382,39 @@ mod tests {
             outbox.flush();
             log.read(&mut outbox);
             assert_eq!(sent(&inbox), [expected]);
+        }
+    }
+
+    /// A log of which each reading gives the same.
+    #[derive(Debug)]
+    struct Fixed(&'static str);
+
+    impl ring::Source for Fixed {
+        fn size(&self) -> io::Result<usize> {
+            Ok(self.0.len())
+        }
+
+        fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+            buffer[..self.0.len()].copy_from_slice(self.0.as_bytes());
+            Ok(self.0.len())
+        }
+    }
+
+    #[test]
+    fn a_text_of_several_lines_is_found_in_a_log_that_is_read_as_a_whole_and_sent_once() {
+        let text = "<3>[    1.000002] GPU 0000:04:00.0\n<3>[    1.000002] has fallen off\n\
+            <3>[    1.000003] GPU 0000:05:00.0\n";
+        for (regex, expected) in [
+            ("GPU [^\n]+\nhas fallen off", &["GPU 0000:04:00.0\nhas fallen off"][..]),
+            ("GPU", &["GPU 0000:04:00.0", "GPU 0000:05:00.0"]),
+        ] {
+            let (sender, inbox) = bounded(10);
+            let mut log = KernelLog::new(Host::new("/nowhere"));
+            log.source = Some(Source::Ring(Ring::unread(Box::new(Fixed(text)))));
+            log.follow(asked(regex));
+            log.read(&mut Outbox::new(sender.clone()));
+            log.read(&mut Outbox::new(sender));
+            assert_eq!(sent(&inbox), expected);
         }
     }
 

@@ -1,12 +1,13 @@
 //! What the kernel announces about devices.
 //!
 //! It reads the broadcasts of the kernel's own group (`lib/kobject_uevent.c`), not those of udev, so
-//! that it needs no udev. Each becomes a [`Hint`] and nothing more: nodes and links that udev makes
-//! come later, and messages are lost when many come at once.
+//! that it needs no udev. Each becomes a [`Hint`]: nodes and links that udev makes come later, and messages are
+//! lost when many come at once. Those in which a device says that it is ill are sent on as they are beside that.
 
 #![expect(clippy::disallowed_methods, reason = "this process's own namespace is no file of a host")]
 
 use std::{
+    collections::{BTreeMap, VecDeque},
     io,
     os::{
         fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
@@ -22,7 +23,13 @@ use nix::{
     },
 };
 
-use crate::{host::hints::Hints, model::event::Hint};
+use crate::{
+    host::{Host, hints::Hints, outbox::Outbox},
+    model::{
+        event::{Event, Hint},
+        uevent::{EventRule, Uevent},
+    },
+};
 
 /// The kernel's own multicast group; 2 is udev's.
 const KERNEL_GROUP: u32 = 1;
@@ -38,20 +45,33 @@ const MESSAGE_LEN_MAX: usize = 8192;
 /// The inode of the first user namespace (`USER_NS_INIT_INO` in `include/uapi/linux/nsfs.h`).
 const FIRST_USER_NAMESPACE: u64 = 0xEFFF_FFFD;
 
+/// How many announcements of ill devices wait here while the inbox is full. One error of a bus is told once for
+/// each function below it.
+const WAITING_MAX: usize = 1024;
+
+/// What announces a dump of a device that has failed; its directory has a link to that device.
+const DUMPS: &str = "devcoredump";
+
 /// Listens to the kernel. This is no thread: whoever has one polls it.
 #[derive(Debug)]
 pub struct Uevents {
+    host: Host,
     /// `None` if the kernel gave none, or when it could not be read any more.
     socket: Option<OwnedFd>,
     is_silent: bool,
     // Messages were lost once, so they may be again.
     has_lost: bool,
+    // What is asked for beside hints, and what of it waits.
+    rules: Vec<EventRule>,
+    waiting: VecDeque<Uevent>,
+    // Some that were asked for found no room, and that was said.
+    has_dropped: bool,
 }
 
 impl Uevents {
     /// Listens from now on. Where the kernel has nothing to say to us it says so in the log, and
     /// [`Uevents::is_degraded`].
-    pub fn listen() -> Uevents {
+    pub fn listen(host: Host) -> Uevents {
         let socket = open().inspect_err(|err| {
             log::warn!("cannot receive the kernel's uevents: {err}; new devices are found late");
         });
@@ -61,7 +81,27 @@ impl Uevents {
                 "the kernel sends no uevents to a user namespace; new devices are found late"
             );
         }
-        Uevents { socket: socket.ok(), is_silent, has_lost: false }
+        Uevents { is_silent, ..Uevents::of(host, socket.ok()) }
+    }
+
+    fn of(host: Host, socket: Option<OwnedFd>) -> Uevents {
+        Uevents {
+            host,
+            socket,
+            is_silent: false,
+            has_lost: false,
+            rules: Vec::new(),
+            waiting: VecDeque::new(),
+            has_dropped: false,
+        }
+    }
+
+    /// From now on, what one of `rules` has to say something about is sent on too.
+    pub fn follow(&mut self, rules: Vec<EventRule>) {
+        if !rules.is_empty() && (self.socket.is_none() || self.is_silent) {
+            log::warn!("uevents are not received, so that rules about them have no effect");
+        }
+        self.rules = rules;
     }
 
     /// Whether uevents do not reach us, or not all of them, as far as we can tell.
@@ -81,6 +121,15 @@ impl Uevents {
                 "the kernel's uevents are no longer received: {err}; new devices are found late"
             );
             self.socket = None;
+        }
+    }
+
+    /// Sends what was asked for, as far as there is room. What is left is sent when the outbox is empty again.
+    pub(crate) fn tell(&mut self, outbox: &mut Outbox) {
+        while outbox.is_empty()
+            && let Some(uevent) = self.waiting.pop_front()
+        {
+            outbox.push(Event::Announced(uevent));
         }
     }
 
@@ -107,7 +156,11 @@ impl Uevents {
         hints.add(Hint::Everything);
         if !std::mem::replace(&mut self.has_lost, true) {
             log::warn!(
-                "the kernel's uevents came too fast, and some were lost; everything is scanned"
+                "the kernel's uevents came too fast, and some were lost; everything is scanned{}",
+                match self.rules.is_empty() {
+                    true => "",
+                    false => ", and rules about events may have missed some",
+                }
             );
         }
     }
@@ -116,8 +169,38 @@ impl Uevents {
         if std::mem::take(&mut self.is_silent) {
             log::info!("the kernel's uevents are received after all");
         }
-        // One that is not understood may be cut off: something has changed all the same.
-        hints.add(parse(message).unwrap_or(Hint::Everything));
+        let Some(uevent) = parse(message) else {
+            // It may be cut off: something has changed all the same.
+            hints.add(Hint::Everything);
+            return;
+        };
+        hints.add(uevent.hint());
+        self.heed(uevent);
+    }
+
+    /// Keeps what was asked for until it can be sent.
+    fn heed(&mut self, mut uevent: Uevent) {
+        if !self.rules.iter().any(|it| it.says(&uevent).is_some()) {
+            return;
+        }
+        // One that says what the last has said adds nothing.
+        if self.waiting.back().is_some_and(|it| is_repeated(it, &uevent)) {
+            return;
+        }
+        if self.waiting.len() >= WAITING_MAX {
+            if !std::mem::replace(&mut self.has_dropped, true) {
+                log::warn!(
+                    "more than {WAITING_MAX} events that rules ask for wait, and the others are dropped: \
+                     rules about events have missed some"
+                );
+            }
+            return;
+        }
+        if uevent.subsystem == DUMPS {
+            let link = format!("/sys{}/failing_device", uevent.devpath);
+            uevent.failing = self.host.canonical(&link).ok().flatten();
+        }
+        self.waiting.push_back(uevent);
     }
 }
 
@@ -141,7 +224,7 @@ fn is_in_user_namespace() -> bool {
 
 /// Understands one message of the kernel: `action@devpath`, and `KEY=value` each with a NUL behind.
 /// `None` if it is anything else, such as one of udev's.
-pub fn parse(message: &[u8]) -> Option<Hint> {
+pub fn parse(message: &[u8]) -> Option<Uevent> {
     if message.len() >= MESSAGE_LEN_MAX {
         return None;
     }
@@ -152,36 +235,38 @@ pub fn parse(message: &[u8]) -> Option<Hint> {
     if header.get(at + 1) != Some(&b'/') {
         return None;
     }
-    let (mut action, mut devpath, mut subsystem, mut devname) = (None, None, None, None);
+    let mut properties = BTreeMap::new();
     for field in fields {
         let Some(equals) = field.iter().position(|it| *it == b'=') else { continue };
-        let slot = match &field[..equals] {
-            b"ACTION" => &mut action,
-            b"DEVPATH" => &mut devpath,
-            b"SUBSYSTEM" => &mut subsystem,
-            b"DEVNAME" => &mut devname,
-            _ => continue,
-        };
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         // The first counts: the kernel's keys come before those of the device's driver.
-        slot.get_or_insert_with(|| String::from_utf8_lossy(&field[equals + 1..]).into_owned());
+        properties.entry(text(&field[..equals])).or_insert_with(|| text(&field[equals + 1..]));
     }
-    Some(Hint::Uevent {
-        action: action?,
-        devpath: devpath?,
-        subsystem: subsystem?,
-        devname: devname.filter(|it| !it.is_empty()),
-    })
+    let known = |key: &str| properties.get(key).cloned();
+    let (action, devpath) = (known("ACTION")?, known("DEVPATH")?);
+    let subsystem = known("SUBSYSTEM")?;
+    Some(Uevent { action, devpath, subsystem, properties, failing: None })
+}
+
+/// Whether two announcements differ in nothing but their number.
+fn is_repeated(one: &Uevent, other: &Uevent) -> bool {
+    let says = |it: &Uevent| {
+        let mut properties = it.properties.clone();
+        properties.remove("SEQNUM");
+        properties
+    };
+    says(one) == says(other)
 }
 
 #[cfg(test)]
 mod tests {
     use std::{fs, time::Duration};
 
-    use crossbeam_channel::bounded;
+    use crossbeam_channel::{Receiver, bounded};
     use nix::poll::{PollFd, PollFlags, poll};
 
     use super::*;
-    use crate::{host::deadline::Deadline, model::event::Event};
+    use crate::{host::deadline::Deadline, model::uevent::Values};
 
     const ADD: &[u8] = b"add@/devices/virtual/block/loop9\0ACTION=add\0\
         DEVPATH=/devices/virtual/block/loop9\0SUBSYSTEM=block\0MAJOR=7\0MINOR=9\0DEVNAME=loop9\0\
@@ -195,11 +280,14 @@ mod tests {
             subsystem: "block".to_owned(),
             devname: Some("loop9".to_owned()),
         };
-        assert_eq!(parse(ADD), Some(expected));
+        let uevent = parse(ADD).unwrap();
+        assert_eq!(uevent.hint(), expected);
+        assert_eq!(uevent.property("DISKSEQ"), Some("31"));
+        assert_eq!(uevent.property("ACTION"), Some("add"));
 
         let bind = b"bind@/devices/pci0000:00/0000:00:05.0\0ACTION=bind\0\
             DEVPATH=/devices/pci0000:00/0000:00:05.0\0SUBSYSTEM=pci\0DRIVER=vfio-pci\0SEQNUM=1\0";
-        let Some(Hint::Uevent { action, devname, .. }) = parse(bind) else { panic!() };
+        let Hint::Uevent { action, devname, .. } = parse(bind).unwrap().hint() else { panic!() };
         assert_eq!((action.as_str(), devname), ("bind", None));
     }
 
@@ -235,7 +323,7 @@ mod tests {
             return;
         };
         let (sender, inbox) = bounded(1000);
-        let (mut uevents, mut hints) = (Uevents::listen(), Hints::new(sender));
+        let (mut uevents, mut hints) = (Uevents::listen(Host::new("/")), Hints::new(sender));
 
         // The one that is already there came before we listened.
         fs::write("/sys/class/zram-control/hot_remove", number.trim()).unwrap();
@@ -261,7 +349,8 @@ mod tests {
         let mut hints = Hints::new(events);
         // Neither a socket nor ever ready for anything but an error.
         let socket = OwnedFd::from(fs::File::open("/dev/null").unwrap());
-        let mut uevents = Uevents { socket: Some(socket), is_silent: true, has_lost: false };
+        let mut uevents =
+            Uevents { is_silent: true, ..Uevents::of(Host::new("/nowhere"), Some(socket)) };
         assert!(uevents.is_degraded());
         uevents.heard(ADD, &mut hints);
         assert!(!uevents.is_degraded());
@@ -275,5 +364,89 @@ mod tests {
         uevents.read(&mut hints);
         assert!(uevents.is_degraded() && uevents.fd().is_none());
         uevents.read(&mut hints);
+    }
+
+    /// That a card is wedged, in its `n`th word for it.
+    fn wedged(n: usize) -> Vec<u8> {
+        let devpath = "/devices/pci0000:00/0000:00:02.0/drm/card0";
+        format!(
+            "change@{devpath}\0ACTION=change\0DEVPATH={devpath}\0SUBSYSTEM=drm\0WEDGED={n}\0SEQNUM=9{n}\0"
+        )
+        .into_bytes()
+    }
+
+    fn asked(subsystem: &str, property: &str) -> EventRule {
+        EventRule {
+            subsystem: subsystem.to_owned(),
+            property: property.to_owned(),
+            ill: Values::All,
+            clears: Vec::new(),
+        }
+    }
+
+    /// What arrives, until nothing is left to be sent.
+    fn told(uevents: &mut Uevents, outbox: &mut Outbox, inbox: &Receiver<Event>) -> Vec<Uevent> {
+        let mut all = Vec::new();
+        loop {
+            uevents.tell(outbox);
+            let Ok(event) = inbox.try_recv() else { return all };
+            let Event::Announced(uevent) = event else { panic!("{event:?}") };
+            all.push(uevent);
+            outbox.flush();
+        }
+    }
+
+    #[test]
+    fn what_rules_ask_for_is_sent_in_order_and_none_is_lost_in_hints() {
+        let (mut uevents, mut hints) =
+            (Uevents::of(Host::new("/nowhere"), None), Hints::new(bounded(1).0));
+        let (sender, inbox) = bounded(1);
+        let mut outbox = Outbox::new(sender);
+        uevents.heard(&wedged(0), &mut hints);
+        uevents.follow(vec![asked("drm", "WEDGED")]);
+        // More than wait as hints, and than fit; and what others ask for.
+        for n in 1..=300 {
+            uevents.heard(&wedged(n), &mut hints);
+            uevents.heard(ADD, &mut hints);
+        }
+        let values: Vec<String> = told(&mut uevents, &mut outbox, &inbox)
+            .iter()
+            .map(|it| it.property("WEDGED").unwrap().to_owned())
+            .collect();
+        assert_eq!(values, (1..=300).map(|n| n.to_string()).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_waits_is_bounded_and_what_is_repeated_takes_no_room() {
+        let (mut uevents, mut hints) =
+            (Uevents::of(Host::new("/nowhere"), None), Hints::new(bounded(1).0));
+        uevents.follow(vec![asked("drm", "WEDGED")]);
+        for _ in 0..100_000 {
+            uevents.heard(&wedged(1), &mut hints);
+        }
+        assert_eq!((uevents.waiting.len(), uevents.has_dropped), (1, false));
+        for n in 0..100_000 {
+            uevents.heard(&wedged(n), &mut hints);
+        }
+        assert_eq!((uevents.waiting.len(), uevents.has_dropped), (WAITING_MAX, true));
+    }
+
+    #[test]
+    fn a_dump_says_which_device_has_failed() {
+        let root = tempfile::tempdir().unwrap();
+        let dump = root.path().join("sys/devices/virtual/devcoredump/devcd3");
+        let card = root.path().join("sys/devices/pci0000:00/0000:00:02.0");
+        fs::create_dir_all(&dump).unwrap();
+        fs::create_dir_all(&card).unwrap();
+        let up = "../../../pci0000:00/0000:00:02.0";
+        std::os::unix::fs::symlink(up, dump.join("failing_device")).unwrap();
+        let mut uevents = Uevents::of(Host::new(root.path()), None);
+        uevents.follow(vec![asked("devcoredump", "ACTION")]);
+        let devpath = "/devices/virtual/devcoredump/devcd3";
+        let message =
+            format!("add@{devpath}\0ACTION=add\0DEVPATH={devpath}\0SUBSYSTEM=devcoredump\0");
+        uevents.heard(message.as_bytes(), &mut Hints::new(bounded(1).0));
+        let failing = uevents.waiting[0].failing.as_deref();
+        assert_eq!(failing, Some("/sys/devices/pci0000:00/0000:00:02.0"));
     }
 }

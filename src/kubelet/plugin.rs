@@ -337,8 +337,7 @@ impl PluginThread {
         loop {
             match call.poll(&waker) {
                 Poll::Ready(answer) => return Ok(answer),
-                // The call has a deadline of its own.
-                Poll::Pending => self.wait(None)?,
+                Poll::Pending => self.wait(Some(call.until()))?,
             }
         }
     }

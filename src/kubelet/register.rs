@@ -22,7 +22,7 @@ use grpcio::{CallOption, ChannelBuilder, Environment};
 use nix::errno::Errno;
 
 use crate::{
-    host::socket,
+    host::{deadline::Deadline, socket},
     kubelet::{
         proto::deviceplugin::{Empty, RegisterRequest},
         service,
@@ -42,7 +42,7 @@ const API_VERSION: &str = "v1beta1";
 
 /// How long the kubelet may take to answer. It connects to our socket before it does, for up to 10 s;
 /// giving up earlier could make it forget a registration that has succeeded.
-const DEADLINE: Duration = Duration::from_secs(15);
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// A kubelet's socket is replaced while it starts; so often we try to connect until we know which
 /// socket we are connected to.
@@ -80,6 +80,7 @@ impl KubeletConnection {
 /// A `Register` that is under way. Dropping it cancels the call and closes the connection.
 pub(super) struct Call {
     answer: Unary<Empty>,
+    until: Deadline,
 }
 
 impl Call {
@@ -105,15 +106,25 @@ impl Call {
             options: Some(service::options(snapshot)).into(),
             ..Default::default()
         };
-        let option = CallOption::default().timeout(DEADLINE);
-        let answer = Unary::start(channel, REGISTER, &request, option);
-        Ok(Call { answer: answer.map_err(|err| refusal(&err))? })
+        let answer = Unary::start(channel, REGISTER, &request, CallOption::default());
+        let until = Deadline::after(PATIENCE);
+        Ok(Call { answer: answer.map_err(|err| refusal(&err))?, until })
     }
 
-    /// The kubelet's answer, or a promise to ring `waker` when it is there.
+    /// When to poll it at the latest.
+    pub(super) fn until(&self) -> Deadline {
+        self.until
+    }
+
+    /// The kubelet's answer, or a promise to ring `waker` when it is there; at `until` that there is none.
     pub(super) fn poll(&mut self, waker: &Waker) -> Poll<Result<(), Refusal>> {
-        let answer = Pin::new(&mut self.answer).poll(&mut Context::from_waker(waker));
-        answer.map(|it| it.map(|_| ()).map_err(|err| refusal(&err)))
+        match Pin::new(&mut self.answer).poll(&mut Context::from_waker(waker)) {
+            Poll::Pending if self.until.has_passed() => {
+                Poll::Ready(Err(Refusal::Refused(format!("no answer within {PATIENCE:?}"))))
+            }
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(answer) => Poll::Ready(answer.map(|_| ()).map_err(|err| refusal(&err))),
+        }
     }
 }
 

@@ -22,14 +22,14 @@ use std::{
     time::Duration,
 };
 
-use grpcio::{ChannelBuilder, EnvBuilder, Environment, ServerBuilder, ShutdownFuture};
+use grpcio::{ChannelBuilder, Environment, ServerBuilder, ShutdownFuture};
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, poll},
 };
 
 use crate::{
-    host::{deadline::Deadline, socket, wake::Wake, worker::with_timer_slack},
+    host::{deadline::Deadline, socket, wake::Wake},
     kubelet::{callers::Callers, endpoint::Endpoint},
 };
 
@@ -61,21 +61,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long the server may take to shut down before its calls are cancelled, and again before it is
 /// given up. Without open streams it takes ten milliseconds.
 const SHUTDOWN_MAX: Duration = Duration::from_millis(500);
-
-/// How late the core's timers may be: one of its threads wakes up twice a second to find that nothing is
-/// due, and deadlines of calls are all that it is ever late for. Not the threads of servers, which wait
-/// for each other at the end.
-const TIMER_SLACK: Duration = Duration::from_secs(4);
-
-/// Starts the gRPC core with its one thread of ours, `grpc-0`, and sends its log lines where ours
-/// go: call it once, after the logger is installed, and keep it until all plugins are dropped.
-///
-/// The core must not be started before a fork.
-pub fn environment() -> Environment {
-    // Or they would go to stderr in a form of their own.
-    grpcio::redirect_log();
-    with_timer_slack(TIMER_SLACK, || EnvBuilder::new().cq_count(1).name_prefix("grpc").build())
-}
 
 /// A server with its connections, and the endpoint in front of it.
 #[derive(Debug)]

@@ -31,7 +31,8 @@ pub struct Unary<T> {
 }
 
 impl<T: Message + Unpin> Unary<T> {
-    /// Calls the method `name`, as in `/v1beta1.Registration/Register`.
+    /// Calls the method `name`, as in `/v1beta1.Registration/Register`. A deadline in `option` would need the
+    /// timers of the core, which [`core`](super::core) has stopped. Dropping the call cancels it.
     pub fn start<Q: Message>(
         channel: Channel,
         name: &'static str,

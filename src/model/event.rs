@@ -15,6 +15,7 @@ use crate::model::{
     resource::Resource,
     snapshot::Snapshot,
     state::{Holder, Remembered},
+    uevent::Uevent,
 };
 
 /// Anything that can make the daemon do something.
@@ -42,6 +43,8 @@ pub enum Event {
     ClearedBefore(Vec<Clearance>),
     /// The kernel has logged something.
     KernelLogged(KernelLine),
+    /// The kernel has announced something that a rule of health asks for.
+    Announced(Uevent),
     /// The configuration file has changed, and says this now.
     Reconfigured(Arc<Vec<Resource>>),
     /// Who holds which device, by resource; `None` if the kubelet does not tell.
@@ -109,7 +112,7 @@ pub enum Hint {
 /// One record of the kernel's log (`Documentation/ABI/testing/dev-kmsg`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KernelLine {
-    /// The kernel's number of the record.
+    /// The kernel's number of the record. 0 where it does not say.
     pub sequence: u64,
     /// Microseconds since boot.
     pub since_boot_us: u64,

@@ -1,7 +1,11 @@
 //! Facts: what is known of a device from more than one file of sysfs, such as `pci.vendor`.
 //!
-//! [`FACTS`] is the one table of them. A namespace is its rows here, a reader in
-//! `discovery/facts/`, and an arm where that is called.
+//! [`FACTS`] is the one table of them. A namespace is its rows there, a reader in
+//! `discovery/facts/`, and an arm where that is called. `docs/facts.md` is made from the table.
+
+mod table;
+
+pub use crate::model::fact::table::FACTS;
 
 /// Which piece of hardware a fact is about, and so whose uevents may change it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -10,6 +14,8 @@ pub enum Namespace {
     Pci,
     /// The USB device that the device is, or is part of.
     Usb,
+    /// The GPU of NVIDIA's driver that the device is, or is part of.
+    Nvidia,
 }
 
 /// What the value of a fact is.
@@ -41,36 +47,37 @@ pub struct Fact {
     pub word: &'static str,
     /// What its value is.
     pub form: Form,
+    /// A value that it may have.
+    pub example: &'static str,
+    /// What it says, for the reference.
+    pub meaning: &'static str,
 }
 
-/// Every fact there is.
-pub static FACTS: &[Fact] = &[
-    row(Namespace::Pci, "pci.address", Form::PciAddress),
-    row(Namespace::Pci, "pci.vendor", Form::Hex4),
-    row(Namespace::Pci, "pci.device", Form::Hex4),
-    row(Namespace::Pci, "pci.subsystemVendor", Form::Hex4),
-    row(Namespace::Pci, "pci.subsystemDevice", Form::Hex4),
-    row(Namespace::Pci, "pci.class", Form::Class),
-    row(Namespace::Pci, "pci.revision", Form::Hex2),
-    row(Namespace::Pci, "pci.driver", Form::Text),
-    row(Namespace::Usb, "usb.vendor", Form::Hex4),
-    row(Namespace::Usb, "usb.product", Form::Hex4),
-    row(Namespace::Usb, "usb.serial", Form::Text),
-    row(Namespace::Usb, "usb.port", Form::Text),
-    row(Namespace::Usb, "usb.path", Form::Text),
-    row(Namespace::Usb, "usb.manufacturer", Form::Text),
-    row(Namespace::Usb, "usb.productName", Form::Text),
-    row(Namespace::Usb, "usb.node", Form::Node),
-    row(Namespace::Usb, "usb.video", Form::Nodes),
-    row(Namespace::Usb, "usb.tty", Form::Nodes),
-    row(Namespace::Usb, "usb.sound", Form::Nodes),
-    row(Namespace::Usb, "usb.hidraw", Form::Nodes),
-    row(Namespace::Usb, "usb.input", Form::Nodes),
-    row(Namespace::Usb, "usb.block", Form::Nodes),
-];
+impl Namespace {
+    /// All of them, in the order of the reference.
+    pub const ALL: [Namespace; 3] = [Namespace::Pci, Namespace::Usb, Namespace::Nvidia];
 
-const fn row(namespace: Namespace, word: &'static str, form: Form) -> Fact {
-    Fact { namespace, word, form }
+    /// What its facts are about, for the reference.
+    pub fn subject(self) -> &'static str {
+        match self {
+            Namespace::Pci => "The PCI function that the device is, or is part of",
+            Namespace::Usb => "The USB device that the device is, or is part of",
+            Namespace::Nvidia => "The GPU of NVIDIA's driver that the device is, or is part of",
+        }
+    }
+
+    /// Where its makers describe the files that it is read from.
+    pub fn source(self) -> &'static str {
+        match self {
+            Namespace::Pci => "`Documentation/ABI/testing/sysfs-bus-pci`",
+            Namespace::Usb => {
+                "`Documentation/ABI/testing/sysfs-bus-usb`, `Documentation/ABI/stable/sysfs-bus-usb`"
+            }
+            Namespace::Nvidia => {
+                "README of NVIDIA's driver, chapter \"Using the /proc File System Interface\""
+            }
+        }
+    }
 }
 
 impl Fact {

@@ -20,6 +20,7 @@ use crate::model::{
     name::{DeviceId, ResourceName},
     snapshot::Health,
     template::{Key, Template},
+    uevent::EventRule,
     written,
 };
 
@@ -48,6 +49,9 @@ pub struct HealthPolicy {
     /// Lines of the kernel's log that say that a device is ill.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub kernel_log: Vec<LogRule>,
+    /// Announcements of the kernel that say that a device is ill.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<EventRule>,
     /// A program that says whether a device is well.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub command: Option<ProbeCommand>,

@@ -11,7 +11,7 @@ use crate::{
         device::Device,
         discovery::Source,
         event::Scan,
-        fact::{FACTS, Fact, Form},
+        fact::{FACTS, Fact, Form, Namespace},
         name::{DeviceId, ResourceName},
         resource::Resource,
         template::Key,
@@ -60,7 +60,8 @@ fn other_nodes(host: &Host, device: &Device) -> Option<String> {
     if raw.is_empty() || !device.node_paths().eq(raw.iter().map(String::as_str)) {
         return None;
     }
-    let others = FACTS.iter().filter(|it| it.form == Form::Nodes).filter_map(|fact| {
+    let of_usb = FACTS.iter().filter(|it| it.namespace == Namespace::Usb);
+    let others = of_usb.filter(|it| it.form == Form::Nodes).filter_map(|fact| {
         let nodes = values(*fact);
         let text = || format!("`{{{}}}` ({})", fact.word, nodes.join(", "));
         (!nodes.is_empty()).then(text)

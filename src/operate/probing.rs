@@ -9,7 +9,7 @@ use std::{
 use grpcio::Environment;
 
 use crate::{
-    kubelet::{endpoint, inquiry, server},
+    kubelet::{core, endpoint, inquiry},
     model::{
         name::ResourceName,
         resource::{NamePattern, Resource},
@@ -31,7 +31,7 @@ pub struct Report {
 
 /// Asks the plugins behind these sockets, whosever they are.
 pub fn sockets(paths: &[PathBuf]) -> Report {
-    let env = Arc::new(server::environment());
+    let env = core::environment();
     let mut report = Report { is_fine: true, ..Default::default() };
     for path in paths {
         report.ask(&env, path);

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    io,
     ops::Range,
     sync::{
         Arc,
@@ -14,12 +15,16 @@ use crossbeam_channel::{Receiver, bounded};
 
 use crate::{
     config::duration_text,
+    host::{
+        Host,
+        pool::{Pool, ThreadNo},
+    },
     model::{
         device::Device,
         health::{Fault, HealthPolicy, Outcome, Reading, TIMEOUT_CHECK, Target},
         name::{DeviceId, ResourceName},
     },
-    probe::pool::{Job, Pool, ProbeThread, Progress, ThreadNo},
+    probe::job::{Job, Progress},
 };
 
 /// A device that takes so long may hang: another thread goes on behind it.
@@ -51,7 +56,7 @@ pub(super) struct Running {
 /// A thread and the devices that it probes one after the other.
 #[derive(Debug)]
 struct Lane {
-    thread: ProbeThread,
+    thread: ThreadNo,
     answers: Receiver<Progress>,
     // Which device it probes, and since when.
     at: usize,
@@ -106,11 +111,12 @@ impl Running {
         lanes.chain(again).min()
     }
 
-    /// The thread has done what it was given. `None` if it is not one of this round.
-    pub(super) fn finished(&mut self, no: ThreadNo, now: Instant) -> Option<ProbeThread> {
-        let idx = self.lanes.iter().position(|it| it.thread.no == no)?;
-        self.take(idx, now);
-        Some(self.lanes.swap_remove(idx).thread)
+    /// The thread has done what it was given, if it is one of this round.
+    pub(super) fn finished(&mut self, no: ThreadNo, now: Instant) {
+        if let Some(idx) = self.lanes.iter().position(|it| it.thread == no) {
+            self.take(idx, now);
+            self.lanes.swap_remove(idx);
+        }
     }
 
     /// Whether nothing more will come.
@@ -166,7 +172,7 @@ impl Running {
     }
 
     /// Gives up the threads that take too long, each with the device that it probes.
-    pub(super) fn give_up(&mut self, now: Instant) -> Vec<(ProbeThread, DeviceId)> {
+    pub(super) fn give_up(&mut self, now: Instant) -> Vec<(ThreadNo, DeviceId)> {
         let mut hung = Vec::new();
         let patience = self.policy.deadline();
         let is_late = |it: &Lane| it.since + patience <= now;
@@ -239,25 +245,25 @@ impl Running {
         self.lanes.iter().any(Lane::has_more)
     }
 
-    /// Gives the devices that have waited the longest to a thread, if there is one to be had.
-    pub(super) fn begin(&mut self, pool: &mut Pool, now: Instant) -> bool {
+    /// Gives the devices that have waited the longest to a thread. Fails if the kernel gives none.
+    pub(super) fn begin(&mut self, host: &Host, pool: &mut Pool, now: Instant) -> io::Result<()> {
         let Some((range, since)) = self.waiting.pop_front() else {
-            return true;
+            return Ok(());
         };
         self.asked_at = now;
         let (answers, receiver) = bounded(self.devices.len() + 1);
         let end = Arc::new(AtomicUsize::new(range.end));
-        let thread = pool.start(Job {
+        let job = Job {
             policy: Arc::clone(&self.policy),
             devices: Arc::clone(&self.devices),
             first: range.start,
             end: Arc::clone(&end),
             answers,
-        });
-        let Some(thread) = thread else {
-            self.waiting.push_front((range, since));
-            return false;
         };
+        let host = host.clone();
+        let thread = pool
+            .start(move |_| job.work(&host))
+            .inspect_err(|_| self.waiting.push_front((range.clone(), since)))?;
         self.lanes.push(Lane {
             thread,
             answers: receiver,
@@ -266,7 +272,7 @@ impl Running {
             has_begun: false,
             end,
         });
-        true
+        Ok(())
     }
 }
 

@@ -9,14 +9,17 @@ use std::{
 use crossbeam_channel::Receiver;
 
 use crate::{
-    host::Host,
+    host::{
+        Host,
+        pool::{Pool, ThreadNo},
+    },
     model::{
         device::Device,
         health::{Round, Target},
         name::{DeviceId, ResourceName},
     },
     probe::{
-        pool::{Pool, ThreadNo},
+        job::LIMITS,
         round::{Hung, Running},
     },
 };
@@ -24,10 +27,13 @@ use crate::{
 /// All resources and all threads.
 #[derive(Debug)]
 pub(super) struct Schedule {
+    host: Host,
     plans: BTreeMap<ResourceName, Plan>,
     pool: Pool,
     hung: Hung,
     exhausted: bool,
+    // The kernel gives no thread, which has been said.
+    is_short: bool,
 }
 
 /// One resource.
@@ -47,13 +53,13 @@ struct Plan {
 
 impl Schedule {
     pub(super) fn new(host: Host) -> Schedule {
-        let pool = Pool::new(host);
-        Schedule { plans: BTreeMap::new(), pool, hung: BTreeMap::new(), exhausted: false }
+        let (plans, pool, hung) = (BTreeMap::new(), Pool::new("probe", LIMITS), BTreeMap::new());
+        Schedule { host, plans, pool, hung, exhausted: false, is_short: false }
     }
 
     /// Where threads say that they have finished; to be told to [`Schedule::finished`].
     pub(super) fn threads(&self) -> &Receiver<ThreadNo> {
-        self.pool.finished()
+        self.pool.ended()
     }
 
     /// From now on, these are probed. What is new is due at once.
@@ -94,18 +100,15 @@ impl Schedule {
 
     /// A thread has finished its job, or has come back.
     pub(super) fn finished(&mut self, no: ThreadNo, now: Instant) {
+        self.pool.take_back(no);
         if let Some((resource, device)) = self.hung.remove(&no) {
-            self.pool.came_back();
             log::info!(
                 "resource={resource} device={device} the probe that was blocked has come back"
             );
             return;
         }
-        for plan in self.plans.values_mut() {
-            if let Some(thread) = plan.round.as_mut().and_then(|it| it.finished(no, now)) {
-                self.pool.give_back(thread);
-            }
-        }
+        let rounds = self.plans.values_mut().filter_map(|it| it.round.as_mut());
+        rounds.for_each(|it| it.finished(no, now));
     }
 
     /// Does what is due; gives the readings that are new.
@@ -115,9 +118,9 @@ impl Schedule {
                 plan.round = plan.next_round(&self.hung, now);
             }
             let Some(round) = plan.round.as_mut() else { continue };
-            for (thread, device) in round.give_up(now) {
-                self.hung.insert(thread.no, (name.clone(), device));
-                self.pool.abandon(thread);
+            for (no, device) in round.give_up(now) {
+                self.hung.insert(no, (name.clone(), device));
+                self.pool.leave_behind(no);
             }
             round.share(&self.pool, now);
         }
@@ -161,14 +164,21 @@ impl Schedule {
     /// Gives threads to devices that wait for one, the longest first: neither names nor intervals give
     /// precedence. Where no thread is left, those that have many devices before them give theirs up.
     fn begin(&mut self, now: Instant) {
-        let Schedule { plans, pool, .. } = self;
+        let Schedule { host, plans, pool, is_short, .. } = self;
         while pool.has_room() {
             let rounds = plans.values_mut().filter_map(|it| it.round.as_mut());
             let waiting = rounds.filter_map(|it| Some((it.waiting_since()?, it)));
             let Some((_, round)) = waiting.min_by_key(|(since, _)| *since) else {
                 return;
             };
-            if !round.begin(pool, now) {
+            let lacking = round.begin(host, pool, now).err();
+            if let Some(err) = lacking.as_ref().filter(|_| !*is_short) {
+                log::error!(
+                    "cannot start another thread for probes: {err}; devices are probed late"
+                );
+            }
+            *is_short = lacking.is_some();
+            if lacking.is_some() {
                 return;
             }
         }

@@ -6,6 +6,7 @@ import base64, calendar, glob, json, os, subprocess, time
 from node import CARDS, PLUGINS, STATE, TOP, Failed, Load, plug, pod_spec, pull, read, same, write
 
 SHARED = 10         # replicas of /dev/fuse
+CAP_SYSLOG = 34     # as in linux/capability.h
 
 CONFIG = f"""version: v1
 resources:
@@ -213,6 +214,23 @@ def containerd_gives_by_cdi_what_it_gives_by_the_plain_answer(node):
     same("hosts' paths in its record of names", b"/dev/fuse" in by_name["record"] or b"/dev/loop" in by_name["record"], False)
     for name in ("chandler-fuse=fuse", *(f"chandler-card=loop{card}" for card in CARDS)):
         same(f"{name} in the record", f"example.com/{name}".encode() in by_name["record"], True)
+    node.install(CONFIG)
+    node.until("all devices", lambda: node.rolled_out() and _offered(node, "allocatable") == OFFERED)
+
+
+def the_kernels_log_is_heard_with_one_capability(node):
+    old = node.rolled_out()["metadata"]["uid"]
+    word = f"chandler-{time.time_ns()}"
+    health = "    health: { recovery: manual, kernelLog: [{ pattern: " + word + " }] }\n"
+    node.install(CONFIG.replace("  - name: example.com/card\n", "  - name: example.com/card\n" + health), "kernel-log")
+    node.until("another pod", lambda: node.rolled_out()["metadata"]["uid"] != old)
+    node.until("all devices", lambda: _offered(node, "allocatable") == OFFERED)
+    status = dict(line.split(":\t", 1) for line in read(f"/proc/{node.pid(node.rolled_out())}/status").splitlines())
+    same("capabilities", {key: int(status[key], 16) for key in ("CapPrm", "CapEff", "CapBnd")}, dict.fromkeys(("CapPrm", "CapEff", "CapBnd"), 1 << CAP_SYSLOG))
+    same("no new privileges and seccomp", (status["NoNewPrivs"].strip(), status["Seccomp"].strip()), ("1", "2"))
+    # A line of the kernel itself, which programs cannot write: it says which option of a mount it does not know.
+    subprocess.run(["mount", "-t", "tmpfs", "-o", word, "none", "/mnt"], env={**os.environ, "LIBMOUNT_FORCE_MOUNT2": "always"}, capture_output=True)
+    node.until("no card", lambda: _offered(node, "allocatable") == {**OFFERED, "example.com/card": 0})
     node.install(CONFIG)
     node.until("all devices", lambda: node.rolled_out() and _offered(node, "allocatable") == OFFERED)
 

@@ -176,15 +176,15 @@ func TestKustomization(t *testing.T) {
 	}
 }
 
-func TestTheOverlayForTheKernelLogAddsPrivilegeAndNothingElse(t *testing.T) {
-	plain, more := kustomization(t, ""), kustomization(t, "kernel-log")
-	rights := more.daemonSet.Spec.Template.Spec.Containers[0].SecurityContext
-	if !is(rights.Privileged, true) || !is(rights.ReadOnlyRootFilesystem, true) {
-		t.Errorf("%v", rights)
+func TestTheKernelLogTakesOneCapabilityAndNothingElse(t *testing.T) {
+	for _, more := range []objects{kustomization(t, "kernel-log"), chart(t, "kernelLog: true")} {
+		capabilities := more.daemonSet.Spec.Template.Spec.Containers[0].SecurityContext.Capabilities
+		if !slices.Equal(capabilities.Add, []corev1.Capability{"SYSLOG"}) {
+			t.Errorf("%v", capabilities)
+		}
+		capabilities.Add = nil
+		checkRights(t, more)
 	}
-	more.daemonSet.Spec.Template.Spec.Containers[0].SecurityContext =
-		plain.daemonSet.Spec.Template.Spec.Containers[0].SecurityContext
-	checkRights(t, more)
 }
 
 func TestTheChartByDefault(t *testing.T) {
@@ -253,7 +253,7 @@ func TestTheChartHeedsEachValue(t *testing.T) {
 		{"pluginDir: /data/plugins", "hostPath: { path: \"/data/plugins\", type: Directory }"},
 		{"pluginDir: /data/plugins", "name: pod-resources, mountPath: \"/data/pod-resources\""},
 		{"podResourcesDir: /data/it", "hostPath: { path: \"/data/it\", type: Directory }"},
-		{"kernelLog: true", "privileged: true"},
+		{"kernelLog: true", "add: [SYSLOG]"},
 		{"resources: { limits: { memory: 1Gi } }", "memory: 1Gi"},
 		{"priorityClassName: mine", "priorityClassName: mine"},
 		{"tolerations: [{ key: mine }]", "- key: mine"},

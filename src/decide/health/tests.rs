@@ -27,6 +27,7 @@ fn policy() -> HealthPolicy {
         recovery: Recovery::Auto,
         flapping: None,
         kernel_log: Vec::new(),
+        events: Vec::new(),
         command: None,
     }
 }

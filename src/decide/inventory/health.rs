@@ -4,15 +4,16 @@ use std::{sync::Arc, time::Instant};
 
 use crate::{
     decide::{
-        health::Input,
+        health::{Input, subject::is_about},
         inventory::{Inventory, Served},
         kernel_log,
     },
     model::{
         cordon::{Clearance, Cordon},
         event::{Effect, KernelLine},
-        health::{Round, Target},
+        health::{Fault, KERNEL_LOG_CHECK, Round, Target},
         name::{DeviceId, ResourceName},
+        uevent::{Saying, Uevent},
     },
 };
 
@@ -42,6 +43,26 @@ impl Inventory {
                 for id in ids {
                     let (fault, line) = (&hit.fault(), line.text.as_str());
                     served.tell(name, &id, Input::KernelFault { fault, line }, now);
+                }
+            }
+        }
+    }
+
+    pub(super) fn announced(&mut self, uevent: &Uevent, now: Instant) {
+        for (name, served) in &mut self.served {
+            let Some(configured) = self.resources.get(served.config_idx) else {
+                continue;
+            };
+            let policy = Arc::clone(&configured.health);
+            for rule in &policy.events {
+                let Some(Saying::Ill(value)) = rule.says(uevent) else { continue };
+                let reason = format!("event: {}={value}", rule.property);
+                let fault = Fault::ill(KERNEL_LOG_CHECK, reason.clone());
+                let present = served.devices.present().filter(|it| is_about(uevent, it));
+                let ids: Vec<DeviceId> = present.map(|it| it.id.clone()).collect();
+                for id in ids {
+                    let input = Input::KernelFault { fault: &fault, line: &reason };
+                    served.tell(name, &id, input, now);
                 }
             }
         }

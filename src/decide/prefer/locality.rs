@@ -81,7 +81,7 @@ impl<'a> Locality<'a> {
 }
 
 /// Whether `name` is a PCI address: domain, bus, device and function.
-fn is_pci_function(name: &str) -> bool {
+pub fn is_pci_function(name: &str) -> bool {
     let mut parts = name.split([':', '.']);
     let mut hex = |len: std::ops::RangeInclusive<usize>| {
         parts.next().is_some_and(|it| {

@@ -1,12 +1,79 @@
-//! The card behind a node of NVIDIA's driver, which sysfs does not tell: the driver's own files in `/proc`
-//! do.
+//! The GPUs of NVIDIA's driver. Sysfs says neither which node is whose nor what is called how: the
+//! driver's own files in `/proc` do.
 
 use std::io;
 
-use crate::{discovery::path::is_numbered, host::Host};
+use crate::{
+    discovery::{
+        facts::{pci, unknown},
+        path::{is_numbered, last},
+    },
+    host::Host,
+    model::fact::Fact,
+};
 
 /// Where the driver has a directory for each card, called after its PCI address.
 const CARDS: &str = "/proc/driver/nvidia/gpus";
+
+pub(super) fn lookup(host: &Host, dir: &str, fact: Fact) -> io::Result<Option<String>> {
+    let Some(address) = pci::function(host, dir)?.map(last) else {
+        return Ok(None);
+    };
+    let Some(information) = information(host, address)? else {
+        return Ok(None);
+    };
+    let value = |key: &str| value(&information, key).map(str::to_owned);
+    match fact.name() {
+        "uuid" => uuid(value("GPU UUID")),
+        "minor" => Ok(value("Device Minor")),
+        "node" => Ok(value("Device Minor").map(|it| format!("/dev/nvidia{it}"))),
+        "model" => Ok(value("Model")),
+        "index" => index(host, address),
+        "excluded" => Ok(Some(is_excluded(&information).to_string())),
+        "driverVersion" => host.attribute("/sys/module/nvidia/version"),
+        _ => Err(unknown(fact)),
+    }
+}
+
+/// What the driver says of the card at `address`, a line for each thing. `None` if it has no such card.
+fn information(host: &Host, address: &str) -> io::Result<Option<String>> {
+    host.attribute(&format!("{CARDS}/{address}/information"))
+}
+
+/// What stands behind `key` and a colon, after blanks and tabs.
+fn value<'t>(information: &'t str, key: &str) -> Option<&'t str> {
+    let of_line = |line: &'t str| line.strip_prefix(key)?.strip_prefix(':').map(str::trim);
+    information.lines().find_map(of_line).filter(|it| !it.is_empty())
+}
+
+/// The driver asks the card for it when somebody opens the card for the first time, and shows question
+/// marks until then. Those are no name: all cards have the same.
+fn uuid(text: Option<String>) -> io::Result<Option<String>> {
+    if text.as_deref().is_some_and(|it| it.contains('?')) {
+        let what = "the driver does not know it before somebody has opened the GPU; run `nvidia-smi` \
+                    once, or nvidia-persistenced";
+        return Err(io::Error::new(io::ErrorKind::WouldBlock, what));
+    }
+    Ok(text)
+}
+
+fn is_excluded(information: &str) -> bool {
+    value(information, "GPU Excluded").is_some_and(|it| it.eq_ignore_ascii_case("yes"))
+}
+
+/// The number by which the driver's library knows the card at `address`. It counts by address, and not
+/// what is excluded.
+fn index(host: &Host, address: &str) -> io::Result<Option<String>> {
+    let mut addresses = Vec::new();
+    for address in host.names(CARDS)? {
+        if information(host, &address)?.is_some_and(|it| !is_excluded(&it)) {
+            addresses.push(address);
+        }
+    }
+    // A domain has four digits, and more if it needs them.
+    addresses.sort_by_key(|it| (it.len(), it.clone()));
+    Ok(addresses.iter().position(|it| it == address).map(|it| it.to_string()))
+}
 
 /// The directory in sysfs of the card whose node is `/dev/nvidia0` or so, wherever that is. `None` for
 /// nodes of all cards, such as `nvidiactl`, and for those of others.
@@ -16,10 +83,8 @@ pub(in crate::discovery) fn card(host: &Host, node: &str) -> io::Result<Option<S
         return Ok(None);
     }
     for address in host.names(CARDS)? {
-        let information = host.attribute(&format!("{CARDS}/{address}/information"))?;
-        let minor = information.as_deref().and_then(|text| {
-            text.lines().find_map(|it| it.strip_prefix("Device Minor:")).map(str::trim)
-        });
+        let information = information(host, &address)?;
+        let minor = information.as_deref().and_then(|it| value(it, "Device Minor"));
         if minor.is_some_and(|it| name.strip_prefix("nvidia") == Some(it)) {
             return host.canonical(&format!("/sys/bus/pci/devices/{address}"));
         }

@@ -1,0 +1,235 @@
+//! Profiles: what the program knows of kinds of hardware, and what a user says beside one.
+
+use chandler::{
+    config::{self, Profile},
+    discovery::scan,
+};
+use expect_test::{Expect, expect};
+
+use crate::fixture::Fixture;
+
+/// What a resource with `text` means, from its `name` on, or what is wrong with it.
+#[track_caller]
+fn check(text: &str, expect: &Expect) {
+    let text = format!("version: v1\nresources:\n{text}");
+    let report = match config::parse("c.yaml", &text) {
+        Ok(config) => {
+            let shown = config::show(&config);
+            shown.split_once("resources:\n").map(|(_, it)| it.to_owned()).unwrap()
+        }
+        Err(err) => format!("{err}\n"),
+    };
+    expect.assert_eq(&report);
+}
+
+/// A resource that names the profile, with each parameter by itself at each of its values, beside those
+/// that must be given.
+fn uses(profile: &Profile) -> Vec<String> {
+    let needed: Vec<(&str, &str)> = profile
+        .parameters
+        .iter()
+        .filter(|it| it.default.is_empty())
+        .map(|it| (it.name.as_str(), it.example.as_deref().or(it.values.first().map(|it| &**it))))
+        .map(|(name, value)| (name, value.unwrap_or_else(|| panic!("{name}: no example"))))
+        .collect();
+    let mut chosen = vec![Vec::new(), needed];
+    for it in &profile.parameters {
+        chosen.extend(it.values.iter().map(|value| vec![(it.name.as_str(), value.as_str())]));
+    }
+    let text = |pairs: Vec<(&str, &str)>| {
+        let pairs: String =
+            pairs.iter().map(|(name, value)| format!(", {name}: {value}")).collect();
+        format!("version: v1\nresources:\n  - profile: {{ name: {}{pairs} }}\n", profile.name)
+    };
+    chosen.into_iter().map(text).collect()
+}
+
+#[test]
+fn every_profile_means_something_with_its_own_name_and_each_value_of_its_parameters() {
+    assert_eq!(Profile::all().len(), Profile::names().count());
+    let mut names: Vec<&str> = Profile::names().collect();
+    names.sort_unstable();
+    assert_eq!(names, Profile::names().collect::<Vec<_>>());
+    for profile in Profile::all() {
+        for text in uses(&profile) {
+            let config = config::parse("c.yaml", &text).unwrap_or_else(|err| panic!("{text}{err}"));
+            assert!(config.notes.is_empty(), "{text}{}", config.notes);
+        }
+        for it in profile.parameters {
+            let is_known = |value: &String| it.values.is_empty() || it.values.contains(value);
+            assert!(it.default.iter().all(is_known), "{}: {}", profile.name, it.name);
+        }
+    }
+}
+
+#[test]
+fn without_its_hardware_a_profile_offers_nothing_and_complains_of_nothing() {
+    let fixture =
+        Fixture::new("//- /sys/class dir\n//- /sys/bus dir\n//- /dev dir\n//- /proc dir\n");
+    for profile in Profile::all() {
+        let text = format!("version: v1\nresources:\n  - profile: {}\n", profile.name);
+        let config = config::parse("c.yaml", &text).unwrap_or_else(|err| panic!("{text}{err}"));
+        for found in scan(&fixture.host, &config).found {
+            let found = found.findings;
+            assert!(
+                found.devices.is_empty() && found.problems.is_empty(),
+                "{}: {found:?}",
+                profile.name
+            );
+        }
+    }
+}
+
+#[test]
+fn a_profile_fills_in_what_the_resource_does_not_say() {
+    check(
+        "  - profile: kvm\n",
+        &expect![[r#"
+        - name: chandler/kvm
+          discovery:
+          - nodes:
+            - /dev/kvm
+            settle: 0s
+            allocation: {}
+          exclusive: true
+          sharing:
+            replicas: 100
+            ids: "{id}::{replica}"
+          allocation:
+            policy: numa
+            cdi: false
+          topology: numa
+          health:
+            interval: 30s
+            timeout: 2s
+            unhealthyAfter: 1
+            healthyAfter: 1
+            recovery: auto
+            flapping:
+              changes: 5
+              within: 10m
+              hold: 10m
+    "#]],
+    );
+}
+
+#[test]
+fn beside_a_profile_maps_are_merged_conditions_added_other_values_replaced_and_null_removes() {
+    check(
+        "  - name: example.com/acc
+    profile: { name: custom-accelerator, onHot: ignore }
+    discovery:
+      match: [{ key: model, operator: In, values: [X1] }]
+      exclude: [{ key: serial, operator: In, values: [bad] }]
+    id: null
+    health: { interval: 1s, healthyAfter: null }
+    sharing: { replicas: 2 }
+    allocation: { policy: null, env: { ACCELERATOR_DEVICES: null, ACC: \"{ids}\" } }
+",
+        &expect![[r#"
+            - name: example.com/acc
+              discovery:
+              - sysfs: class/custom-accelerator
+                nodes:
+                - /dev/{name}
+                match:
+                - key: vendor
+                  operator: Exists
+                - key: model
+                  operator: In
+                  values:
+                  - X1
+                exclude:
+                - key: serial
+                  operator: In
+                  values:
+                  - bad
+                settle: 0s
+                allocation:
+                  env:
+                    ACC: "{ids}"
+              exclusive: true
+              sharing:
+                replicas: 2
+                ids: "{id}::{replica}"
+              allocation:
+                policy: numa
+                cdi: false
+              topology: numa
+              health:
+                interval: 1s
+                timeout: 1s
+                rules:
+                - key: status
+                  operator: In
+                  values:
+                  - online
+                  - ok
+                - key: error_count
+                  operator: Rises
+                  values:
+                  - "10"
+                  - 1m
+                unhealthyAfter: 1
+                healthyAfter: 1
+                recovery: auto
+                flapping:
+                  changes: 5
+                  within: 10m
+                  hold: 10m
+        "#]],
+    );
+}
+
+#[test]
+fn a_mistake_in_what_a_profile_and_the_user_say_together_names_both_places() {
+    check(
+        "  - profile: kvn
+  - profile: never-heard-of
+  - profile: { name: kvm, replicas: 3 }
+  - profile: { name: custom-accelerator, onhot: ignore }
+  - profile: { name: custom-accelerator, onHot: maybe }
+  - profile: [kvm]
+  - profile: {}
+  - name: example.com/a
+    profile: custom-accelerator
+    discovery: { nodes: null, usb: { vendor: \"1d6b\" } }
+    health: { interval: 5, rules: {} }
+  - name: example.com/b
+    profile: custom-accelerator
+    allocation: { devices: [{ hostPath: /dev/x }], env: { A: \"{seril}{\" } }
+    colour: red
+  - { name: example.com/c, profile: kvm, sharing: { ids: x } }
+  - { name: example.com/d, profile: kvm, name: example.com/e }
+  - { name: example.com/f, profil: kvm, discovery: { nodes: [/dev/kvm] } }
+  - profile: kvm
+  - profile: kvm
+",
+        &expect![[r#"
+            c.yaml:3:14: unknown profile `kvn`; did you mean `kvm`?
+            c.yaml:4:14: unknown profile `never-heard-of`; `chandler profiles` lists them
+            c.yaml:5:27: profile kvm has no parameter `replicas`; it has none; what is of the resource stands beside `profile`
+            c.yaml:6:42: profile custom-accelerator has no parameter `onhot`; did you mean `onHot`?
+            c.yaml:7:49: onHot cannot be `maybe`; it is one of unhealthy, ignore
+            c.yaml:8:14: profile must be a map, not a list
+            c.yaml:9:14: profile needs `name`
+            c.yaml:12:16: a source is one of `sysfs`, `usb`, `nodes`, `paths` and `cdi`; make a list of alternatives, or put `nodes` alone beside `sysfs` or `usb`
+            c.yaml:13:25: interval must be a duration, not `5`; a whole number with ms, s, m or h: 500ms, 5s
+            c.yaml:13:35: rules must be a list, not a map; begin each entry with `- `
+            c.yaml:16:62: A: a `{` without its `}` in `{seril}{`; write `{{` for a brace
+            c.yaml:17:5: unknown key `colour`; known here: profile, name, allocation, discovery, exclusive, id, sharing, topology, health, preStart, release
+            c.yaml:18:58: ids must hold `{replica}`, or all replicas would have one id
+            c.yaml:19:42: `name` is given twice
+            c.yaml:20:28: unknown key `profil`; did you mean `profile`?
+            c.yaml:22:14: profile kvm, line 8: a second resource of this name; the first is on line 21; give one a list of alternatives under `discovery`, or another name
+        "#]],
+    );
+}
+
+#[test]
+fn many_profiles_in_one_file_are_too_many() {
+    let text = "  - profile: kvm\n".repeat(6_000);
+    let text = format!("version: v1\nresources:\n{text}");
+    let err = config::parse("c.yaml", &text).unwrap_err().to_string();
+    assert!(err.contains("write fewer resources"), "{err}");
+}
