@@ -8,6 +8,8 @@
 #   make test-cdi      the library of container runtimes, on the specs that Chandler writes (needs Go)
 #   make lab           stories in a real kernel with real drivers, in a virtual machine (needs QEMU);
 #                      ARCH=aarch64 on that architecture, STORIES="usb numa" some of them
+#   make soak          a million allocations, ten thousand hotplugs and more in one daemon: minutes; PERCENT=5
+#                      of it; the program of dist/ if there is one
 #   make test-cluster  stories in a real cluster of this one machine, from `make image` (needs Go and root)
 #
 # What is shipped, in dist/; ARCH=aarch64 for the other architecture:
@@ -27,7 +29,7 @@ export CMAKE_CXX_COMPILER_LAUNCHER ?= ccache
 export CCACHE_NOHASHDIR ?= 1
 endif
 
-.PHONY: demo test check build setup fmt clippy docs deny test-kubelet test-cdi lab test-cluster
+.PHONY: demo test check build setup fmt clippy docs deny test-kubelet test-cdi lab soak test-cluster
 .PHONY: static image deb test-manifests simulator
 
 ARCH ?= $(shell uname -m)
@@ -82,6 +84,11 @@ test-cdi: setup
 
 lab: setup
 	@ARCH=$(ARCH) ./tests/lab/make.sh $(STORIES)
+
+PERCENT ?= 100
+soak: setup
+	@$(if $(PROGRAM),SOAK_PROGRAM=$(abspath $(PROGRAM))) SOAK_PERCENT=$(PERCENT) \
+		cargo test --quiet --locked --test it a_storm_of_any_kind -- --nocapture
 
 test-cluster:
 	@./tests/cluster/make.sh $(STORIES)

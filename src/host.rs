@@ -1,6 +1,5 @@
 //! The only module that touches the host: its files, and what the kernel reports by itself.
 
-mod attribute;
 pub mod command;
 pub mod deadline;
 pub mod descriptors;
@@ -10,11 +9,8 @@ pub mod files;
 pub(crate) mod hints;
 pub mod hold;
 pub mod inotifier;
-mod inside;
 pub mod kernel_log;
-mod kind;
 pub mod latest;
-mod notes;
 pub(crate) mod outbox;
 pub mod pool;
 pub mod replace;
@@ -26,7 +22,6 @@ pub mod whereabouts;
 pub mod worker;
 
 pub use crate::host::{
-    files::{Host, NAMES_MAX, Names},
-    kind::FileKind,
+    files::{FileKind, Host, NAMES_MAX, Names},
     shortage::Shortage,
 };

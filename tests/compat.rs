@@ -14,7 +14,7 @@ use expect_test::{Expect, expect};
 use crate::{fixture::Fixture, kubelet::dice::Dice};
 
 /// Everything that is found, as it would be offered.
-fn snapshot(config: &config::Config, found: &Found) -> Snapshot {
+pub fn snapshot(config: &config::Config, found: &Found) -> Snapshot {
     let resource = &config.resources[found.config_idx];
     let devices = found.findings.devices.iter();
     let mut all: Vec<_> = devices

@@ -517,17 +517,17 @@ resources:
 }
 
 #[test]
-fn what_comes_later_is_refused_and_never_ignored() {
+fn a_fact_that_is_not_in_the_table_is_refused_and_never_ignored() {
     check(
         "version: v1
 kubelet: { podResources: /x }
 resources:
   - name: example.com/a
     discovery: { nodes: [/dev/kvm] }
-    allocation: { policy: numa, cdi: true, env: { A: \"{net.ifName}\" } }
+    allocation: { policy: numa, cdi: true, env: { A: \"{net.ifname}\" } }
 ",
         &expect![[r#"
-            c.yaml:6:54: A: fact `net.ifName` is not supported yet in `{net.ifName}`
+            c.yaml:6:54: A: unknown fact `net.ifname` in `{net.ifname}`; did you mean `net.ifName`?
         "#]],
     );
 }

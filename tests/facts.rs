@@ -83,6 +83,180 @@ fn the_reference_is_made_from_the_table() {
     assert!(found == expected, "run: UPDATE_DOCS=1 cargo test --locked --test it the_reference");
 }
 
+/// A card with two ports, of which one has virtual functions, with a gap in their numbers. One of those is in
+/// use by a pod, one is bound to VFIO. A bond is on top of the other port.
+const NETWORK: &str = "
+//- /sys/devices/pci0000:3a/0000:3b:00.0/sriov_totalvfs
+8
+//- /sys/devices/pci0000:3a/0000:3b:00.0/virtfn0 -> ../0000:3b:02.0
+//- /sys/devices/pci0000:3a/0000:3b:00.0/virtfn2 -> ../0000:3b:02.2
+//- /sys/devices/pci0000:3a/0000:3b:00.0/virtfn10 -> ../0000:3b:03.2
+//- /sys/devices/pci0000:3a/0000:3b:00.0/net/eth0/operstate
+up
+//- /sys/devices/pci0000:3a/0000:3b:00.0/net/eth0/carrier
+1
+//- /sys/devices/pci0000:3a/0000:3b:00.0/net/eth0/mtu
+9000
+//- /sys/devices/pci0000:3a/0000:3b:00.0/net/eth0/address
+02:00:00:00:00:01
+//- /sys/devices/pci0000:3a/0000:3b:00.0/net/eth0/type
+1
+//- /sys/devices/pci0000:3a/0000:3b:00.0/net/eth0_0/phys_port_name
+pf0vf0
+//- /sys/devices/pci0000:3a/0000:3b:00.1/sriov_totalvfs
+8
+//- /sys/devices/pci0000:3a/0000:3b:00.1/net/eth1/carrier
+0
+//- /sys/devices/pci0000:3a/0000:3b:00.1/net/eth1/upper_bond0 -> ../../../../virtual/net/bond0
+//- /sys/devices/virtual/net/bond0/type
+1
+//- /sys/devices/pci0000:3a/0000:3b:02.0/physfn -> ../0000:3b:00.0
+//- /sys/devices/pci0000:3a/0000:3b:02.0/net/eth2/type
+1
+//- /sys/devices/pci0000:3a/0000:3b:02.2/physfn -> ../0000:3b:00.0
+//- /sys/devices/pci0000:3a/0000:3b:02.2/net dir
+//- /sys/devices/pci0000:3a/0000:3b:03.2/physfn -> ../0000:3b:00.0
+//- /sys/devices/pci0000:3a/0000:3b:03.2/iommu_group -> ../../../kernel/iommu_groups/7
+//- /sys/devices/pci0000:3a/0000:3b:03.2/driver -> ../../../bus/pci/drivers/vfio-pci
+//- /sys/devices/pci0000:3a/0000:3b:03.2/vfio-dev/vfio3/dev
+510:3
+//- /sys/kernel/iommu_groups/7/devices/0000:3b:03.2 -> ../../../../devices/pci0000:3a/0000:3b:03.2
+//- /sys/devices/pci0000:3a/0000:3c:00.0/virtio5/net/eth3/type
+32
+//- /sys/bus/pci/devices/0000:3b:00.0 -> ../../../devices/pci0000:3a/0000:3b:00.0
+//- /sys/bus/pci/devices/0000:3b:00.1 -> ../../../devices/pci0000:3a/0000:3b:00.1
+//- /sys/bus/pci/devices/0000:3b:02.0 -> ../../../devices/pci0000:3a/0000:3b:02.0
+//- /sys/bus/pci/devices/0000:3b:02.2 -> ../../../devices/pci0000:3a/0000:3b:02.2
+//- /sys/bus/pci/devices/0000:3b:03.2 -> ../../../devices/pci0000:3a/0000:3b:03.2
+//- /sys/bus/pci/devices/0000:3c:00.0 -> ../../../devices/pci0000:3a/0000:3c:00.0
+//- /sys/class/net/eth0 -> ../../devices/pci0000:3a/0000:3b:00.0/net/eth0
+//- /sys/class/net/eth0_0 -> ../../devices/pci0000:3a/0000:3b:00.0/net/eth0_0
+//- /sys/class/net/eth1 -> ../../devices/pci0000:3a/0000:3b:00.1/net/eth1
+//- /sys/class/net/eth2 -> ../../devices/pci0000:3a/0000:3b:02.0/net/eth2
+//- /sys/class/net/eth3 -> ../../devices/pci0000:3a/0000:3c:00.0/virtio5/net/eth3
+//- /sys/class/net/bond0 -> ../../devices/virtual/net/bond0
+//- /sys/class/net/bonding_masters
+bond0
+//- /proc/net/route
+Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT
+bond0\t00000000\t0100A8C0\t0003\t0\t0\t100\t00000000\t0\t0\t0
+eth0\t0000A8C0\t00000000\t0001\t0\t0\t100\t00FFFFFF\t0\t0\t0
+//- /proc/net/ipv6_route
+00000000000000000000000000000000 00 00000000000000000000000000000000 00 00000000000000000000000000000000 ffffffff 00000001 00000000 00200200       lo
+00000000000000000000000000000000 00 00000000000000000000000000000000 00 fe800000000000000000000000000001 00000400 00000001 00000000 00450003     eth3
+";
+
+/// Two RDMA devices, of which the name of one is how the other's begins.
+const FABRIC: &str = "
+//- /sys/devices/pci0000:3a/0000:5e:00.0/infiniband/mlx5_1/node_guid
+0c42:a103:0065:0001
+//- /sys/devices/pci0000:3a/0000:5e:00.0/infiniband/mlx5_1/ports/1/state
+4: ACTIVE
+//- /sys/devices/pci0000:3a/0000:5e:00.0/infiniband/mlx5_1/ports/1/phys_state
+5: LinkUp
+//- /sys/devices/pci0000:3a/0000:5e:00.0/infiniband/mlx5_1/ports/1/link_layer
+InfiniBand
+//- /sys/devices/pci0000:3a/0000:5f:00.0/infiniband/mlx5_10/ports/1/state
+1: DOWN
+//- /sys/devices/pci0000:3a/0000:5f:00.0/infiniband/mlx5_10/ports/2/state
+4: ACTIVE
+//- /sys/devices/virtual/infiniband/rxe0/parent
+eth0
+//- /sys/class/infiniband/mlx5_1 -> ../../devices/pci0000:3a/0000:5e:00.0/infiniband/mlx5_1
+//- /sys/class/infiniband/mlx5_10 -> ../../devices/pci0000:3a/0000:5f:00.0/infiniband/mlx5_10
+//- /sys/class/infiniband/rxe0 -> ../../devices/virtual/infiniband/rxe0
+//- /sys/class/infiniband_verbs/uverbs0/ibdev
+mlx5_10
+//- /sys/class/infiniband_verbs/uverbs1/ibdev
+mlx5_1
+//- /sys/class/infiniband_verbs/uverbs1/uevent
+DEVNAME=infiniband/uverbs1
+//- /sys/class/infiniband_verbs/uverbs2/ibdev
+rxe0
+//- /sys/class/infiniband_verbs/abi_version
+6
+//- /sys/class/infiniband_mad/umad0/ibdev
+mlx5_1
+//- /sys/class/infiniband_mad/issm0/ibdev
+mlx5_1
+//- /sys/class/infiniband_mad/umad10/ibdev
+mlx5_10
+//- /sys/class/infiniband_mad/umad9/ibdev
+mlx5_10
+";
+
+/// A graphics card with a display, and a card for computing without one; a sound card on the first.
+const MEDIA: &str = "
+//- /sys/devices/pci0000:00/0000:00:02.0/drm/card1/card1-DP-1/status
+connected
+//- /sys/devices/pci0000:00/0000:00:02.0/drm/renderD128/dev
+226:128
+//- /sys/devices/pci0000:00/0000:00:02.0/sound/card0/id
+PCH
+//- /sys/devices/pci0000:00/0000:00:02.0/sound/card0/controlC0/uevent
+DEVNAME=snd/controlC0
+//- /sys/devices/pci0000:00/0000:00:02.0/sound/card0/pcmC0D0p/uevent
+DEVNAME=snd/pcmC0D0p
+//- /sys/devices/pci0000:00/0000:00:03.0/drm/renderD129/dev
+226:129
+//- /sys/devices/virtual/sound/timer/uevent
+DEVNAME=snd/timer
+//- /sys/class/drm/card1 -> ../../devices/pci0000:00/0000:00:02.0/drm/card1
+//- /sys/class/drm/card1-DP-1 -> ../../devices/pci0000:00/0000:00:02.0/drm/card1/card1-DP-1
+//- /sys/class/drm/renderD128 -> ../../devices/pci0000:00/0000:00:02.0/drm/renderD128
+//- /sys/class/drm/renderD129 -> ../../devices/pci0000:00/0000:00:03.0/drm/renderD129
+//- /sys/class/sound/card0 -> ../../devices/pci0000:00/0000:00:02.0/sound/card0
+//- /sys/class/sound/pcmC0D0p -> ../../devices/pci0000:00/0000:00:02.0/sound/card0/pcmC0D0p
+//- /sys/class/sound/timer -> ../../devices/virtual/sound/timer
+";
+
+/// Disks: one with the system on a partition, one in a RAID, one as a whole in a file system over several
+/// disks, one with swap, a free one.
+const DISKS: &str = "
+//- /sys/devices/pci0000:00/0000:01:00.0/nvme/nvme0/model
+Samsung SSD 980
+//- /sys/devices/pci0000:00/0000:01:00.0/nvme/nvme0/serial
+S64DNE0R
+//- /sys/devices/pci0000:00/0000:01:00.0/nvme/nvme0/nvme0n1/device -> ../../nvme0
+//- /sys/devices/pci0000:00/0000:01:00.0/nvme/nvme0/nvme0n1/subsystem -> ../../../../../../class/block
+//- /sys/devices/pci0000:00/0000:01:00.0/nvme/nvme0/nvme0n1/wwid
+eui.0025385b
+//- /sys/devices/pci0000:00/0000:01:00.0/nvme/nvme0/nvme0n1/size
+1000215216
+//- /sys/devices/pci0000:00/0000:01:00.0/nvme/nvme0/nvme0n1/dev
+259:0
+//- /sys/devices/pci0000:00/0000:01:00.0/nvme/nvme0/nvme0n1/nvme0n1p1/subsystem -> ../../../../../../../class/block
+//- /sys/devices/pci0000:00/0000:01:00.0/nvme/nvme0/nvme0n1/nvme0n1p1/partition
+1
+//- /sys/devices/pci0000:00/0000:01:00.0/nvme/nvme0/nvme0n1/nvme0n1p1/dev
+259:1
+//- /sys/devices/pci0000:00/0000:02:00.0/ata1/host0/target0:0:0/0:0:0:0/block/sda/holders/md0 dir
+//- /sys/devices/pci0000:00/0000:02:00.0/ata1/host0/target0:0:0/0:0:0:0/block/sda/device -> ../..
+//- /sys/devices/pci0000:00/0000:02:00.0/ata1/host0/target0:0:0/0:0:0:0/wwid
+naa.5000c500
+//- /sys/devices/pci0000:00/0000:02:00.0/ata2/block/sdb/dev
+8:16
+//- /sys/devices/pci0000:00/0000:02:00.0/ata3/block/sdc/dev
+8:32
+//- /sys/devices/pci0000:00/0000:02:00.0/ata4/block/sdd/dev
+8:48
+//- /sys/class/block/nvme0n1 -> ../../devices/pci0000:00/0000:01:00.0/nvme/nvme0/nvme0n1
+//- /sys/class/block/nvme0n1p1 -> ../../devices/pci0000:00/0000:01:00.0/nvme/nvme0/nvme0n1/nvme0n1p1
+//- /sys/class/block/sda -> ../../devices/pci0000:00/0000:02:00.0/ata1/host0/target0:0:0/0:0:0:0/block/sda
+//- /sys/class/block/sdb -> ../../devices/pci0000:00/0000:02:00.0/ata2/block/sdb
+//- /sys/class/block/sdc -> ../../devices/pci0000:00/0000:02:00.0/ata3/block/sdc
+//- /sys/class/block/sdd -> ../../devices/pci0000:00/0000:02:00.0/ata4/block/sdd
+//- /dev/sdb char
+//- /dev/disk/by-uuid/1 -> ../../sdb
+//- /proc/1/mountinfo
+22 1 259:1 / / rw,relatime shared:1 - ext4 /dev/root rw
+23 22 0:25 /data /data rw,relatime - btrfs /dev/disk/by-uuid/1 rw
+24 22 0:5 / /proc rw - proc proc rw
+//- /proc/swaps
+Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority
+/dev/sdc                                partition\t1048572\t\t0\t\t-2
+";
+
 #[test]
 fn every_fact_of_the_table_has_a_reader() {
     let fixture = Fixture::new(
@@ -123,14 +297,171 @@ GPU Excluded:	 No
 580.159.04
 ",
     );
+    for more in [NETWORK, FABRIC, MEDIA, DISKS] {
+        fixture.add(more);
+    }
     for fact in FACTS {
         let source = match fact.namespace {
             Namespace::Usb => "bus/usb",
-            Namespace::Pci | Namespace::Nvidia => "bus/pci",
+            Namespace::Pci | Namespace::Nvidia | Namespace::Sriov | Namespace::Vfio => "bus/pci",
+            Namespace::Net => "class/net",
+            Namespace::Rdma => "class/infiniband",
+            Namespace::Drm => "class/drm",
+            Namespace::Sound => "class/sound",
+            Namespace::Block => "class/block",
         };
         let values = table(&fixture, source, &[fact.word]);
-        assert!(values.contains(": 0000:00:14.0 ") || values.contains(": 1-4 "), "{values}");
+        assert!(values.len() > fact.word.len() + 3, "no value: {values}");
+        assert!(!values.contains(" ! "), "{values}");
     }
+}
+
+#[test]
+fn an_interface_belongs_to_its_function_and_the_host_needs_that_with_the_default_route() {
+    let fixture = Fixture::new(NETWORK);
+    let keys = ["net.ifName", "net.carrier", "net.linkType", "net.defaultRoute"];
+    assert_eq!(
+        table(&fixture, "bus/pci", &keys),
+        "\
+net.ifName: 0000:3b:00.0 eth0,eth0_0 | 0000:3b:00.1 eth1 | 0000:3b:02.0 eth2 | 0000:3c:00.0 eth3
+net.carrier: 0000:3b:00.0 1 | 0000:3b:00.1 0
+net.linkType: 0000:3b:00.0 ether | 0000:3b:02.0 ether | 0000:3c:00.0 infiniband
+net.defaultRoute: 0000:3b:00.0 false | 0000:3b:00.1 true | 0000:3b:02.0 false | 0000:3c:00.0 true
+"
+    );
+    assert_eq!(
+        table(&fixture, "class/net", &["net.mtu", "net.defaultRoute"]),
+        "\
+net.mtu: eth0 9000
+net.defaultRoute: bond0 true | eth0 false | eth0_0 false | eth1 true | eth2 false | eth3 true
+"
+    );
+}
+
+#[test]
+fn routes_of_another_network_namespace_say_nothing_of_the_hosts_interfaces() {
+    let fixture = Fixture::new(NETWORK);
+    fixture.add("//- /proc/net/dev\nInter-|   Receive\n face |bytes\n  eth0: 0 0\n");
+    let text = table(&fixture, "class/net", &["net.defaultRoute"]);
+    assert!(
+        text.contains("eth1 ! cannot read `net.defaultRoute`: the routes in /proc/net"),
+        "{text}"
+    );
+    fixture.add("//- /proc/net/dev\nx\neth0:1\neth1:1\neth2:1\neth3:1\neth0_0:1\nbond0:1\n");
+    let text = table(&fixture, "class/net", &["net.defaultRoute"]);
+    assert!(text.contains("eth1 true"), "{text}");
+}
+
+#[test]
+fn a_virtual_function_knows_its_card_and_its_number_although_there_are_gaps() {
+    let fixture = Fixture::new(NETWORK);
+    let keys = ["sriov.pfName", "sriov.pfCarrier", "sriov.vfIndex", "sriov.numVfs"];
+    assert_eq!(
+        table(&fixture, "bus/pci", &keys),
+        "\
+sriov.pfName: 0000:3b:00.0 eth0 | 0000:3b:00.1 eth1 | 0000:3b:02.0 eth0 | 0000:3b:02.2 eth0 | 0000:3b:03.2 eth0
+sriov.pfCarrier: 0000:3b:00.0 1 | 0000:3b:00.1 0 | 0000:3b:02.0 1 | 0000:3b:02.2 1 | 0000:3b:03.2 1
+sriov.vfIndex: 0000:3b:02.0 0 | 0000:3b:02.2 2 | 0000:3b:03.2 10
+sriov.numVfs: 0000:3b:00.0 3 | 0000:3b:00.1 0
+"
+    );
+    assert_eq!(table(&fixture, "class/net", &["sriov.vfIndex"]), "sriov.vfIndex: eth2 0\n");
+}
+
+#[test]
+fn the_nodes_of_an_rdma_device_are_told_by_its_whole_name() {
+    let fixture = Fixture::new(FABRIC);
+    let keys = ["rdma.nodes", "rdma.umad", "rdma.portState"];
+    assert_eq!(
+        table(&fixture, "class/infiniband", &keys),
+        "\
+rdma.nodes: mlx5_1 /dev/infiniband/uverbs1,/dev/infiniband/umad0,/dev/infiniband/issm0 | mlx5_10 /dev/infiniband/uverbs0,/dev/infiniband/umad9,/dev/infiniband/umad10 | rxe0 /dev/infiniband/uverbs2
+rdma.umad: mlx5_1 /dev/infiniband/umad0 | mlx5_10 /dev/infiniband/umad9,/dev/infiniband/umad10 | rxe0 
+rdma.portState: mlx5_1 ACTIVE | mlx5_10 DOWN,ACTIVE
+"
+    );
+    assert_eq!(
+        table(&fixture, "class/infiniband_verbs", &["rdma.device"]),
+        "rdma.device: uverbs0 mlx5_10 | uverbs1 mlx5_1 | uverbs2 rxe0\n"
+    );
+}
+
+#[test]
+fn a_group_has_another_node_without_an_iommu_and_cannot_be_used_while_the_kernel_uses_one_of_it() {
+    let fixture = Fixture::new(NETWORK);
+    let keys = ["vfio.group", "vfio.node", "vfio.noiommu", "vfio.cdev", "vfio.viable"];
+    assert_eq!(
+        table(&fixture, "bus/pci", &keys),
+        "\
+vfio.group: 0000:3b:03.2 7
+vfio.node: 0000:3b:03.2 /dev/vfio/7
+vfio.noiommu: 0000:3b:03.2 false
+vfio.cdev: 0000:3b:03.2 /dev/vfio/devices/vfio3
+vfio.viable: 0000:3b:03.2 true
+"
+    );
+    fixture.add(
+        "
+//- /sys/kernel/iommu_groups/7/name
+vfio-noiommu
+//- /sys/kernel/iommu_groups/7/devices/0000:00:1f.3/driver -> ../../../../../bus/pci/drivers/snd_hda_intel
+//- /sys/devices/pci0000:3a/10000:01:00.0/iommu_group -> ../../../kernel/iommu_groups/9
+//- /sys/bus/pci/devices/10000:01:00.0 -> ../../../devices/pci0000:3a/10000:01:00.0
+//- /dev/vfio/noiommu-9 char
+//- /sys/devices/pci0000:3a/0000:3b:03.2/83b8f4f2-509f-382f-3c1e-e6bfe0fa1001/subsystem -> ../../../../bus/mdev
+//- /sys/devices/pci0000:3a/0000:3b:03.2/83b8f4f2-509f-382f-3c1e-e6bfe0fa1001/iommu_group -> ../../../../kernel/iommu_groups/12
+//- /sys/bus/mdev/devices/83b8f4f2-509f-382f-3c1e-e6bfe0fa1001 -> ../../../devices/pci0000:3a/0000:3b:03.2/83b8f4f2-509f-382f-3c1e-e6bfe0fa1001
+",
+    );
+    assert_eq!(
+        table(&fixture, "bus/pci", &["vfio.node", "vfio.viable"]),
+        "\
+vfio.node: 0000:3b:03.2 /dev/vfio/noiommu-7 | 10000:01:00.0 /dev/vfio/noiommu-9
+vfio.viable: 0000:3b:03.2 false
+"
+    );
+    assert_eq!(
+        table(&fixture, "bus/mdev", &["vfio.node"]),
+        "vfio.node: 83b8f4f2-509f-382f-3c1e-e6bfe0fa1001 /dev/vfio/12\n"
+    );
+}
+
+#[test]
+fn cards_for_graphics_and_sound_have_their_nodes_wherever_one_begins() {
+    let fixture = Fixture::new(MEDIA);
+    assert_eq!(
+        table(&fixture, "class/drm", &["drm.card", "drm.render"]),
+        "\
+drm.card: card1 /dev/dri/card1 | card1-DP-1 /dev/dri/card1 | renderD128 /dev/dri/card1
+drm.render: card1 /dev/dri/renderD128 | card1-DP-1 /dev/dri/renderD128 | renderD128 /dev/dri/renderD128 | renderD129 /dev/dri/renderD129
+"
+    );
+    assert_eq!(
+        table(&fixture, "class/sound", &["sound.id", "sound.nodes"]),
+        "\
+sound.id: card0 PCH | pcmC0D0p PCH
+sound.nodes: card0 /dev/snd/controlC0,/dev/snd/pcmC0D0p | pcmC0D0p /dev/snd/controlC0,/dev/snd/pcmC0D0p
+"
+    );
+}
+
+#[test]
+fn a_disk_says_what_the_host_uses_it_for() {
+    let fixture = Fixture::new(DISKS);
+    let keys = ["block.model", "block.wwid", "block.size", "block.use", "block.inUse"];
+    assert_eq!(
+        table(&fixture, "class/block", &keys),
+        "\
+block.model: nvme0n1 Samsung SSD 980 | nvme0n1p1 Samsung SSD 980
+block.wwid: nvme0n1 eui.0025385b | nvme0n1p1 eui.0025385b | sda naa.5000c500
+block.size: nvme0n1 512110190592
+block.use: nvme0n1 mounted,partitioned | nvme0n1p1 mounted | sda held | sdb mounted | sdc swap | sdd 
+block.inUse: nvme0n1 true | nvme0n1p1 true | sda true | sdb true | sdc true | sdd false
+"
+    );
+    fixture.add("//- /proc/self/ns/pid -> pid:[4026532201]\n");
+    let text = table(&fixture, "class/block", &["block.inUse"]);
+    assert!(text.contains("sdd ! cannot read `block.inUse`: what the host has mounted"), "{text}");
 }
 
 #[test]

@@ -13,6 +13,7 @@
 // What tests are written with.
 mod fixture;
 mod kubelet;
+mod tree;
 mod usb;
 
 // What is tested: pure functions first, then sources on a fake host, then the program.
@@ -25,6 +26,7 @@ mod conformance;
 mod cordon;
 mod discovery;
 mod drafts;
+mod endurance;
 mod explain;
 mod facts;
 mod health;

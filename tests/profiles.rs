@@ -1,12 +1,20 @@
 //! Profiles: what the program knows of kinds of hardware, and what a user says beside one.
 
+use std::fs;
+
 use chandler::{
     config::{self, Profile},
+    decide::allocate::allocate,
     discovery::scan,
+    operate::{
+        advice::Advice,
+        discovered::{self, Discovered},
+    },
+    probe,
 };
-use expect_test::{Expect, expect};
+use expect_test::{Expect, expect, expect_file};
 
-use crate::fixture::Fixture;
+use crate::{compat::snapshot, fixture::Fixture, tree::tree};
 
 /// What a resource with `text` means, from its `name` on, or what is wrong with it.
 #[track_caller]
@@ -133,8 +141,6 @@ fn beside_a_profile_maps_are_merged_conditions_added_other_values_replaced_and_n
                 nodes:
                 - /dev/{name}
                 match:
-                - key: vendor
-                  operator: Exists
                 - key: model
                   operator: In
                   values:
@@ -147,6 +153,7 @@ fn beside_a_profile_maps_are_merged_conditions_added_other_values_replaced_and_n
                 settle: 0s
                 allocation:
                   env:
+                    ACCELERATOR_MODELS: "{model}"
                     ACC: "{ids}"
               exclusive: true
               sharing:
@@ -232,4 +239,91 @@ fn many_profiles_in_one_file_are_too_many() {
     let text = format!("version: v1\nresources:\n{text}");
     let err = config::parse("c.yaml", &text).unwrap_err().to_string();
     assert!(err.contains("write fewer resources"), "{err}");
+}
+
+/// What `discover` shows for the resource, and what a container gets that has the first two devices of
+/// each that work.
+fn shown(fixture: &Fixture, resource: &str) -> String {
+    let text = format!("version: v1\nresources:\n  - {resource}\n");
+    let config = config::parse("c.yaml", &text).unwrap_or_else(|err| panic!("{text}{err}"));
+    let found = scan(&fixture.host, &config);
+    let verdicts = probe::once(&fixture.host, &config, &found);
+    let advice = Advice::new();
+    let all = Discovered { config: &config, scan: &found, verdicts: &verdicts, advice: &advice };
+    let mut report = format!("{resource}\n\n{}", discovered::table(all));
+    for found in &found.found {
+        let snapshot = snapshot(&config, found);
+        let is_well =
+            |id: &str| report.lines().any(|it| it.contains(id) && it.contains(" Healthy"));
+        let ids = snapshot.offers.iter().map(|it| it.id.to_string());
+        let is_first = |id: &String| id.ends_with("::0") || !id.contains("::");
+        let device = |id: &str| id.split("::").next().unwrap().to_owned();
+        let ids: Vec<String> =
+            ids.filter(|it| is_first(it) && is_well(&device(it))).take(2).collect();
+        report += &format!("\n{} {}:\n", snapshot.resource, ids.join(" "));
+        let edits = match allocate(&snapshot, &ids) {
+            Ok(edits) => edits,
+            Err(err) => {
+                report += &format!("  {err}\n");
+                continue;
+            }
+        };
+        for it in &edits.devices {
+            report += &format!("  {} as {} {}\n", it.host_path, it.container_path, it.permissions);
+        }
+        for it in &edits.mounts {
+            let how = if it.read_only { "ro" } else { "rw" };
+            report += &format!("  {} at {} {how}\n", it.host_path, it.container_path);
+        }
+        edits.cdi_devices.iter().for_each(|it| report += &format!("  {it}\n"));
+        edits.env.iter().for_each(|(name, value)| report += &format!("  {name}={value}\n"));
+    }
+    report
+}
+
+#[test]
+fn each_profile_offers_of_its_hardware_what_works_and_gives_what_a_container_needs() {
+    for profile in Profile::all() {
+        let name = profile.name;
+        let path = format!("{}/tests/fixtures/{name}", env!("CARGO_MANIFEST_DIR"));
+        let text = fs::read_to_string(format!("{path}.txt"))
+            .unwrap_or_else(|err| panic!("tests/fixtures/{name}.txt: {err}"));
+        let (tries, hardware): (Vec<&str>, Vec<&str>) =
+            text.lines().partition(|it| it.starts_with("try "));
+        let fixture = tree(&hardware.join("\n"));
+        let default = format!("profile: {name}");
+        let mut tries: Vec<&str> = tries.iter().filter_map(|it| it.strip_prefix("try ")).collect();
+        if tries.is_empty() {
+            tries.push(&default);
+        }
+        let report: Vec<String> = tries.iter().map(|it| shown(&fixture, it)).collect();
+        expect_file![format!("{path}.golden")].assert_eq(&report.join("\n---\n"));
+    }
+}
+
+#[test]
+fn each_profile_has_a_page_with_a_configuration_and_a_pod() {
+    let mut configured = String::new();
+    for entry in fs::read_dir("docs/hardware").unwrap() {
+        let path = entry.unwrap().path();
+        let text = fs::read_to_string(&path).unwrap();
+        let blocks = text.split("```yaml\n").skip(1).filter_map(|it| it.split("```").next());
+        let (samples, others): (Vec<&str>, Vec<&str>) =
+            blocks.partition(|it| it.starts_with("version: v1\n"));
+        let is_index = path.ends_with("README.md");
+        assert!(is_index || others.iter().any(|it| it.contains("kind: Pod")), "{}", path.display());
+        for sample in samples {
+            if let Err(err) = config::parse(&path.display().to_string(), sample) {
+                panic!("{err}");
+            }
+            configured += sample;
+        }
+    }
+    for name in Profile::names() {
+        let is_there = [",", "\n", " }"].iter().any(|end| {
+            configured.contains(&format!("profile: {name}{end}"))
+                || configured.contains(&format!("profile: {{ name: {name}{end}"))
+        });
+        assert!(is_there, "docs/hardware: no configuration with `profile: {name}`");
+    }
 }

@@ -26,7 +26,7 @@ resources:
 ";
 
 /// `Allocate` with a request that nobody has checked.
-const ALLOCATE: Method<Vec<u8>, Vec<u8>> = Method {
+pub(crate) const ALLOCATE: Method<Vec<u8>, Vec<u8>> = Method {
     ty: MethodType::Unary,
     name: "/v1beta1.DevicePlugin/Allocate",
     req_mar: BYTES,
@@ -56,12 +56,12 @@ fn refusal(socket: &Path, request: &Vec<u8>) -> (RpcStatusCode, String) {
 }
 
 /// One container that asks for one id, or part of it.
-fn container(id: &[u8]) -> Vec<u8> {
+pub(crate) fn container(id: &[u8]) -> Vec<u8> {
     let container = [&[0x0a][..], &varint(id.len()), id].concat();
     [&[0x0a][..], &varint(container.len()), &container].concat()
 }
 
-fn varint(mut n: usize) -> Vec<u8> {
+pub(crate) fn varint(mut n: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     while n > 0x7f {
         bytes.push(u8::try_from(n & 0x7f).unwrap() | 0x80);

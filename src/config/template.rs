@@ -36,10 +36,6 @@ pub(super) enum Scope {
     Health,
 }
 
-/// Namespaces of facts that exist in the language, whose modules come later.
-const NAMESPACES_LATER: &[&str] =
-    &["accel", "fpga", "mdev", "net", "nvme", "rdma", "sound", "sriov", "udev", "vfio"];
-
 impl Scope {
     fn has(self, core: Core) -> bool {
         match core {
@@ -239,9 +235,6 @@ fn is_fact(text: &str) -> bool {
 fn parse_fact(text: &str, namespace: &str) -> Result<Key, Mistake> {
     if let Some(fact) = Fact::find(text) {
         return Ok(Key::Fact(fact));
-    }
-    if NAMESPACES_LATER.contains(&namespace) {
-        return Err(Mistake::new(format!("fact {} is not supported yet", quoted(text))));
     }
     let all = FACTS.iter().map(|it| it.word);
     let prefix = format!("{namespace}.");

@@ -147,11 +147,23 @@ impl<'a> Uevent<'a> {
 
     /// Whether it may change facts of this namespace.
     fn may_change(&self, facts: Namespace) -> bool {
+        let is = |all: &[&str]| all.contains(&self.subsystem) || self.is_usb;
         match facts {
             Namespace::Usb => self.is_usb,
             Namespace::Pci => self.subsystem == "pci",
             // The driver tells of a card when it is bound, and sends no uevents for what comes later.
             Namespace::Nvidia => self.subsystem == "pci",
+            // The kernel says nothing of links and routes: scans find out.
+            Namespace::Net => is(&["net", "pci"]),
+            Namespace::Sriov => is(&["net", "pci"]),
+            Namespace::Rdma => {
+                is(&["infiniband", "infiniband_verbs", "infiniband_mad", "net", "pci"])
+            }
+            Namespace::Vfio => is(&["vfio", "vfio-dev", "pci", "mdev"]),
+            Namespace::Drm => is(&["drm", "pci"]),
+            Namespace::Sound => is(&["sound", "pci"]),
+            // Nor does it of mounts and swap.
+            Namespace::Block => is(&["block", "nvme", "scsi", "pci"]),
         }
     }
 
@@ -257,7 +269,15 @@ fn first_fact(template: &Template) -> Option<Fact> {
 fn directory_of_fact(template: &Template) -> Option<&'static str> {
     match first_fact(template)?.namespace {
         Namespace::Nvidia => Some("/dev"),
-        Namespace::Pci | Namespace::Usb => None,
+        Namespace::Pci
+        | Namespace::Usb
+        | Namespace::Net
+        | Namespace::Sriov
+        | Namespace::Rdma
+        | Namespace::Vfio
+        | Namespace::Drm
+        | Namespace::Sound
+        | Namespace::Block => None,
     }
 }
 

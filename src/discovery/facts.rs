@@ -1,8 +1,16 @@
 //! What sysfs says of a device in more than one file: small modules, one for each bus.
 
+mod attached;
+mod block;
+mod drm;
+mod net;
 mod nvidia;
 mod pci;
+mod rdma;
+mod sound;
+mod sriov;
 mod usb;
+mod vfio;
 
 use std::io;
 
@@ -19,10 +27,18 @@ use crate::{
 /// The values of `fact` for the device at `dir`. `None` if it has nothing of the kind; an empty list
 /// is a list that is empty.
 pub(super) fn lookup(host: &Host, dir: &str, fact: Fact) -> io::Result<Option<Vec<String>>> {
+    let one = |value: Option<String>| value.map(|it| vec![it]);
     match fact.namespace {
-        Namespace::Pci => Ok(pci::lookup(host, dir, fact)?.map(|it| vec![it])),
+        Namespace::Pci => pci::lookup(host, dir, fact).map(one),
         Namespace::Usb => usb::lookup(host, dir, fact),
-        Namespace::Nvidia => Ok(nvidia::lookup(host, dir, fact)?.map(|it| vec![it])),
+        Namespace::Net => net::lookup(host, dir, fact),
+        Namespace::Sriov => sriov::lookup(host, dir, fact),
+        Namespace::Rdma => rdma::lookup(host, dir, fact),
+        Namespace::Vfio => vfio::lookup(host, dir, fact).map(one),
+        Namespace::Nvidia => nvidia::lookup(host, dir, fact).map(one),
+        Namespace::Drm => drm::lookup(host, dir, fact).map(one),
+        Namespace::Sound => sound::lookup(host, dir, fact),
+        Namespace::Block => block::lookup(host, dir, fact),
     }
 }
 

@@ -5,6 +5,11 @@
 
 #![expect(clippy::disallowed_methods, reason = "this module is what the others are sent to")]
 
+mod attribute;
+mod inside;
+mod kind;
+mod notes;
+
 use std::{
     cmp::Ordering,
     fs::{self, OpenOptions},
@@ -16,11 +21,18 @@ use std::{
 
 use nix::{errno::Errno, fcntl::OFlag};
 
-use crate::host::{inside::Inside, kind::FileKind, notes::Notes, shortage::Shortage};
+pub use crate::host::files::kind::FileKind;
+use crate::host::{
+    files::{inside::Inside, notes::Notes},
+    shortage::Shortage,
+};
 
 /// The most that is read of an attribute, in bytes: a page, which is all that sysfs gives
 /// (`Documentation/filesystems/sysfs.rst`).
 pub const ATTRIBUTE_LEN_MAX: u64 = 4096;
+
+/// The most that is read of a table, in bytes: ten thousand mounts or routes.
+pub const TABLE_LEN_MAX: u64 = 1 << 20;
 
 /// What the kernel prints in place of a text that it is asked to take from a structure that a driver
 /// has not made yet (`check_pointer_msg` in `lib/vsprintf.c`).
@@ -99,14 +111,23 @@ impl Host {
     /// [`ATTRIBUTE_LEN_MAX`] bytes are read; what is not UTF-8 is replaced. What the kernel prints
     /// where a driver has no value yet is an error of the kind `WouldBlock`.
     pub fn attribute(&self, path: &str) -> io::Result<Option<String>> {
+        self.text(path, ATTRIBUTE_LEN_MAX)
+    }
+
+    /// The same of a table in procfs, which may be longer than a page: at most [`TABLE_LEN_MAX`] bytes.
+    pub fn table(&self, path: &str) -> io::Result<Option<String>> {
+        self.text(path, TABLE_LEN_MAX)
+    }
+
+    fn text(&self, path: &str, len: u64) -> io::Result<Option<String>> {
         match &self.notes {
-            Some(notes) => notes.attribute(path, || absent_as_none(self.read(path))),
-            None => absent_as_none(self.read(path)),
+            Some(notes) => notes.attribute(path, || absent_as_none(self.read(path, len))),
+            None => absent_as_none(self.read(path, len)),
         }
     }
 
-    fn read(&self, path: &str) -> io::Result<String> {
-        let bytes = self.read_bytes(path, ATTRIBUTE_LEN_MAX)?;
+    fn read(&self, path: &str, len: u64) -> io::Result<String> {
+        let bytes = self.read_bytes(path, len)?;
         let text = String::from_utf8_lossy(&bytes);
         let text = text.trim_matches(|it: char| it.is_whitespace() || it == '\0');
         if NO_VALUE_YET.contains(&text) {
@@ -209,11 +230,19 @@ impl Host {
 
     /// What is at `path`, after all links. `None` if nothing is.
     pub fn kind(&self, path: &str) -> io::Result<Option<FileKind>> {
+        if self.is_whole()
+            && let Ok(metadata) = fs::metadata(path)
+        {
+            return Ok(Some(FileKind::of(&metadata)));
+        }
         Ok(self.find(path)?.map(|(kind, _)| kind))
     }
 
     /// What is at `path`, after all links, and its path without links. `None` if nothing is.
     pub fn find(&self, path: &str) -> io::Result<Option<(FileKind, PathBuf)>> {
+        if let Some((metadata, at)) = self.plain(Path::new(path)) {
+            return Ok(Some((FileKind::of(&metadata), at?)));
+        }
         let at = match self.resolve(Path::new(path)) {
             Ok(at) => at,
             Err(err) if is_absent(&err) => {
@@ -285,6 +314,17 @@ impl Host {
         Ok(absent_as_none(self.real(dir))?.map(|it| it.join(name)))
     }
 
+    /// What is at `path` and is no link, and its path without links. `None` if another way must be taken. Thousands of
+    /// nodes in one directory have one way there, which is resolved once in a scan.
+    fn plain(&self, path: &Path) -> Option<(fs::Metadata, io::Result<PathBuf>)> {
+        let (dir, name) = (path.parent()?, path.file_name()?);
+        if !self.is_whole() || dir.as_os_str().is_empty() {
+            return None;
+        }
+        let metadata = fs::symlink_metadata(path).ok().filter(|it| !it.is_symlink())?;
+        Some((metadata, self.resolve(dir).map(|it| it.join(name))))
+    }
+
     /// The path on the host without links. An error of the kind `NotFound` if it leads nowhere.
     fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
         match &self.notes {
@@ -298,6 +338,9 @@ impl Host {
             && let Some(resolved) = path.to_str().and_then(|it| inside.canonical(it))
         {
             return resolved;
+        }
+        if let Some((_, at)) = self.plain(path) {
+            return at;
         }
         if self.is_whole() {
             return fs::canonicalize(path);

@@ -14,8 +14,22 @@ pub enum Namespace {
     Pci,
     /// The USB device that the device is, or is part of.
     Usb,
+    /// The network interfaces of the device.
+    Net,
+    /// The place of the device among the functions of a card.
+    Sriov,
+    /// The RDMA devices of the device.
+    Rdma,
+    /// How programs outside the kernel may drive the device.
+    Vfio,
     /// The GPU of NVIDIA's driver that the device is, or is part of.
     Nvidia,
+    /// The graphics card of the device.
+    Drm,
+    /// The sound card of the device.
+    Sound,
+    /// The disk of the device.
+    Block,
 }
 
 /// What the value of a fact is.
@@ -55,14 +69,42 @@ pub struct Fact {
 
 impl Namespace {
     /// All of them, in the order of the reference.
-    pub const ALL: [Namespace; 3] = [Namespace::Pci, Namespace::Usb, Namespace::Nvidia];
+    pub const ALL: [Namespace; 10] = [
+        Namespace::Pci,
+        Namespace::Usb,
+        Namespace::Net,
+        Namespace::Sriov,
+        Namespace::Rdma,
+        Namespace::Vfio,
+        Namespace::Nvidia,
+        Namespace::Drm,
+        Namespace::Sound,
+        Namespace::Block,
+    ];
 
     /// What its facts are about, for the reference.
     pub fn subject(self) -> &'static str {
         match self {
             Namespace::Pci => "The PCI function that the device is, or is part of",
             Namespace::Usb => "The USB device that the device is, or is part of",
+            Namespace::Net => {
+                "The network interface that the device is, or those of its PCI function or USB device; one \
+                 that a pod has taken into its own network namespace is not there"
+            }
+            Namespace::Sriov => {
+                "Physical functions (PF) and virtual functions (VF) of a PCI card. What is said of the PF, \
+                 a PF says of itself and a VF of the PF that it belongs to"
+            }
+            Namespace::Rdma => "The RDMA device that the device is, or those of its PCI function",
+            Namespace::Vfio => {
+                "The IOMMU group of the PCI function or mediated device that the device is, or is part of"
+            }
             Namespace::Nvidia => "The GPU of NVIDIA's driver that the device is, or is part of",
+            Namespace::Drm => "The graphics card that the device is, or is part of, or that it has",
+            Namespace::Sound => "The sound card that the device is part of, or that it has",
+            Namespace::Block => {
+                "The disk or partition that the device is, or the disks of its controller"
+            }
         }
     }
 
@@ -73,8 +115,25 @@ impl Namespace {
             Namespace::Usb => {
                 "`Documentation/ABI/testing/sysfs-bus-usb`, `Documentation/ABI/stable/sysfs-bus-usb`"
             }
+            Namespace::Net => {
+                "`Documentation/ABI/testing/sysfs-class-net`; routes from `/proc/net/route` and \
+                 `/proc/net/ipv6_route` (`Documentation/filesystems/proc.rst`)"
+            }
+            Namespace::Sriov => {
+                "`Documentation/ABI/testing/sysfs-bus-pci`, `Documentation/PCI/pci-iov-howto.rst`"
+            }
+            Namespace::Rdma => "`Documentation/ABI/stable/sysfs-class-infiniband`",
+            Namespace::Vfio => {
+                "`Documentation/driver-api/vfio.rst`, `Documentation/ABI/testing/sysfs-kernel-iommu_groups`"
+            }
             Namespace::Nvidia => {
                 "README of NVIDIA's driver, chapter \"Using the /proc File System Interface\""
+            }
+            Namespace::Drm => "`Documentation/gpu/drm-uapi.rst`",
+            Namespace::Sound => "`Documentation/sound/designs/procfile.rst`, `sound/core/init.c`",
+            Namespace::Block => {
+                "`Documentation/ABI/stable/sysfs-block`; mounts from `/proc/1/mountinfo`, swap from \
+                 `/proc/swaps` (`Documentation/filesystems/proc.rst`)"
             }
         }
     }

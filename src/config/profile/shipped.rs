@@ -8,4 +8,18 @@ macro_rules! shipped {
 }
 
 /// Each profile by its name, in alphabetical order.
-pub(super) static SHIPPED: &[(&str, &str)] = shipped!["custom-accelerator", "kvm",];
+pub(super) static SHIPPED: &[(&str, &str)] = shipped![
+    "custom-accelerator",
+    "fuse",
+    "gpio",
+    "hwrng",
+    "i2c",
+    "kvm",
+    "loop",
+    "ppp",
+    "spi",
+    "tpm",
+    "tun",
+    "uinput",
+    "vhost",
+];

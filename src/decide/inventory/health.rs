@@ -57,10 +57,10 @@ impl Inventory {
             for rule in &policy.events {
                 let Some(Saying::Ill(value)) = rule.says(uevent) else { continue };
                 let reason = format!("event: {}={value}", rule.property);
-                let fault = Fault::ill(KERNEL_LOG_CHECK, reason.clone());
                 let present = served.devices.present().filter(|it| is_about(uevent, it));
                 let ids: Vec<DeviceId> = present.map(|it| it.id.clone()).collect();
                 for id in ids {
+                    let fault = Fault::ill(KERNEL_LOG_CHECK, reason.as_str());
                     let input = Input::KernelFault { fault: &fault, line: &reason };
                     served.tell(name, &id, input, now);
                 }

@@ -36,6 +36,10 @@ pub(super) fn lookup(host: &Host, dir: &str, fact: Fact) -> io::Result<Option<St
 ///
 /// What hangs on a USB bus is not part of the host controller's function.
 pub(in crate::discovery) fn function<'d>(host: &Host, dir: &'d str) -> io::Result<Option<&'d str>> {
+    // By the names alone: most devices that are no part of a PCI function cost nothing.
+    if !self_and_ancestors(dir).any(is_address) {
+        return Ok(None);
+    }
     for at in self_and_ancestors(dir) {
         if usb::is_device(host, at)? {
             return Ok(None);
@@ -48,7 +52,7 @@ pub(in crate::discovery) fn function<'d>(host: &Host, dir: &'d str) -> io::Resul
 }
 
 /// `0000:3b:00.2`: a domain of four or more hex digits, bus, device and function.
-fn is_address(dir: &str) -> bool {
+pub(super) fn is_address(dir: &str) -> bool {
     let name = last(dir);
     let parts: Vec<&str> = name.split([':', '.']).collect();
     let hex = |text: &str| !text.is_empty() && text.bytes().all(|it| it.is_ascii_hexdigit());

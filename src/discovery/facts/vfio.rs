@@ -1,0 +1,76 @@
+//! The IOMMU group of a device, which is what programs outside the kernel get to drive.
+
+use std::io;
+
+use crate::{
+    discovery::{
+        facts::{pci, unknown},
+        path::is_numbered,
+    },
+    host::Host,
+    model::fact::Fact,
+};
+
+/// Where the nodes are.
+const NODES: &str = "/dev/vfio";
+
+/// Drivers beside those of VFIO that leave the devices of a group to others: they do no DMA for the kernel
+/// (`driver_managed_dma` in the kernel's drivers).
+const HARMLESS: &[&str] = &["pci-stub", "pcieport"];
+
+pub(super) fn lookup(host: &Host, dir: &str, fact: Fact) -> io::Result<Option<String>> {
+    let Some(at) = grouped(host, dir)? else {
+        return Ok(None);
+    };
+    let Some(group) = host.link_name(&format!("{at}/iommu_group"))? else {
+        return Ok(None);
+    };
+    match fact.name() {
+        "group" => Ok(Some(group)),
+        "node" => Ok(Some(match is_unprotected(host, at, &group)? {
+            true => format!("{NODES}/noiommu-{group}"),
+            false => format!("{NODES}/{group}"),
+        })),
+        "noiommu" => Ok(Some(is_unprotected(host, at, &group)?.to_string())),
+        "cdev" => {
+            let names = host.names(&format!("{at}/vfio-dev"))?;
+            let name = names.into_iter().find(|it| is_numbered(it, "vfio"));
+            Ok(name.map(|it| format!("{NODES}/devices/{it}")))
+        }
+        "viable" => Ok(is_viable(host, at)?.map(|it| it.to_string())),
+        _ => Err(unknown(fact)),
+    }
+}
+
+/// The directory of the mediated device or the PCI function that the device is, or is part of.
+fn grouped<'d>(host: &Host, dir: &'d str) -> io::Result<Option<&'d str>> {
+    // A mediated device lies below the function that it is made from, and is in another group.
+    if host.link_name(&format!("{dir}/subsystem"))?.as_deref() == Some("mdev") {
+        return Ok(Some(dir));
+    }
+    Ok(pci::function(host, dir)?.or(Some(dir)))
+}
+
+/// Whether the group is one that VFIO has made up where there is no IOMMU.
+fn is_unprotected(host: &Host, at: &str, group: &str) -> io::Result<bool> {
+    if let Some(name) = host.attribute(&format!("{at}/iommu_group/name"))? {
+        return Ok(name == "vfio-noiommu");
+    }
+    Ok(host.kind(&format!("{NODES}/noiommu-{group}"))?.is_some())
+}
+
+/// Whether all of the group are left to VFIO: the kernel opens a group only then. `None` if it does not
+/// say what is in it.
+fn is_viable(host: &Host, at: &str) -> io::Result<Option<bool>> {
+    let devices = host.names(&format!("{at}/iommu_group/devices"))?;
+    for name in &devices {
+        let driver = host.link_name(&format!("{at}/iommu_group/devices/{name}/driver"))?;
+        // `vfio-pci`, `mlx5_vfio_pci`, `vfio_mdev`.
+        let is_left =
+            driver.as_deref().is_none_or(|it| it.contains("vfio") || HARMLESS.contains(&it));
+        if !is_left {
+            return Ok(Some(false));
+        }
+    }
+    Ok((!devices.is_empty()).then_some(true))
+}
