@@ -679,6 +679,57 @@ other\0
 }
 
 #[test]
+fn keys_reach_the_root_port_of_a_function_and_the_physical_one_of_a_virtual_one() {
+    check(
+        "
+//- /sys/devices/pci0000:00/0000:00:01.0/aer_rootport_total_err_fatal
+0
+//- /sys/devices/pci0000:00/0000:00:01.0/0000:01:00.0/net/eth0/carrier
+1
+//- /sys/devices/pci0000:00/0000:00:01.0/0000:01:02.0/vendor
+0x8086
+//- /sys/devices/pci0000:00/0000:00:01.0/0000:01:02.0/physfn -> ../0000:01:00.0
+//- /sys/devices/pci0000:00/0000:00:02.0/vendor
+0x8086
+//- /sys/devices/pci0000:00/0000:00:01.0/0000:01:00.0/vendor
+0x8086
+//- /sys/bus/pci/devices/0000:00:02.0 -> ../../../devices/pci0000:00/0000:00:02.0
+//- /sys/bus/pci/devices/0000:01:00.0 -> ../../../devices/pci0000:00/0000:00:01.0/0000:01:00.0
+//- /sys/bus/pci/devices/0000:01:02.0 -> ../../../devices/pci0000:00/0000:00:01.0/0000:01:02.0
+",
+        r#"
+  - name: example.com/vf
+    discovery:
+      sysfs: bus/pci
+      nodes: []
+      match: [{ key: pf/net/*/carrier, operator: In, values: ["1"] }]
+    allocation: { env: { ERRORS: "{root-port/aer_rootport_total_err_fatal}" } }
+  - name: example.com/other
+    discovery: { sysfs: bus/pci, nodes: [] }
+    allocation: { env: { ERRORS: "{root-port/aer_rootport_total_fatal}" } }
+  - name: example.com/file
+    exclusive: false
+    discovery: { sysfs: bus/pci, nodes: [], match: [{ key: ./pf/file, operator: Exists }] }
+"#,
+        &expect![[r#"
+            RESOURCE           DEVICE        HEALTH   NUMA  NODES
+            example.com/vf     0000:01:02.0  Healthy  -     -
+            example.com/other  none          -        -     -
+            example.com/file   none          -        -     -
+
+            nothing found:
+              example.com/other: 3 candidates in /sys/bus/pci, 1 claimed by example.com/vf
+              example.com/file: 3 candidates in /sys/bus/pci, none taken: `./pf/file` is not there
+
+            found but not offered:
+              example.com/other: /sys/bus/pci/devices/0000:00:02.0: no value for `root-port/aer_rootport_total_fatal`
+              example.com/other: /sys/bus/pci/devices/0000:01:00.0: no attribute `aer_rootport_total_fatal`; did you mean `aer_rootport_total_err_fatal`?
+            0000:01:02.0 {"pf/net/*/carrier": ["1"], "root-port/aer_rootport_total_err_fatal": ["0"]}
+        "#]],
+    );
+}
+
+#[test]
 fn a_serial_port_without_a_uart_is_left_out_and_one_that_is_no_uart_is_not() {
     check(
         "

@@ -8,6 +8,7 @@ use chandler::{
     discovery::scan,
     operate::{
         advice::Advice,
+        clock::Clock,
         discovered::{self, Discovered},
     },
     probe,
@@ -249,7 +250,13 @@ fn shown(fixture: &Fixture, resource: &str) -> String {
     let found = scan(&fixture.host, &config);
     let verdicts = probe::once(&fixture.host, &config, &found);
     let advice = Advice::new();
-    let all = Discovered { config: &config, scan: &found, verdicts: &verdicts, advice: &advice };
+    let all = Discovered {
+        config: &config,
+        scan: &found,
+        verdicts: &verdicts,
+        advice: &advice,
+        clock: Clock::read(),
+    };
     let mut report = format!("{resource}\n\n{}", discovered::table(all));
     for found in &found.found {
         let snapshot = snapshot(&config, found);

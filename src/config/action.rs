@@ -96,7 +96,7 @@ fn attribute(item: Item<'_>) -> Option<String> {
             let what = format!("`{}` is no attribute", word.word());
             return item.refuse_with(what, format!("write ./{} for the file", word.word()));
         }
-        Key::Fact(_) | Key::Ancestor(_) => {
+        Key::Fact(_) | Key::Relative(..) => {
             let shown = quoted(item.text()?);
             return item.refuse(format!("{shown} is not a file below the device's directory"));
         }

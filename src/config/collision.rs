@@ -97,7 +97,7 @@ fn names(template: &Template, wanted: fn(&Key) -> bool) -> bool {
 fn tells_devices_apart(key: &Key) -> bool {
     match key {
         Key::Core(Core::NumaNode | Core::Driver | Core::Subsystem) => false,
-        Key::Core(_) | Key::Fact(_) | Key::Attribute(_) | Key::Ancestor(_) => {
+        Key::Core(_) | Key::Fact(_) | Key::Attribute(_) | Key::Relative(..) => {
             may_tell_devices_apart(key)
         }
     }
@@ -122,7 +122,7 @@ fn may_tell_devices_apart(key: &Key) -> bool {
             | Core::ContainerPath
             | Core::ContainerPaths => false,
         },
-        Key::Fact(_) | Key::Attribute(_) | Key::Ancestor(_) => true,
+        Key::Fact(_) | Key::Attribute(_) | Key::Relative(..) => true,
     }
 }
 
@@ -132,7 +132,7 @@ fn tells_nodes_apart(key: &Key) -> bool {
         Key::Core(core) => matches!(core, Core::Node | Core::Nodes | Core::NodeIndex),
         Key::Fact(fact) => fact.form == Form::Nodes,
         // It may find several files.
-        Key::Attribute(_) | Key::Ancestor(_) => true,
+        Key::Attribute(_) | Key::Relative(..) => true,
     }
 }
 

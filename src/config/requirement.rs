@@ -170,7 +170,7 @@ pub(super) fn compared(key: &Key, text: &str, item: Item<'_>) -> Option<String> 
     }
     match key {
         Key::Fact(fact) => normal(*fact, text, item),
-        Key::Core(_) | Key::Attribute(_) | Key::Ancestor(_) => Some(text.to_owned()),
+        Key::Core(_) | Key::Attribute(_) | Key::Relative(..) => Some(text.to_owned()),
     }
 }
 
@@ -204,7 +204,7 @@ fn normal(fact: Fact, text: &str, item: Item<'_>) -> Option<String> {
 fn text(key: &Key, item: Item<'_>) -> Option<String> {
     let text = match key {
         Key::Fact(fact) if fact.n_hex_digits().is_some() => item.named(fact.word).identifier()?,
-        Key::Fact(_) | Key::Core(_) | Key::Attribute(_) | Key::Ancestor(_) => {
+        Key::Fact(_) | Key::Core(_) | Key::Attribute(_) | Key::Relative(..) => {
             let item = item.named("a value");
             let text = item.text()?;
             match text.parse::<i64>().is_ok_and(|it| it.to_string() == text) {

@@ -7,7 +7,7 @@ use crate::{
     },
     model::{
         fact::{FACTS, Fact},
-        template::{Core, Filter, Key, Piece, Template},
+        template::{Core, Filter, Key, Piece, Relative, Template},
     },
 };
 
@@ -221,10 +221,12 @@ fn parse_key(text: &str, scope: Scope) -> Result<Key, Mistake> {
     if let Some(path) = text.strip_prefix("./") {
         return attribute_path(path).map(Key::Attribute);
     }
-    match text.strip_prefix('^') {
-        Some(path) => attribute_path(path).map(Key::Ancestor),
-        None => attribute_path(text).map(Key::Attribute),
+    for of in Relative::ALL {
+        if let Some(path) = text.strip_prefix(of.prefix()) {
+            return attribute_path(path).map(|it| Key::Relative(of, it));
+        }
     }
+    attribute_path(text).map(Key::Attribute)
 }
 
 /// A word with a dot but without a slash is a fact: no attribute that we know of has such a name.

@@ -208,7 +208,7 @@ impl Reads {
         for key in asked.chain(group).chain(shared).chain(templates.flat_map(Template::keys)) {
             match key {
                 Key::Fact(fact) => _ = reads.facts.insert(fact.namespace),
-                Key::Ancestor(_) | Key::Core(Core::Driver) => reads.around = true,
+                Key::Relative(..) | Key::Core(Core::Driver) => reads.around = true,
                 Key::Attribute(path) => reads.around |= path.contains('/'),
                 Key::Core(_) => {}
             }

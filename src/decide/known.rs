@@ -79,7 +79,7 @@ impl<'a> Known<'a> {
             Key::Core(Core::Driver | Core::Subsystem)
             | Key::Fact(_)
             | Key::Attribute(_)
-            | Key::Ancestor(_) => {
+            | Key::Relative(..) => {
                 device.attributes.get(&key.to_string()).cloned().unwrap_or_default()
             }
         }
@@ -94,7 +94,7 @@ impl<'a> Known<'a> {
             }
             // All ids belong together: they never make a text each.
             Key::Core(Core::Ids) => vec![self.values(key).join(",")],
-            Key::Core(_) | Key::Fact(_) | Key::Attribute(_) | Key::Ancestor(_) => self.values(key),
+            Key::Core(_) | Key::Fact(_) | Key::Attribute(_) | Key::Relative(..) => self.values(key),
         }
     }
 

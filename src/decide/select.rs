@@ -112,7 +112,7 @@ pub(super) fn holds(requirement: &Requirement, found: &Lookup) -> Result<bool, S
     };
     let is = |value: &str, wanted: &str| match &requirement.key {
         Key::Fact(fact) => fact.is(value, wanted),
-        Key::Core(_) | Key::Attribute(_) | Key::Ancestor(_) => value == wanted,
+        Key::Core(_) | Key::Attribute(_) | Key::Relative(..) => value == wanted,
     };
     Ok(match &requirement.test {
         Test::In(wanted) => some(&|value| wanted.iter().any(|it| is(value, it))),

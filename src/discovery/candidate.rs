@@ -9,7 +9,7 @@ use crate::{
     host::{FileKind, Host},
     model::{
         discovery::has_wildcard,
-        template::{Core, Key},
+        template::{Core, Key, Relative},
     },
 };
 
@@ -82,7 +82,7 @@ impl Candidate {
                 None => Ok(Lookup::Absent),
             },
             Key::Attribute(path) => self.attribute(host, path),
-            Key::Ancestor(path) => self.ancestor(host, path),
+            Key::Relative(of, path) => self.relative(host, *of, path),
         };
         match result {
             Ok(lookup) => lookup,
@@ -119,20 +119,23 @@ impl Candidate {
     }
 
     fn attribute(&self, host: &Host, path: &str) -> io::Result<Lookup> {
-        let Some(dir) = &self.dir else {
-            return Ok(Lookup::Lacking(format!("no attribute `{path}`: not known to sysfs")));
-        };
-        if let Some(values) = attributes(host, dir, path)? {
-            return Ok(Lookup::Values(values));
+        match &self.dir {
+            Some(dir) => attribute(host, dir, path),
+            None => Ok(Lookup::Lacking(format!("no attribute `{path}`: not known to sysfs"))),
         }
-        let (below, name) = match path.rsplit_once('/') {
-            Some((below, name)) => (format!("{dir}/{below}"), name),
-            None => (dir.clone(), path),
+    }
+
+    fn relative(&self, host: &Host, of: Relative, path: &str) -> io::Result<Lookup> {
+        let dir = self.dir.as_deref().unwrap_or_default();
+        let at = match of {
+            Relative::Ancestor => return self.ancestor(host, path),
+            Relative::RootPort => facts::root_port(dir).map(str::to_owned),
+            Relative::PhysicalFunction => facts::physical_function(host, dir)?,
         };
-        let names = host.names(&below)?;
-        let near = near(name, names.iter().map(String::as_str));
-        let near = near.map(|it| format!("; did you mean `{it}`?")).unwrap_or_default();
-        Ok(Lookup::Lacking(format!("no attribute `{path}`{near}")))
+        match at {
+            Some(at) => attribute(host, &at, path),
+            None => Ok(Lookup::Absent),
+        }
     }
 
     fn ancestor(&self, host: &Host, path: &str) -> io::Result<Lookup> {
@@ -148,6 +151,21 @@ impl Candidate {
 
 fn present(values: Option<Vec<String>>) -> Lookup {
     values.map_or(Lookup::Absent, Lookup::Values)
+}
+
+/// What `path` names below `dir`, or what is near to it there.
+fn attribute(host: &Host, dir: &str, path: &str) -> io::Result<Lookup> {
+    if let Some(values) = attributes(host, dir, path)? {
+        return Ok(Lookup::Values(values));
+    }
+    let (below, name) = match path.rsplit_once('/') {
+        Some((below, name)) => (format!("{dir}/{below}"), name),
+        None => (dir.to_owned(), path),
+    };
+    let names = host.names(&below)?;
+    let near = near(name, names.iter().map(String::as_str));
+    let near = near.map(|it| format!("; did you mean `{it}`?")).unwrap_or_default();
+    Ok(Lookup::Lacking(format!("no attribute `{path}`{near}")))
 }
 
 /// The values of everything that `path` names below `dir`. `None` if there is nothing.

@@ -16,7 +16,8 @@ use std::io;
 
 pub(super) use crate::discovery::facts::{
     nvidia::card as nvidia_card,
-    pci::function as pci_function,
+    pci::{function as pci_function, root_port},
+    sriov::physical_function,
     usb::{device as usb_device, path as usb_path},
 };
 use crate::{

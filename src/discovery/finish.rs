@@ -101,7 +101,7 @@ impl ResourceScanner<'_> {
         match key {
             Key::Core(Core::Node) => Ok(nodes().take(1).collect()),
             Key::Core(Core::Nodes) => Ok(nodes().collect()),
-            Key::Core(_) | Key::Fact(_) | Key::Attribute(_) | Key::Ancestor(_) => {
+            Key::Core(_) | Key::Fact(_) | Key::Attribute(_) | Key::Relative(..) => {
                 self.values(&draft.members, key)
             }
         }
@@ -156,6 +156,6 @@ impl ResourceScanner<'_> {
 fn is_read(key: &Key) -> bool {
     match key {
         Key::Core(core) => matches!(core, Core::Driver | Core::Subsystem),
-        Key::Fact(_) | Key::Attribute(_) | Key::Ancestor(_) => true,
+        Key::Fact(_) | Key::Attribute(_) | Key::Relative(..) => true,
     }
 }

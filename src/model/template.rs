@@ -16,8 +16,34 @@ pub enum Key {
     /// A file below the device's directory, or the last component of a link there. Written `./name`
     /// where `name` alone means something else.
     Attribute(String),
-    /// The same, of the nearest ancestor that has it: `^idVendor`.
-    Ancestor(String),
+    /// The same of another device, which has to do with it: `^idVendor`.
+    Relative(Relative, String),
+}
+
+/// Another device than the one that is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Relative {
+    /// The nearest ancestor that has the attribute.
+    Ancestor,
+    /// The PCIe root port that it hangs on.
+    RootPort,
+    /// The physical function, of a virtual one.
+    PhysicalFunction,
+}
+
+impl Relative {
+    /// All of them.
+    pub const ALL: [Relative; 3] =
+        [Relative::Ancestor, Relative::RootPort, Relative::PhysicalFunction];
+
+    /// What stands before the path of an attribute.
+    pub fn prefix(self) -> &'static str {
+        match self {
+            Relative::Ancestor => "^",
+            Relative::RootPort => "root-port/",
+            Relative::PhysicalFunction => "pf/",
+        }
+    }
 }
 
 /// The core words of the language.
@@ -99,7 +125,7 @@ impl Key {
         match self {
             Key::Core(core) => matches!(core, Core::Node | Core::Nodes),
             Key::Fact(fact) => fact.is_nodes(),
-            Key::Attribute(_) | Key::Ancestor(_) => false,
+            Key::Attribute(_) | Key::Relative(..) => false,
         }
     }
 }
@@ -111,7 +137,7 @@ impl fmt::Display for Key {
             Key::Fact(fact) => f.write_str(fact.word),
             Key::Attribute(path) if needs_dot(path) => write!(f, "./{path}"),
             Key::Attribute(path) => f.write_str(path),
-            Key::Ancestor(path) => write!(f, "^{path}"),
+            Key::Relative(of, path) => write!(f, "{}{path}", of.prefix()),
         }
     }
 }
@@ -125,7 +151,8 @@ impl Serialize for Key {
 /// Whether the name of a file would be taken for something else, if nothing stood before it.
 fn needs_dot(path: &str) -> bool {
     let is_word = Core::ALL.iter().any(|it| it.word().eq_ignore_ascii_case(path));
-    is_word || path.starts_with('^') || (path.contains('.') && !path.contains('/'))
+    let is_relative = Relative::ALL.iter().any(|it| path.starts_with(it.prefix()));
+    is_word || is_relative || (path.contains('.') && !path.contains('/'))
 }
 
 /// What is done to a value before it is put in.

@@ -51,6 +51,24 @@ pub(in crate::discovery) fn function<'d>(host: &Host, dir: &'d str) -> io::Resul
     Ok(None)
 }
 
+/// The directory of the PCIe root port that the device at `dir` hangs on: the first function below the host bridge. What
+/// sits on that bus itself hangs on none.
+pub(in crate::discovery) fn root_port(dir: &str) -> Option<&str> {
+    let bridge = self_and_ancestors(dir).find(|at| is_host_bridge(last(at)))?;
+    let below = self_and_ancestors(dir).take_while(|at| *at != bridge);
+    let mut functions = below.filter(|at| is_address(at));
+    let own = functions.next()?;
+    functions.last().filter(|it| *it != own)
+}
+
+/// `pci0000:3b`: the domain and the number of the root bus.
+fn is_host_bridge(name: &str) -> bool {
+    let is_hex = |it: &str| !it.is_empty() && it.bytes().all(|it| it.is_ascii_hexdigit());
+    name.strip_prefix("pci")
+        .and_then(|it| it.split_once(':'))
+        .is_some_and(|(domain, bus)| is_hex(domain) && is_hex(bus))
+}
+
 /// `0000:3b:00.2`: a domain of four or more hex digits, bus, device and function.
 pub(super) fn is_address(dir: &str) -> bool {
     let name = last(dir);
@@ -72,6 +90,28 @@ pub(super) fn is_address(dir: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_root_port_is_the_first_function_below_the_nearest_host_bridge_and_above_the_device() {
+        const ROOT: &str = "/sys/devices/pci0000:00/0000:00:1c.0";
+        const VMD: &str = "/sys/devices/pci0000:00/0000:00:0e.0/pci10000:e0";
+        for (dir, expected) in [
+            (format!("{ROOT}/0000:01:00.0"), Some(ROOT.to_owned())),
+            (
+                format!("{ROOT}/0000:01:00.0/0000:02:08.0/0000:03:00.1/net/eth0"),
+                Some(ROOT.to_owned()),
+            ),
+            (
+                format!("{VMD}/10000:e0:06.0/10000:e1:00.0/nvme/nvme0"),
+                Some(format!("{VMD}/10000:e0:06.0")),
+            ),
+            (ROOT.to_owned(), None),
+            (format!("{ROOT}/usb1/1-1"), None),
+            ("/sys/devices/platform/serial8250".to_owned(), None),
+        ] {
+            assert_eq!(root_port(&dir), expected.as_deref(), "{dir}");
+        }
+    }
 
     #[test]
     fn an_address_has_four_parts() {

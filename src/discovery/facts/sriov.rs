@@ -42,6 +42,17 @@ pub(super) fn lookup(host: &Host, dir: &str, fact: Fact) -> io::Result<Option<Ve
     }
 }
 
+/// The directory of the physical function, if the device at `dir` is part of a virtual one.
+pub(in crate::discovery) fn physical_function(
+    host: &Host,
+    dir: &str,
+) -> io::Result<Option<String>> {
+    match pci::function(host, dir)? {
+        Some(function) => host.canonical(&format!("{function}/physfn")),
+        None => Ok(None),
+    }
+}
+
 /// The directories of the interfaces that lead out of the card. A card that switches between its functions has
 /// an interface on the host for each of them as well, which is called after the function
 /// (`Documentation/networking/representors.rst`).
