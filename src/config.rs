@@ -9,6 +9,7 @@ mod allocation;
 mod cdi;
 mod cdi_spec;
 mod collision;
+mod comparison;
 mod decode;
 mod diagnostics;
 mod discovery;

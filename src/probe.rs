@@ -10,17 +10,18 @@ mod job;
 mod round;
 mod schedule;
 
-use std::{io, sync::Arc, time::Instant};
+use std::{collections::BTreeMap, io, sync::Arc, time::Instant};
 
 use crossbeam_channel::{Receiver, Sender, at, never, select};
 
 use crate::{
     config::Config,
-    decide::health::{Input, Monitor},
+    decide::health::{Input, Monitor, compare},
     host::{Host, latest::Latest, worker::Worker},
     model::{
         event::{Event, Found, Scan},
-        health::{Round, Target, Verdicts},
+        health::{Reading, Target, Verdicts},
+        name::ResourceName,
     },
     probe::schedule::Schedule,
 };
@@ -84,13 +85,13 @@ pub fn once(host: &Host, config: &Config, scan: &Scan) -> Verdicts {
     let targets: Vec<Target> = scan.found.iter().filter_map(target).collect();
     let mut schedule = Schedule::new(host.clone());
     schedule.watch(&targets, now());
-    let mut verdicts = Verdicts::new();
+    let mut readings: BTreeMap<ResourceName, Vec<Reading>> = BTreeMap::new();
     loop {
         for round in schedule.turn(now()) {
-            judge(&targets, round, &mut verdicts);
+            readings.entry(round.resource).or_default().extend(round.readings);
         }
         if schedule.is_complete() {
-            return verdicts;
+            break;
         }
         let alarm = schedule.deadline().map_or_else(never, at);
         select! {
@@ -98,18 +99,22 @@ pub fn once(host: &Host, config: &Config, scan: &Scan) -> Verdicts {
             recv(alarm) -> _ => {}
         }
     }
+    let mut verdicts = Verdicts::new();
+    for target in targets {
+        let readings = readings.remove(&target.resource).unwrap_or_default();
+        judge(&target, &readings, &mut verdicts);
+    }
+    verdicts
 }
 
-/// What one probe says of devices of which nothing was known before.
-fn judge(targets: &[Target], round: Round, verdicts: &mut Verdicts) {
-    let Some(target) = targets.iter().find(|it| it.resource == round.resource) else {
-        return;
-    };
-    for reading in round.readings {
+/// What one probe of each says of devices of which nothing was known before.
+fn judge(target: &Target, readings: &[Reading], verdicts: &mut Verdicts) {
+    let samples = readings.iter().map(|it| &it.outcome.samples[..]);
+    for reading in compare::with_peers(&target.policy, readings, &samples) {
         let now = now();
         let mut monitor = Monitor::new(Arc::clone(&target.policy), now);
         monitor.apply(Input::Probed(&reading.outcome), now);
-        let key = (round.resource.clone(), reading.device);
+        let key = (target.resource.clone(), reading.device);
         verdicts.insert(key, monitor.health().clone().into());
     }
 }

@@ -143,7 +143,7 @@ resources:
     health:
       interval: 90s
       timeout: 1m
-      rules: [{ key: a, operator: Rises, values: [2.5, 1h] }, { key: b, operator: DoesNotExist, severity: degraded, action: reset }]
+      rules: [{ key: a, operator: Rises, values: [2.5, 1h] }, { key: b, operator: DoesNotExist, severity: degraded, action: reset }, { key: c, operator: Ge, values: ['{./peers} * 0.5'] }, { key: d, operator: In, values: [x, '{baseline}'] }, { key: e, operator: Lt, values: ['{peers}+2'], severity: degraded }, { key: f, operator: Gt, values: ['{^max} - 3'] }]
       recovery: 10m
       flapping: none
       kernelLog: [{ pattern: '(?P<a>x) \\d \"y\"', match: { a: name }, action: none }]
@@ -385,6 +385,53 @@ resources:
             c.yaml:11:43: unknown severity `fatal`; known here: degraded, ill
             c.yaml:11:58: unknown action `Reset`; did you mean `reset`?
             c.yaml:12:44: unknown action `exchange`; known here: reset, reboot, reseat, replace, support, none
+        "#]],
+    );
+}
+
+#[test]
+fn comparisons_that_can_never_hold_or_mean_nothing_are_mistakes() {
+    check(
+        r#"version: v1
+resources:
+  - name: example.com/gpu
+    discovery: { sysfs: class/gpu, match: [{ key: a, operator: Ge, values: ["{baseline}"] }, { key: a, operator: In, values: ["{b}"] }] }
+    health:
+      rules:
+        - { key: a, operator: Gt, values: ["{peers}"] }
+        - { key: a, operator: NotIn, values: ["{baseline}"] }
+        - { key: a, operator: Ge, values: ["{baseline} + 1"] }
+        - { key: a, operator: Le, values: ["{peers} * 0.9"] }
+        - { key: a, operator: In, values: ["{b} * 2"] }
+        - { key: a, operator: In, values: ["{b}", "{baseline}"] }
+        - { key: a, operator: Ge, values: ["{a}"] }
+        - { key: a, operator: Ge, values: ["{pci.adress}"] }
+        - { key: a, operator: Ge, values: ["{b"] }
+        - { key: a, operator: Ge, values: ["{b} / 2"] }
+        - { key: a, operator: Ge, values: [baseline] }
+        - { key: a, operator: In, values: [peers] }
+        - { key: a, operator: Rises, values: ["{b}", 1m] }
+        - { key: a, operator: In, values: ["x{b}"] }
+        - { key: a, operator: Ge, values: [{baseline}] }
+"#,
+        &expect![[r#"
+            c.yaml:4:77: a bound must be a number, not `{baseline}`
+            c.yaml:4:127: `{b}` holds a brace; a value is compared as it is; what holds a brace takes InRegexp
+            c.yaml:7:44: the usual device itself would be ill; write Ge, or subtract something
+            c.yaml:8:47: the first value itself would be ill; write In
+            c.yaml:9:44: the first value itself would be ill; subtract something, or multiply by less than 1
+            c.yaml:10:44: the usual device itself would be ill; add something, or multiply by more than 1
+            c.yaml:11:44: operator In compares texts, not numbers
+            c.yaml:12:51: a second value that is read; write a rule for each of them
+            c.yaml:13:44: `a` is compared with itself
+            c.yaml:14:44: a value: unknown fact `pci.adress`; did you mean `pci.address`?
+            c.yaml:15:44: `{b` is no value that can be read; write "{max_link_width}", "{baseline}", "{peers}", or that with `+ 5`, `- 5` or `* 0.8` behind it
+            c.yaml:16:44: `/ 2` is no change of a number; write "{max_link_width}", "{baseline}", "{peers}", or that with `+ 5`, `- 5` or `* 0.8` behind it
+            c.yaml:17:44: `baseline` is compared as it is; write "{baseline}" for what is known of the device or the others
+            c.yaml:18:44: `peers` is compared as it is; write "{peers}" for what is known of the device or the others
+            c.yaml:19:47: a bound must be a number, not `{b}`
+            c.yaml:20:44: `x{b}` holds a brace; a value is compared as it is; what holds a brace takes InRegexp
+            c.yaml:21:44: a bound must be text, not a map; quote it: "{baseline}"
         "#]],
     );
 }

@@ -102,6 +102,29 @@ fn a_device_that_is_degraded_is_offered_and_shown_with_what_mends_it_and_since_w
 }
 
 #[test]
+fn what_was_first_seen_of_a_card_counts_after_a_restart_and_until_it_is_uncordoned() {
+    let rules = "      rules: [{ key: width, operator: Ge, values: ['{baseline}'] }]";
+    let (mut node, kubelet) = Node::with_kubelet(TWO_CARDS, &config(rules));
+    node.host.add("//- /sys/class/acc/acc0/width\n16\n//- /sys/class/acc/acc1/width\n8\n");
+    node.start();
+    kubelet.expect_devices("example.com/acc", "acc0 Healthy\nacc1 Healthy");
+    let state = || fs::read_to_string(node.dir.path().join("state/offered.json")).unwrap();
+    until(|| state().contains(r#""seen":{"width":["16"]}"#), state);
+    node.signal(Signal::SIGTERM);
+    node.wait();
+
+    set(&node, "/sys/class/acc/acc0/width", "8\n");
+    node.start();
+    kubelet.expect_devices("example.com/acc", "acc0 Unhealthy\nacc1 Healthy");
+    let refusal = kubelet.allocate_ids("example.com/acc", &["acc0"]).unwrap_err();
+    assert!(refusal.contains("`width` is `8`, below 16 (`16` was first seen)"), "{refusal}");
+    let mut uncordon = chandler();
+    uncordon.args(["uncordon", "acc0", "--state-dir"]).arg(node.dir.path().join("state"));
+    assert!(uncordon.output().unwrap().status.success());
+    kubelet.expect_devices("example.com/acc", "acc0 Healthy\nacc1 Healthy");
+}
+
+#[test]
 fn an_attribute_that_disappears_makes_that_device_unhealthy_and_no_other() {
     let (mut node, kubelet) = Node::with_kubelet(TWO_CARDS, &config(STATUS));
     node.start();

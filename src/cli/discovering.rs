@@ -11,7 +11,7 @@ use crate::{
     model::{
         cordon::{Clearance, Orders},
         event::Scan,
-        health::{HealthPolicy, Must, Recovery, Verdicts},
+        health::{HealthPolicy, Must, Recovery, Standard, Verdicts},
         state::Remembered,
     },
     operate::{
@@ -91,8 +91,9 @@ fn has_history(policy: &HealthPolicy) -> bool {
         Recovery::Auto => true,
         Recovery::After(_) | Recovery::Manual => false,
     };
-    let has_counters = policy.rules.iter().any(|it| match it.must {
+    let has_counters = policy.rules.iter().any(|it| match &it.must {
         Must::Rises { .. } => true,
+        Must::Compares(it) => it.standard == Standard::Baseline,
         Must::Holds(_) => false,
     });
     !recovers_by_itself || has_counters || !policy.kernel_log.is_empty()

@@ -4,6 +4,7 @@ use regex_lite::{Regex, RegexBuilder};
 
 use crate::{
     config::{
+        comparison::{comparison, is_standard},
         decode::{Fields, Item, all},
         diagnostics::quoted,
         health::{SPANS, consequence},
@@ -13,7 +14,7 @@ use crate::{
     model::{
         discovery::{Requirement, Test, parse_number},
         fact::Fact,
-        health::{Must, Rule},
+        health::{Must, Relation, Rule},
         template::Key,
     },
 };
@@ -70,7 +71,7 @@ pub(super) fn requirement(item: Item<'_>) -> Option<Requirement> {
 fn held(must: Must) -> Option<Requirement> {
     match must {
         Must::Holds(requirement) => Some(requirement),
-        Must::Rises { .. } => None,
+        Must::Rises { .. } | Must::Compares(_) => None,
     }
 }
 
@@ -106,8 +107,47 @@ fn named_condition<T>(
         let items = values.map_or(Some(Vec::new()), |it| it.list(Some));
         let (key, operator, items) = (key?, operator?, items?);
         check_number_of(&items, operator, values.map_or(item, Item::at_key))?;
-        Some((test(item, key, operator, &items)?, beside))
+        let relation = operator.relation().filter(|_| operators == RULE_OPERATORS);
+        let must = match relation {
+            Some(relation) if items.iter().any(is_standard) => {
+                Must::Compares(comparison(key, relation, &items)?)
+            }
+            Some(_) => {
+                items.iter().try_for_each(|it| refuse_bare_standard(*it))?;
+                test(item, key, operator, &items)?
+            }
+            None => test(item, key, operator, &items)?,
+        };
+        Some((must, beside))
     })
+}
+
+impl Operator {
+    /// How two things are compared that are both read; `None` if it does not compare.
+    fn relation(self) -> Option<Relation> {
+        match self {
+            Operator::In => Some(Relation::In),
+            Operator::NotIn => Some(Relation::NotIn),
+            Operator::Gt => Some(Relation::Gt),
+            Operator::Ge => Some(Relation::Ge),
+            Operator::Lt => Some(Relation::Lt),
+            Operator::Le => Some(Relation::Le),
+            Operator::InRegexp | Operator::Exists | Operator::DoesNotExist | Operator::Rises => {
+                None
+            }
+        }
+    }
+}
+
+/// Somebody must have meant what is read.
+fn refuse_bare_standard(item: Item<'_>) -> Option<()> {
+    match item.node.as_text() {
+        Some(word @ ("baseline" | "peers")) => item.named("a value").refuse_with(
+            format!("`{word}` is compared as it is"),
+            format!("write \"{{{word}}}\" for what is known of the device or the others"),
+        ),
+        Some(_) | None => Some(()),
+    }
 }
 
 fn check_number_of(values: &[Item<'_>], operator: Operator, at: Item<'_>) -> Option<()> {
@@ -201,7 +241,7 @@ fn normal(fact: Fact, text: &str, item: Item<'_>) -> Option<String> {
 
 /// A bare number is text here if every reader of YAML would write it the same way again, and digits
 /// are no part of its meaning.
-fn text(key: &Key, item: Item<'_>) -> Option<String> {
+pub(super) fn text(key: &Key, item: Item<'_>) -> Option<String> {
     let text = match key {
         Key::Fact(fact) if fact.n_hex_digits().is_some() => item.named(fact.word).identifier()?,
         Key::Fact(_) | Key::Core(_) | Key::Attribute(_) | Key::Relative(..) => {

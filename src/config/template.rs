@@ -119,10 +119,14 @@ impl Item<'_> {
 
     /// The text as a key.
     pub(super) fn key(self, scope: Scope) -> Option<Key> {
-        let text = self.text()?;
-        parse_key(text, scope)
-            .map_or_else(|it| self.refuse_or(format!("{}: {}", self.what, it.what), it.help), Some)
+        parse_key_of(self, self.text()?, scope)
     }
+}
+
+/// A key that is part of what `item` says.
+pub(super) fn parse_key_of(item: Item<'_>, text: &str, scope: Scope) -> Option<Key> {
+    parse_key(text, scope)
+        .map_or_else(|it| item.refuse_or(format!("{}: {}", item.what, it.what), it.help), Some)
 }
 
 /// `text`, which is ours and correct, as a template.

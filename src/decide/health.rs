@@ -7,6 +7,7 @@
 //! A device may suffer from several troubles at once, each of which has a check that found it, a severity and an
 //! end of its own. The verdict is the worst of them.
 
+pub mod compare;
 mod illness;
 pub mod subject;
 mod trouble;
@@ -20,6 +21,7 @@ use std::{
 
 use crate::{
     decide::health::{
+        compare::FirstSeen,
         trouble::{EndedBy, Trouble},
         window::Window,
     },
@@ -86,6 +88,8 @@ pub struct Monitor {
     degraded: Streak,
     // One for each rule that looks at a counter.
     windows: Vec<Window>,
+    // What is compared with what was first seen.
+    first: FirstSeen,
     // When it turned unhealthy, the latest times.
     turned_at: VecDeque<Instant>,
     held_until: Option<Instant>,
@@ -113,6 +117,7 @@ impl Monitor {
             probed: false,
             ill: Streak::default(),
             degraded: Streak::default(),
+            first: FirstSeen::new(),
             turned_at: VecDeque::new(),
             held_until: None,
             verdict: Health::Healthy,
@@ -135,6 +140,17 @@ impl Monitor {
     /// Whether the first probe has answered, or timed out.
     pub fn is_probed(&self) -> bool {
         self.probed
+    }
+
+    /// What was first seen of it, where a rule asks.
+    pub fn first_seen(&self) -> &FirstSeen {
+        &self.first
+    }
+
+    /// Goes on with what a process before us has first seen.
+    pub fn restore_first_seen(&mut self, first: &FirstSeen) {
+        self.first.clone_from(first);
+        compare::retain(&self.policy, &mut self.first);
     }
 
     /// When [`Input::Time`] may change something.
@@ -165,6 +181,7 @@ impl Monitor {
                 self.degraded.n_bad = 0;
             }
         }
+        compare::retain(&policy, &mut self.first);
         self.policy = policy;
         self.settle(now)
     }
@@ -195,8 +212,10 @@ impl Monitor {
         self.settle(now)
     }
 
-    /// Ends what waits for an operator: good probes are enough from now on.
+    /// Ends what waits for an operator: good probes are enough from now on, and what they say is the first that was
+    /// seen.
     fn clear(&mut self) {
+        self.first.clear();
         self.held_until = None;
         self.turned_at.clear();
         for trouble in &mut self.troubles {
@@ -226,6 +245,8 @@ impl Monitor {
         }
         self.probed = true;
         let mut outcome = outcome.clone();
+        let changed = compare::with_first(&self.policy, &outcome, &mut self.first);
+        outcome.faults.extend(changed);
         // A probe that has ended early has not looked at all counters.
         if !outcome.is_ill() {
             let risen = self.risen(&outcome.counts, now);
@@ -366,7 +387,7 @@ fn windows(policy: &HealthPolicy) -> Vec<Window> {
         Must::Rises { key, by, within } => {
             Some(Window::new(key.clone(), *by, *within, rule.consequence))
         }
-        Must::Holds(_) => None,
+        Must::Holds(_) | Must::Compares(_) => None,
     });
     rises.collect()
 }

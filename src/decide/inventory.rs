@@ -7,6 +7,7 @@
 mod devices;
 mod health;
 mod listing;
+mod peers;
 mod quarantine;
 mod reload;
 mod remember;

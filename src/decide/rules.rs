@@ -53,6 +53,22 @@ pub fn counter(key: &Key, found: &[Lookup]) -> Result<f64, String> {
     Ok(sum)
 }
 
+/// All values of a key. The error says why there is none.
+pub fn values(key: &Key, found: &[Lookup]) -> Result<Vec<String>, String> {
+    let mut all = Vec::new();
+    for lookup in telling(found) {
+        match lookup {
+            Lookup::Values(values) => all.extend(values.iter().cloned()),
+            Lookup::Absent => {}
+            Lookup::Lacking(what) | Lookup::Unreadable(what) => return Err(what.clone()),
+        }
+    }
+    match all.is_empty() {
+        true => Err(format!("`{key}` has no value")),
+        false => Ok(all),
+    }
+}
+
 /// Members that lack a key say nothing, as long as another has it.
 fn telling(found: &[Lookup]) -> Vec<&Lookup> {
     let has = |it: &&Lookup| matches!(it, Lookup::Values(_) | Lookup::Unreadable(_));

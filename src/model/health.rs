@@ -1,5 +1,6 @@
 //! What health means for the devices of a resource, as the operator wrote it, and what a probe says.
 
+mod comparison;
 mod fault;
 
 use std::{
@@ -10,6 +11,7 @@ use std::{
 
 use serde::Serialize;
 
+pub use crate::model::health::comparison::{Comparison, Relation, Shift, Standard};
 pub use crate::model::health::fault::{
     COMMAND_CHECK, Consequence, Fault, Finding, KERNEL_LOG_CHECK, LINK_CHECK, NODE_CHECK, Repair,
     Severity, TIMEOUT_CHECK,
@@ -84,6 +86,8 @@ pub enum Must {
         /// The time.
         within: Duration,
     },
+    /// As a condition, where the other side is read too.
+    Compares(Comparison),
 }
 
 impl Rule {
@@ -92,6 +96,7 @@ impl Rule {
         match &self.must {
             Must::Holds(requirement) => &requirement.key,
             Must::Rises { key, .. } => key,
+            Must::Compares(comparison) => &comparison.key,
         }
     }
 }
@@ -248,12 +253,14 @@ pub struct Outcome {
     pub faults: Vec<Fault>,
     /// The counters that [`Must::Rises`] looks at.
     pub counts: Vec<Count>,
+    /// What is compared with [`Standard::Baseline`] or [`Standard::Peers`].
+    pub samples: Vec<Sample>,
 }
 
 impl Outcome {
     /// One thing is wrong.
     pub fn bad(fault: Fault) -> Outcome {
-        Outcome { faults: vec![fault], counts: Vec::new() }
+        Outcome { faults: vec![fault], ..Outcome::default() }
     }
 
     /// Whether something makes the device ill.
@@ -269,4 +276,13 @@ pub struct Count {
     pub key: Key,
     /// What it says.
     pub value: f64,
+}
+
+/// What a device says, to be compared with what is not known where it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sample {
+    /// Of what.
+    pub key: Key,
+    /// Never empty.
+    pub values: Vec<String>,
 }

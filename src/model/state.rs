@@ -35,6 +35,8 @@ pub struct RememberedDevice {
     pub gone: Option<u64>,
     /// What it has not recovered from, whatever else makes it unhealthy.
     pub illness: Option<Illness>,
+    /// What was first seen of it, where a rule asks.
+    pub first: First,
     /// Which of `offers` pods hold, as far as the kubelet has said.
     pub held: BTreeMap<DeviceId, Hold>,
     /// It is not clean since a pod has had it.
@@ -99,6 +101,17 @@ impl RememberedDevice {
         self.still(resource, device, (clearances, &illness.heeded)).then_some(illness)
     }
 
+    /// The same of what was first seen of it.
+    pub fn first_of(
+        &self,
+        resource: &ResourceName,
+        device: &Device,
+        clearances: &[Clearance],
+    ) -> Option<&BTreeMap<String, Vec<String>>> {
+        let First { seen, heeded } = &self.first;
+        self.still(resource, device, (clearances, heeded)).then_some(seen)
+    }
+
     /// The same of what is not clean.
     pub fn uncleaned_of(
         &self,
@@ -121,6 +134,15 @@ impl RememberedDevice {
         let mut cleared = clearances.iter().filter(|it| it.is_about(resource, &device.id));
         is_it && cleared.all(|it| heeded.contains(&it.token))
     }
+}
+
+/// What was first seen of a device.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct First {
+    /// By the keys that are compared with it.
+    pub seen: BTreeMap<String, Vec<String>>,
+    /// The tokens of the clearances about it that were heeded before: any other has it seen anew.
+    pub heeded: BTreeSet<String>,
 }
 
 /// What a device has not recovered from, which a restart does not heal.

@@ -69,6 +69,8 @@ struct Entry {
     #[serde(skip_serializing_if = "Option::is_none")]
     ill: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    first: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     held: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     unclean: Option<Value>,
@@ -313,8 +315,20 @@ fn device(
     past: &Past<'_>,
     mut mistake: impl FnMut(String),
 ) -> (RememberedDevice, Body) {
-    let Entry { serial, place, part, parts, offers, verdict, gone, ill, held, unclean, unknown } =
-        entry;
+    let Entry {
+        serial,
+        place,
+        part,
+        parts,
+        offers,
+        verdict,
+        gone,
+        ill,
+        first,
+        held,
+        unclean,
+        unknown,
+    } = entry;
     let offers = offers.into_iter().filter_map(DeviceId::new).collect();
     let hardware = place.map(|place| Hardware { serial, place, part });
     // What cannot be read of it makes no device forgotten.
@@ -323,6 +337,10 @@ fn device(
     });
     let illness = ill.flatten().map(|it| it.read(past));
     let verdict = verdict.read(past);
+    let first = holders::readable(first, health::read_first, |it| {
+        mistake(format!("what was first seen of it: {it}"));
+    });
+    let first = first.unwrap_or_default();
     let read_held = |it| holders::read_held(it, past.boot);
     let held = holders::readable(held, read_held, |it| mistake(format!("who holds it: {it}")));
     let held = held.unwrap_or_default();
@@ -330,8 +348,17 @@ fn device(
         mistake(format!("why it is not clean: {it}"));
     });
     let n_parts = parts;
-    let device =
-        RememberedDevice { hardware, n_parts, offers, verdict, gone, illness, held, uncleaned };
+    let device = RememberedDevice {
+        hardware,
+        n_parts,
+        offers,
+        verdict,
+        gone,
+        illness,
+        first,
+        held,
+        uncleaned,
+    };
     (device, unknown)
 }
 
@@ -350,6 +377,7 @@ fn entry(it: &RememberedDevice, unknown: Body, boot: &Boot) -> Entry {
         verdict: VerdictEntry::of(it.verdict.as_ref(), boot),
         gone: it.gone,
         ill: it.illness.as_ref().map(|it| json!(IllnessEntry::of(it, boot))),
+        first: health::write_first(&it.first),
         held: holders::write_held(&it.held, boot),
         unclean: it.uncleaned.as_ref().map(holders::write_unclean),
         unknown,

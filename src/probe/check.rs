@@ -2,14 +2,14 @@
 
 use crate::{
     actions::run_program,
-    decide::rules,
+    decide::{health::compare, rules},
     discovery::{last_component, lookups, pci_functions},
     host::{FileKind, Host},
     model::{
         device::{Device, DeviceNumber},
         health::{
             COMMAND_CHECK, Count, Fault, HealthPolicy, LINK_CHECK, Must, NODE_CHECK, Outcome,
-            Severity,
+            Sample, Severity, Standard,
         },
     },
 };
@@ -49,12 +49,24 @@ fn look(
         let key = rule.key();
         let found = lookups(host, device, key);
         let checked = match &rule.must {
-            Must::Holds(requirement) => rules::check(requirement, &found).map(|()| None),
-            Must::Rises { key, .. } => rules::counter(key, &found).map(Some),
+            Must::Holds(requirement) => rules::check(requirement, &found),
+            Must::Rises { key, .. } => rules::counter(key, &found).map(|value| {
+                outcome.counts.push(Count { key: key.clone(), value });
+            }),
+            Must::Compares(comparison) => match &comparison.standard {
+                Standard::Attribute(other) => {
+                    let members: Vec<_> =
+                        found.into_iter().zip(lookups(host, device, other)).collect();
+                    compare::with_attribute(comparison, other, &members)
+                }
+                // What these are is not known here.
+                Standard::Baseline | Standard::Peers => rules::values(key, &found).map(|values| {
+                    outcome.samples.push(Sample { key: key.clone(), values });
+                }),
+            },
         };
         match checked {
-            Ok(None) => {}
-            Ok(Some(value)) => outcome.counts.push(Count { key: key.clone(), value }),
+            Ok(()) => {}
             Err(what) => {
                 let fault = Fault::ill(&key.to_string(), what).with(rule.consequence);
                 record(fault, outcome)?;

@@ -6,8 +6,8 @@ use super::*;
 use crate::model::{
     discovery::{Requirement, Test},
     health::{
-        COMMAND_CHECK, Consequence, Finding, Flapping, KERNEL_LOG_CHECK, NODE_CHECK, ProbeCommand,
-        Recovery, Repair, Rule,
+        COMMAND_CHECK, Comparison, Consequence, Finding, Flapping, KERNEL_LOG_CHECK, NODE_CHECK,
+        ProbeCommand, Recovery, Relation, Repair, Rule, Sample, Standard,
     },
     state::Illness,
     template::Key,
@@ -144,7 +144,8 @@ fn slight(check: &str, reason: &str) -> Fault {
 fn a_degraded_device_is_offered_and_what_makes_it_ill_outranks_that() {
     let mut life = Life::new(policy());
     let narrow = || slight("width", "x8");
-    let both = || Outcome { faults: vec![narrow(), Fault::ill("heat", "hot")], counts: Vec::new() };
+    let both =
+        || Outcome { faults: vec![narrow(), Fault::ill("heat", "hot")], ..Outcome::default() };
     assert_eq!(life.probe(&Outcome::bad(narrow())), "degraded: x8");
     let since = life.now;
     let finding = Finding { repair: Some(Repair::Reseat), ..Finding::new("x8") };
@@ -232,6 +233,60 @@ fn all_that_is_wrong_outlives_the_process_with_its_severity_and_since_when() {
     assert_eq!(next.monitor.illness().unwrap().lasting[0].since, Some(since));
     // What the configuration calls otherwise now is found anew.
     assert_eq!(successor(&life, manual(Severity::Ill), ill_only).good(), "Healthy");
+}
+
+/// `key` must be one of these, or what was first seen.
+fn as_at_first(key_name: &str, literals: &[&str]) -> Rule {
+    let comparison = Comparison {
+        key: key(key_name),
+        relation: Relation::In,
+        literals: literals.iter().map(|it| (*it).to_owned()).collect(),
+        standard: Standard::Baseline,
+        shift: None,
+    };
+    Rule { must: Must::Compares(comparison), consequence: Consequence::default() }
+}
+
+fn reads(name: &str, value: &str) -> Outcome {
+    let sample = Sample { key: key(name), values: vec![value.to_owned()] };
+    Outcome { samples: vec![sample], ..Outcome::default() }
+}
+
+#[test]
+fn a_port_that_never_had_a_cable_is_well_and_one_that_had_is_not() {
+    let rule = || by_rules(&[as_at_first("state", &["ACTIVE"])], Recovery::Auto);
+    let mut life = Life::new(rule());
+    for _ in 0..3 {
+        assert_eq!(life.probe(&reads("state", "DOWN")), "Healthy", "by definition");
+    }
+    assert_eq!(life.probe(&reads("state", "ACTIVE")), "Healthy");
+    let lost = "`state` is `DOWN`, not `ACTIVE` (`ACTIVE` was first seen)";
+    assert_eq!(life.probe(&reads("state", "DOWN")), lost);
+    // Also in the eyes of the next process, and after another policy that has the rule.
+    let mut next = successor(&life, rule(), |_| {});
+    assert_eq!(next.probe(&reads("state", "ACTIVE")), "Healthy");
+    assert_eq!(next.probe(&reads("state", "DOWN")), lost);
+    let more = [as_at_first("state", &["ACTIVE"]), is("status", "on")];
+    next.under(by_rules(&more, Recovery::Auto));
+    assert_eq!(next.probe(&reads("state", "DOWN")), lost);
+    // An operator says that it is well as it is.
+    next.does(Input::Cleared);
+    assert_eq!(next.probe(&reads("state", "DOWN")), "Healthy");
+    // Nothing is kept of a rule that is gone.
+    life.under(policy());
+    assert!(life.monitor.first_seen().is_empty());
+}
+
+#[test]
+fn an_answer_without_what_is_compared_changes_nothing_of_what_was_first_seen() {
+    let mut life = Life::new(by_rules(&[as_at_first("state", &[])], Recovery::Auto));
+    assert_eq!(life.bad("node"), "node");
+    assert_eq!(life.probe(&reads("state", "4")), "Healthy");
+    life.bad("node");
+    assert_eq!(life.probe(&reads("state", "2")), "`state` is `2`, not `4` (`4` was first seen)");
+    life.does(Input::Removed);
+    life.does(Input::Back);
+    assert_ne!(life.probe(&reads("state", "2")), "Healthy", "it is the same piece of hardware");
 }
 
 #[test]
@@ -596,6 +651,7 @@ fn check(life: &Life, truth: &Truth, policy: &HealthPolicy, at: &dyn Fn() -> Str
 fn successor(life: &Life, policy: HealthPolicy, change: impl FnOnce(&mut Illness)) -> Life {
     let mut next = Life { now: life.now, ..Life::new(policy) };
     next.monitor = Monitor::new(Arc::clone(&next.monitor.policy), life.now);
+    next.monitor.restore_first_seen(life.monitor.first_seen());
     if let Some(mut illness) = life.monitor.illness() {
         change(&mut illness);
         next.monitor.restore(&illness, life.now);

@@ -10,13 +10,13 @@ use std::{
 
 use crate::{
     decide::{
-        health::{Change, Input, Monitor},
+        health::{Change, Input, Monitor, compare::FirstSeen},
         inventory::{quarantine::Quarantine, report},
     },
     model::{
         cordon::Clearance,
         device::{Device, Findings},
-        health::HealthPolicy,
+        health::{HealthPolicy, Sample},
         name::{DeviceId, ResourceName},
         snapshot::Health,
         state::{Illness, RememberedDevices, Uncleaned},
@@ -48,6 +48,8 @@ struct Entry {
     device: Arc<Device>,
     is_present: bool,
     monitor: Monitor,
+    /// What its last probe has read, for others to be compared with.
+    samples: Vec<Sample>,
     /// What the monitor was told is cordoned, and why.
     cordon: Option<String>,
     /// It is not listed before its first probe, or until then.
@@ -103,6 +105,11 @@ impl Devices {
         self.all.get(id).and_then(|it| it.monitor.illness())
     }
 
+    /// What was first seen of it, where a rule asks.
+    pub(super) fn first_seen(&self, id: &DeviceId) -> FirstSeen {
+        self.all.get(id).map(|it| it.monitor.first_seen().clone()).unwrap_or_default()
+    }
+
     /// Whether it is not clean since a pod has had it.
     pub(super) fn uncleaned(&self, id: &DeviceId) -> Option<Uncleaned> {
         self.all.get(id)?.quarantine.as_ref().map(Quarantine::uncleaned)
@@ -152,6 +159,18 @@ impl Devices {
     /// and not out yet: then it is written down with it.
     pub(super) fn take_illness_changed(&mut self, is_first: bool) -> bool {
         !is_first && std::mem::take(&mut self.has_illness_changed)
+    }
+
+    /// What the last probe of a device has read.
+    pub(super) fn note_samples(&mut self, id: &DeviceId, samples: Vec<Sample>) {
+        if let Some(entry) = self.all.get_mut(id) {
+            entry.samples = samples;
+        }
+    }
+
+    /// What the last probes have read of each device that is there.
+    pub(super) fn samples(&self) -> impl Iterator<Item = &[Sample]> + Clone {
+        self.all.values().filter(|it| it.is_present).map(|it| &it.samples[..])
     }
 
     /// Whether each device that is there was probed once.
@@ -298,7 +317,13 @@ impl Entry {
             monitor.restore(illness, now);
             report::restored(update.resource, &device.id, monitor.illness().as_ref());
         }
+        if let Some(first) =
+            known.and_then(|it| it.first_of(update.resource, device, update.clearances))
+        {
+            monitor.restore_first_seen(first);
+        }
         Entry {
+            samples: Vec::new(),
             device: Arc::new(device.clone()),
             is_present: true,
             monitor,
@@ -353,9 +378,10 @@ impl Entry {
         now: Instant,
         news: &mut bool,
     ) -> bool {
-        let before = self.monitor.illness();
+        let noted = |it: &Monitor| (it.illness(), it.first_seen().clone());
+        let before = noted(&self.monitor);
         let change = self.monitor.apply(input, now);
-        *news |= before != self.monitor.illness();
+        *news |= before != noted(&self.monitor);
         self.report(resource, change)
     }
 

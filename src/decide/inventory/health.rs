@@ -25,7 +25,10 @@ impl Inventory {
         let Some(served) = self.served.get_mut(&round.resource) else {
             return;
         };
-        for reading in &round.readings {
+        let Some(configured) = self.resources.get(served.config_idx) else {
+            return;
+        };
+        for reading in served.devices.compared(&configured.health, round) {
             let input = Input::Probed(&reading.outcome);
             served.tell(&round.resource, &reading.device, input, now);
         }

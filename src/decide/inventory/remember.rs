@@ -17,7 +17,7 @@ use crate::{
         health::Verdict,
         name::{DeviceId, ResourceName},
         snapshot::Health,
-        state::{Illness, Remembered, RememberedDevice, RememberedDevices, Uncleaned},
+        state::{First, Illness, Remembered, RememberedDevice, RememberedDevices, Uncleaned},
     },
 };
 
@@ -138,7 +138,12 @@ impl Served {
             let uncleaned = self.devices.uncleaned(&viewed.device.id);
             it.uncleaned = uncleaned.map(|it| Uncleaned { heeded: heeded.clone(), ..it });
             let illness = self.devices.illness(&viewed.device.id);
-            it.illness = illness.map(|illness| Illness { heeded, ..illness });
+            it.illness = illness.map(|illness| Illness { heeded: heeded.clone(), ..illness });
+            let seen = self.devices.first_seen(&viewed.device.id);
+            it.first = match seen.is_empty() {
+                true => First::default(),
+                false => First { seen, heeded },
+            };
             if viewed.is_present && !viewed.is_settling {
                 it.hardware = Some(viewed.device.hardware.clone());
                 it.n_parts = viewed.device.n_parts();

@@ -1,14 +1,15 @@
 //! How the file writes what is wrong with a device. Moments are in milliseconds since the machine was started.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use crate::{
     model::{
         health::{Consequence, Fault, Finding, Repair, Severity, Verdict},
         snapshot::Health,
-        state::{Illness, Lasting},
+        state::{First, Illness, Lasting},
     },
     operate::{boot::Boot, remembered::Past},
 };
@@ -142,6 +143,25 @@ impl LastingEntry {
             good_since: at(self.good_since),
         })
     }
+}
+
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+struct FirstEntry {
+    seen: BTreeMap<String, Vec<String>>,
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    heeded: BTreeSet<String>,
+}
+
+/// What was first seen, as it is written; nothing if no rule asks.
+pub(super) fn write_first(first: &First) -> Option<Value> {
+    let First { seen, heeded } = first.clone();
+    (!seen.is_empty()).then(|| json!(FirstEntry { seen, heeded }))
+}
+
+pub(super) fn read_first(first: Value) -> serde_json::Result<First> {
+    let FirstEntry { seen, heeded } = serde_json::from_value(first)?;
+    Ok(First { seen, heeded })
 }
 
 fn written(repair: Repair) -> String {

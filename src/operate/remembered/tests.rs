@@ -16,7 +16,7 @@ use crate::{
     model::{
         health::{Consequence, Fault, Repair, Severity},
         snapshot::Health,
-        state::{Hold, Holder, Illness, Lasting, Uncleaned},
+        state::{First, Hold, Holder, Illness, Lasting, Uncleaned},
     },
 };
 
@@ -59,6 +59,10 @@ fn known() -> RememberedDevice {
         verdict: Some(Health::unhealthy("kernel log: \"x\"").into()),
         gone: None,
         illness: None,
+        first: First {
+            seen: BTreeMap::from([("state".to_owned(), vec!["4: ACTIVE".to_owned()])]),
+            heeded: BTreeSet::new(),
+        },
         held: BTreeMap::from([(id("a::0"), hold())]),
         uncleaned: Some(Uncleaned {
             why: Some("it burns".to_owned()),
@@ -96,7 +100,12 @@ fn the_files_of_earlier_versions_are_read_as_they_are() {
         "\n"
     );
     fs::write(&path, second).unwrap();
-    let known = RememberedDevice { held: BTreeMap::new(), uncleaned: None, ..known() };
+    let known = RememberedDevice {
+        first: First::default(),
+        held: BTreeMap::new(),
+        uncleaned: None,
+        ..known()
+    };
     let expected = remembered([(id("a"), known)].into());
     assert_eq!(Memory::open(&path, boot()).1, expected);
     // The copy that they did not keep is made at once.
