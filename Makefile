@@ -10,11 +10,13 @@
 #                      ARCH=aarch64 on that architecture, STORIES="usb numa" some of them
 #   make soak          a million allocations, ten thousand hotplugs and more in one daemon: minutes; PERCENT=5
 #                      of it; the program of dist/ if there is one
+#   make bench         the figures of docs/performance.md, as root; ARGS="--runs 3 --against 'COMMAND'" (needs make sim static)
 #   make test-cluster  stories in a real cluster of this one machine, from `make image` (needs Go and root)
 #
 # What is shipped, in dist/; ARCH=aarch64 for the other architecture:
 #
 #   make static        the static program, and a try in a root that holds nothing else
+#   make sim           kubelet-sim, a kubelet to try any plugin against, as a static program
 #   make image         an OCI archive of it, made without a container engine, and a try in a container
 #   make deb           a Debian package of it
 #   make test-manifests  the Helm chart and the kustomization, without a cluster (needs Go)
@@ -30,7 +32,7 @@ export CCACHE_NOHASHDIR ?= 1
 endif
 
 .PHONY: demo test check build setup fmt clippy docs deny test-kubelet test-cdi lab soak test-cluster
-.PHONY: static image deb test-manifests simulator
+.PHONY: static sim bench image deb test-manifests simulator
 
 ARCH ?= $(shell uname -m)
 CACHE = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/chandler
@@ -90,6 +92,10 @@ soak: setup
 	@$(if $(PROGRAM),SOAK_PROGRAM=$(abspath $(PROGRAM))) SOAK_PERCENT=$(PERCENT) \
 		cargo test --quiet --locked --test it a_storm_of_any_kind -- --nocapture
 
+BENCH_OURS = $(abspath $(PROGRAM)) --config {config} --kubelet-dir {dir} --log warn run --state-dir {state}
+bench: dist/chandler-$(ARCH).built dist/kubelet-sim-$(ARCH).built
+	@taskset -c 0 "$$(ls dist/kubelet-sim-$(ARCH)-linux-* | tail -n 1)" bench $(ARGS) -- $(BENCH_OURS)
+
 test-cluster:
 	@./tests/cluster/make.sh $(STORIES)
 
@@ -99,6 +105,12 @@ simulator: setup
 static: setup simulator
 	@deploy/static.sh $(ARCH)
 	@tests/shipped.sh static "$$(ls dist/chandler-$(ARCH)-linux-* | tail -n 1)" $(TARGET)/debug/examples/kubelet-sim
+
+sim: setup
+	@deploy/static.sh --simulator $(ARCH)
+
+dist/kubelet-sim-$(ARCH).built:
+	@test -n "$(wildcard dist/kubelet-sim-$(ARCH)-linux-*)" || $(MAKE) --no-print-directory sim ARCH=$(ARCH)
 
 dist/chandler-$(ARCH).built:
 	@test -n "$(PROGRAM)" || $(MAKE) --no-print-directory static ARCH=$(ARCH)

@@ -4,7 +4,8 @@
 #
 #   deploy/static.sh [--simulator] [x86_64|aarch64]...
 #
-# With --simulator it is the simulated kubelet, for tests in other machines, and stays in the cache.
+# With --simulator it is the simulated kubelet: dist/kubelet-sim-<arch>-linux-musl, and in the cache for tests in other
+# machines.
 #
 # The C library is musl; zig, from PyPI, is the C++ compiler and the linker. Rust's standard library
 # for the target comes by one of two routes, the first that works:
@@ -139,10 +140,11 @@ build() { # build ARCH
 	esac
 	name=dist/chandler-$arch-linux-${target##*-} built=$program
 	if [ $kind = --example ]; then
-		name=$cache/$program-$arch built=examples/$program
+		name=dist/$program-$arch-linux-${target##*-} built=examples/$program
 	fi
 	cp "$CARGO_TARGET_DIR/$target/release/$built" "$name.new"
 	mv "$name.new" "$name"
+	[ $kind = --bin ] || cp "$name" "$cache/$program-$arch"
 	say "$name: $(wc -c <"$name") bytes"
 }
 

@@ -2,6 +2,7 @@
 
 mod cordoning;
 mod discovering;
+mod doctoring;
 mod environment;
 mod explaining;
 mod profiles;
@@ -150,6 +151,9 @@ enum Command {
         #[arg(long, value_name = "NAME")]
         resource: Option<String>,
     },
+    /// Look at this node: what is missing for devices to be offered, why it matters, and what mends it; exit
+    /// with 1 if something is
+    Doctor,
     /// Ask plugins by their sockets whether they serve; exit with 1 if one does not
     Probe {
         /// Sockets of plugins, whosever they are [default: those of the chandler that runs here;
@@ -199,6 +203,11 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         Command::Uncordon { device, resource } => {
             done(cordoning::uncordon(&args.state_dir, device, resource.as_deref()))
+        }
+        Command::Doctor => {
+            let (text, is_fine) = doctoring::doctor(&args);
+            let printed = print(&text);
+            if is_fine { printed } else { ExitCode::Failed }
         }
         Command::Probe { sockets, live: _ } if !sockets.is_empty() => {
             show(&probing::sockets(sockets))

@@ -5,6 +5,7 @@ pub mod boot;
 pub mod clock;
 pub mod cordons;
 pub mod discovered;
+pub mod doctor;
 pub mod explained;
 pub mod logger;
 pub mod notify;

@@ -296,6 +296,8 @@ fn events_may_name_values_or_a_pattern_and_what_clears() {
         "events:
   - subsystem: drm
     property: WEDGED
+    severity: ill
+    action: reset
   - subsystem: pci
     property: ERROR_EVENT
     values:
@@ -303,9 +305,11 @@ fn events_may_name_values_or_a_pattern_and_what_clears() {
     - FAILED_RECOVERY
     clears:
     - SUCCESSFUL_RECOVERY
+    severity: degraded
   - subsystem: nvme
     property: NVME_AEN
     pattern: ^0x0[0-9a-f]{3}01
+    severity: ill
 ",
     );
 }
@@ -340,7 +344,7 @@ resources:
         - { subsystem: drm, property: WEDGED, values: [], clears: [] }
         - { subsystem: drm, property: WEDGED, values: [none], pattern: x }
         - { subsystem: drm, property: WEDGED, pattern: "(" }
-        - { subsystem: drm, property: WEDGED, values: [a, b], clears: [b], match: {} }
+        - { subsystem: drm, property: WEDGED, values: [a, b], clears: [b], match: {}, action: resett }
         - WEDGED
 "#,
         &expect![[r#"
@@ -355,6 +359,7 @@ resources:
             c.yaml:12:56: `(` is not a regular expression: found open group without closing ')'
             c.yaml:13:72: `b` cannot say both that a device is ill and that it is not
             c.yaml:13:76: unknown key `match`; `match` belongs in `discovery`
+            c.yaml:13:95: unknown action `resett`; did you mean `reset`?
             c.yaml:14:11: an entry of events must be a map, not `WEDGED`
         "#]],
     );
@@ -460,6 +465,8 @@ resources:
         - { pattern: "(", ignoreCodes: [1] }
         - { pattern: x, match: { address: pci.adress }, ignoreCodes: [1], hold: 1m }
         - { match: {} }
+        - { pattern: x, codes: [] }
+        - { pattern: "(?P<code>x)", ignoreCodes: [1], codes: [{ code: [1, 2] }, { code: [2], severity: sick }, { action: reset }] }
       command: { run: [check, "{index}"], timeout: 1s, shell: true }
       retries: 3
   - name: example.com/b
@@ -489,20 +496,26 @@ resources:
             c.yaml:20:34: the pattern has no group `address`; write (?P<address>…)
             c.yaml:20:43: match: unknown fact `pci.adress`; did you mean `pci.address`?
             c.yaml:20:57: ignoreCodes needs a group `code` in the pattern; write (?P<code>[0-9]+)
-            c.yaml:20:75: unknown key `hold`; known here: pattern, match, ignoreCodes, severity, action
+            c.yaml:20:75: unknown key `hold`; known here: pattern, match, ignoreCodes, codes, severity, action
             c.yaml:21:11: an entry of kernelLog needs `pattern`
-            c.yaml:22:24: the program must be an absolute path without `..`, not `check`
-            c.yaml:22:31: an argument: `index` has no value in health in `{index}`
-            c.yaml:22:56: unknown key `shell`; known here: run, timeout, severity, action
-            c.yaml:23:7: unknown key `retries`; known here: interval, timeout, rules, unhealthyAfter, healthyAfter, recovery, flapping, kernelLog, events, command
-            c.yaml:26:38: timeout must be a duration from 10ms to 1s, not `2s`
-            c.yaml:26:58: run: at least the program is needed
-            c.yaml:26:74: recovery must be a duration from 100ms to 168h, not `1ms`
-            c.yaml:26:89: flapping must be a map, not `off`
-            c.yaml:29:25: interval must be a duration from 100ms to 24h, not `50ms`
-            c.yaml:29:38: rules must be a list, not `x`; write ["x"]
-            c.yaml:29:52: kernelLog must be a list, not `x`; write ["x"]
-            c.yaml:29:64: command must be a map, not `x`; write { run: ["x"] }
+            c.yaml:22:25: codes needs a group `code` in the pattern; write (?P<code>[0-9]+)
+            c.yaml:22:32: codes: at least one entry is needed
+            c.yaml:23:72: the code `1` is named twice
+            c.yaml:23:90: the code `2` is named twice
+            c.yaml:23:104: unknown severity `sick`; known here: degraded, ill
+            c.yaml:23:112: an entry of codes needs `code`
+            c.yaml:24:24: the program must be an absolute path without `..`, not `check`
+            c.yaml:24:31: an argument: `index` has no value in health in `{index}`
+            c.yaml:24:56: unknown key `shell`; known here: run, timeout, severity, action
+            c.yaml:25:7: unknown key `retries`; known here: interval, timeout, rules, unhealthyAfter, healthyAfter, recovery, flapping, kernelLog, events, command
+            c.yaml:28:38: timeout must be a duration from 10ms to 1s, not `2s`
+            c.yaml:28:58: run: at least the program is needed
+            c.yaml:28:74: recovery must be a duration from 100ms to 168h, not `1ms`
+            c.yaml:28:89: flapping must be a map, not `off`
+            c.yaml:31:25: interval must be a duration from 100ms to 24h, not `50ms`
+            c.yaml:31:38: rules must be a list, not `x`; write ["x"]
+            c.yaml:31:52: kernelLog must be a list, not `x`; write ["x"]
+            c.yaml:31:64: command must be a map, not `x`; write { run: ["x"] }
         "#]],
     );
 }

@@ -62,9 +62,9 @@ kind has no value: `Exists` tells. This page is made from the table in `src/mode
         .unwrap();
         for fact in facts() {
             let form = match fact.form {
-                Form::Nodes => " (a list)",
+                Form::Nodes | Form::Files => " (a list)",
                 Form::Hex2 | Form::Hex4 | Form::Class => " (hex)",
-                Form::Text | Form::PciAddress | Form::Node => "",
+                Form::Text | Form::PciAddress | Form::Function | Form::Node => "",
             };
             writeln!(text, "| `{}` | `{}` | {}{form} |", fact.word, fact.example, fact.meaning)
                 .unwrap();
@@ -156,6 +156,11 @@ const FABRIC: &str = "
 5: LinkUp
 //- /sys/devices/pci0000:3a/0000:5e:00.0/infiniband/mlx5_1/ports/1/link_layer
 InfiniBand
+//- /sys/devices/pci0000:3a/0000:60:00.0/infiniband dir
+//- /sys/devices/pci0000:3a/0000:60:00.0/infiniband_verbs/uverbs7/ibdev
+mlx5_7
+//- /sys/class/infiniband_verbs/uverbs7 -> ../../devices/pci0000:3a/0000:60:00.0/infiniband_verbs/uverbs7
+//- /sys/bus/pci/devices/0000:60:00.0 -> ../../../devices/pci0000:3a/0000:60:00.0
 //- /sys/devices/pci0000:3a/0000:5f:00.0/infiniband/mlx5_10/ports/1/state
 1: DOWN
 //- /sys/devices/pci0000:3a/0000:5f:00.0/infiniband/mlx5_10/ports/2/state
@@ -215,6 +220,8 @@ DEVNAME=snd/timer
 const DISKS: &str = "
 //- /sys/devices/pci0000:00/0000:01:00.0/nvme/nvme0/model
 Samsung SSD 980
+//- /sys/devices/pci0000:00/0000:01:00.0/nvme/nvme0/state
+live
 //- /sys/devices/pci0000:00/0000:01:00.0/nvme/nvme0/serial
 S64DNE0R
 //- /sys/devices/pci0000:00/0000:01:00.0/nvme/nvme0/nvme0n1/device -> ../../nvme0
@@ -295,6 +302,16 @@ Device Minor: 	 3
 GPU Excluded:	 No
 //- /sys/module/nvidia/version
 580.159.04
+//- /sys/class/kfd/kfd/topology/nodes/1/properties
+simd_count 304
+drm_render_minor 128
+//- /usr/lib64/libcuda.so.580.159.04
+//- /usr/lib64/libcuda.so.1 -> libcuda.so.580.159.04
+//- /usr/lib64/libnvidia-ml.so.1
+//- /usr/lib64/libnvcuvid.so.1
+//- /usr/lib64/libnvidia-tls.so.580.159.04
+//- /usr/share/vulkan/icd.d/nvidia_icd.json
+//- /usr/bin/nvidia-smi
 ",
     );
     for more in [NETWORK, FABRIC, MEDIA, DISKS] {
@@ -355,14 +372,16 @@ fn routes_of_another_network_namespace_say_nothing_of_the_hosts_interfaces() {
 #[test]
 fn a_virtual_function_knows_its_card_and_its_number_although_there_are_gaps() {
     let fixture = Fixture::new(NETWORK);
-    let keys = ["sriov.pfName", "sriov.pfCarrier", "sriov.vfIndex", "sriov.numVfs"];
+    let keys =
+        ["sriov.pfName", "sriov.pfCarrier", "sriov.vfIndex", "sriov.numVfs", "sriov.function"];
     assert_eq!(
         table(&fixture, "bus/pci", &keys),
         "\
-sriov.pfName: 0000:3b:00.0 eth0 | 0000:3b:00.1 eth1 | 0000:3b:02.0 eth0 | 0000:3b:02.2 eth0 | 0000:3b:03.2 eth0
+sriov.pfName: 0000:3b:00.0 eth0 | 0000:3b:00.1 eth1 | 0000:3b:02.0 eth0 | 0000:3b:02.2 eth0 | 0000:3b:03.2 eth0 | 0000:3c:00.0 eth3
 sriov.pfCarrier: 0000:3b:00.0 1 | 0000:3b:00.1 0 | 0000:3b:02.0 1 | 0000:3b:02.2 1 | 0000:3b:03.2 1
 sriov.vfIndex: 0000:3b:02.0 0 | 0000:3b:02.2 2 | 0000:3b:03.2 10
 sriov.numVfs: 0000:3b:00.0 3 | 0000:3b:00.1 0
+sriov.function: 0000:3b:00.0 eth0,0000:3b:00.0 | 0000:3b:00.1 eth1,0000:3b:00.1 | 0000:3b:02.0 eth0#0,0000:3b:00.0#0 | 0000:3b:02.2 eth0#2,0000:3b:00.0#2 | 0000:3b:03.2 eth0#10,0000:3b:00.0#10 | 0000:3c:00.0 eth3,0000:3c:00.0
 "
     );
     assert_eq!(table(&fixture, "class/net", &["sriov.vfIndex"]), "sriov.vfIndex: eth2 0\n");
@@ -382,7 +401,13 @@ rdma.portState: mlx5_1 ACTIVE | mlx5_10 DOWN,ACTIVE
     );
     assert_eq!(
         table(&fixture, "class/infiniband_verbs", &["rdma.device"]),
-        "rdma.device: uverbs0 mlx5_10 | uverbs1 mlx5_1 | uverbs2 rxe0\n"
+        "rdma.device: uverbs0 mlx5_10 | uverbs1 mlx5_1 | uverbs2 rxe0 | uverbs7 mlx5_7\n"
+    );
+    // A pod has taken the device into its own network namespace.
+    let keys = ["rdma.device", "rdma.nodes"];
+    assert_eq!(
+        table(&fixture, "bus/pci", &keys),
+        "rdma.device: 0000:60:00.0 mlx5_7\nrdma.nodes: 0000:60:00.0 /dev/infiniband/uverbs7\n"
     );
 }
 

@@ -25,6 +25,7 @@ mod config;
 mod conformance;
 mod cordon;
 mod discovery;
+mod doctor;
 mod drafts;
 mod endurance;
 mod explain;
@@ -49,6 +50,7 @@ mod shown;
 mod state;
 mod storms;
 mod supervised;
+mod xid;
 
 mod cli;
 mod packaging;

@@ -4,6 +4,7 @@ use crate::{
     config::{
         decode::{Fields, Item},
         diagnostics::quoted,
+        health::consequence,
         requirement::regexp,
     },
     model::uevent::{EventRule, Values},
@@ -27,7 +28,14 @@ pub(super) fn event_rule(item: Item<'_>) -> Option<EventRule> {
                 Some(value.to_owned())
             })
         });
-        Some(EventRule { subsystem: subsystem?, property: property?, ill: ill?, clears: clears? })
+        let consequence = consequence(fields);
+        Some(EventRule {
+            subsystem: subsystem?,
+            property: property?,
+            ill: ill?,
+            clears: clears?,
+            consequence,
+        })
     })
 }
 

@@ -14,7 +14,8 @@ use crate::{
     },
     model::{
         health::{
-            Consequence, Flapping, HealthPolicy, LogRule, ProbeCommand, Recovery, Repair, Severity,
+            Codes, Consequence, Flapping, HealthPolicy, LogRule, ProbeCommand, Recovery, Repair,
+            Severity,
         },
         template::Template,
     },
@@ -139,18 +140,50 @@ fn log_rule(item: Item<'_>) -> Option<LogRule> {
                 Some((group.to_owned(), it.named("match").key(Scope::Health)?))
             }))
         });
-        let codes = fields.take("ignoreCodes");
-        if let Some(it) = codes.filter(|_| !has_group("code")) {
-            let what = "ignoreCodes needs a group `code` in the pattern";
-            it.at_key().refuse_with::<()>(what, "write (?P<code>[0-9]+)");
-        }
-        let codes = codes.and_then(|it| it.list(|it| it.named("a code").text().map(str::to_owned)));
+        let [ignored, codes] = ["ignoreCodes", "codes"].map(|key| {
+            let it = fields.take(key);
+            if let Some(it) = it.filter(|_| !has_group("code")) {
+                let what = format!("{key} needs a group `code` in the pattern");
+                it.at_key().refuse_with::<()>(what, "write (?P<code>[0-9]+)");
+            }
+            it
+        });
+        let ignored = ignored.and_then(|it| it.list(code)).unwrap_or_default();
+        let consequence = consequence(fields);
+        let mut known = ignored.clone();
+        let codes = codes.and_then(|it| {
+            it.filled("at least one entry is needed", |it| codes_of(it, consequence, &mut known))
+        });
         Some(LogRule {
             pattern: pattern?,
             matches: matches.unwrap_or_default(),
-            ignore_codes: codes.unwrap_or_default(),
-            consequence: consequence(fields),
+            ignore_codes: ignored,
+            codes: codes.unwrap_or_default(),
+            consequence,
         })
+    })
+}
+
+fn code(item: Item<'_>) -> Option<String> {
+    item.named("a code").text().map(str::to_owned)
+}
+
+/// An entry of `codes`. `known` are the codes that mean something already.
+fn codes_of(item: Item<'_>, usual: Consequence, known: &mut Vec<String>) -> Option<Codes> {
+    item.named("an entry of codes").map(|fields| {
+        let codes = fields.require("code").and_then(|it| {
+            it.filled("at least one code is needed", |it| {
+                let code = code(it)?;
+                if known.contains(&code) {
+                    return it.refuse(format!("the code {} is named twice", quoted(&code)));
+                }
+                known.push(code.clone());
+                Some(code)
+            })
+        });
+        let severity = fields.word("severity", Severity::WORDS).unwrap_or(usual.severity);
+        let repair = fields.word("action", Repair::WORDS).or(usual.repair);
+        Some(Codes { code: codes?, consequence: Consequence { severity, repair } })
     })
 }
 

@@ -58,7 +58,9 @@ pub struct Parameter {
 #[derive(Debug, Clone)]
 struct Part {
     when: Vec<When>,
-    resource: Node,
+    resource: Option<Node>,
+    // Why these values do not go together.
+    refuse: Option<String>,
 }
 
 /// A parameter has one of the values; `*` is any.
@@ -140,8 +142,9 @@ fn part(fields: &mut Fields<'_>) -> Option<Part> {
             .map(|it| Some(When { parameter: it.what.to_owned(), values: texts(it)? }))
             .collect::<Option<Vec<When>>>()
     });
-    let resource = fields.require("resource").map(|it| it.node.clone());
-    Some(Part { when: when?, resource: resource? })
+    let refuse = fields.take("refuse").and_then(Item::text).map(str::to_owned);
+    let resource = fields.take("resource").map(|it| it.node.clone());
+    Some(Part { when: when?, resource, refuse })
 }
 
 /// A text, or a list of them.

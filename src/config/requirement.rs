@@ -13,7 +13,7 @@ use crate::{
     },
     model::{
         discovery::{Requirement, Test, parse_number},
-        fact::Fact,
+        fact::{self, Fact, Form},
         health::{Must, Relation, Rule},
         template::Key,
     },
@@ -223,6 +223,13 @@ fn is_pattern(text: &str) -> bool {
 /// `0x10DE` and `10de` mean the same vendor. A number with too few or too many digits is never equal
 /// to what the hardware says, and nobody would be told.
 fn normal(fact: Fact, text: &str, item: Item<'_>) -> Option<String> {
+    if fact.form == Form::Function
+        && let Some((_, numbers)) = text.split_once('#')
+        && fact::ranges(numbers).is_none()
+    {
+        let what = format!("behind `#` stand numbers and ranges, not {}", quoted(numbers));
+        return item.refuse_with(what, "write `eth0#0-3,7`");
+    }
     let Some(n_digits) = fact.n_hex_digits() else {
         return Some(text.to_owned());
     };

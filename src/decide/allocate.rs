@@ -111,7 +111,7 @@ pub fn allocate(snapshot: &Snapshot, ids: &[String]) -> Result<ContainerEdits, A
         compat::add(compat, resource, &devices, &mut edits).map_err(refused)?;
     }
     if snapshot.is_in_spec {
-        edits = cdi::by_name(resource, &devices, edits);
+        edits = cdi::by_name(resource, snapshot.compat, &devices, edits);
     }
     if !edits.cdi_devices.is_empty() {
         let names: Vec<&str> = edits.cdi_devices.iter().map(String::as_str).collect();

@@ -7,7 +7,6 @@
 mod devices;
 mod health;
 mod listing;
-mod peers;
 mod quarantine;
 mod reload;
 mod remember;

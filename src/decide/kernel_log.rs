@@ -26,11 +26,9 @@ pub struct Hit<'l> {
 pub fn hit<'l>(rule: &'l LogRule, line: &'l str) -> Option<Hit<'l>> {
     let captures = rule.pattern.captures(line)?;
     let group = |name: &str| captures.name(name).map(|it| it.as_str());
-    if group("code").is_some_and(|code| rule.ignore_codes.iter().any(|it| it == code)) {
-        return None;
-    }
+    let consequence = rule.consequence_of(group("code"))?;
     let wanted = rule.matches.iter().map(|(name, key)| (key, group(name))).collect();
-    Some(Hit { line, consequence: rule.consequence, wanted })
+    Some(Hit { line, consequence, wanted })
 }
 
 impl Hit<'_> {

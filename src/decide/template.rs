@@ -77,6 +77,7 @@ fn apply(value: &str, filters: &[Filter]) -> String {
         Filter::Lower => value.to_lowercase(),
         Filter::Upper => value.to_uppercase(),
         Filter::Name => part_of_name(&value),
+        Filter::Base => value.rsplit('/').next().unwrap_or_default().to_owned(),
     })
 }
 

@@ -8,7 +8,7 @@ use crate::{
     discovery::{
         candidate::Candidate,
         claims::{self, node_key},
-        node,
+        facts, node,
         scanner::ResourceScanner,
         source,
     },
@@ -185,7 +185,10 @@ impl<'a> ResourceScanner<'a> {
     ) -> Result<Node, String> {
         let found = match node::check(self.host, path) {
             Ok(Some(node)) => node,
-            Ok(None) => return Err(format!("no device node at {path}")),
+            Ok(None) => {
+                let help = facts::how_to_make(path).map(|it| format!("; {it}"));
+                return Err(format!("no device node at {path}{}", help.unwrap_or_default()));
+            }
             Err(what) => return Err(format!("{path} is {what}")),
         };
         if let Some(dir) = of.and_then(|it| it.dir.as_deref()) {

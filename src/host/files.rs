@@ -9,6 +9,7 @@ mod attribute;
 mod inside;
 mod kind;
 mod notes;
+mod text;
 
 use std::{
     cmp::Ordering,
@@ -21,7 +22,7 @@ use std::{
 
 use nix::{errno::Errno, fcntl::OFlag};
 
-pub use crate::host::files::kind::FileKind;
+pub use crate::host::files::{kind::FileKind, text::read_text};
 use crate::host::{
     files::{inside::Inside, notes::Notes},
     shortage::Shortage,
@@ -382,33 +383,6 @@ impl Host {
         }
         Ok(done)
     }
-}
-
-/// Reads a text file of ours, such as the configuration. One of more than `len_max` bytes is refused, and
-/// so is whatever is not a regular file: opening a device can do something, and a FIFO waits for a writer.
-pub fn read_text(path: &Path, len_max: usize) -> io::Result<String> {
-    regular(&fs::metadata(path)?)?;
-    let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-    let file = OpenOptions::new().read(true).custom_flags(flags.bits()).open(path)?;
-    // It may be another by now.
-    regular(&file.metadata()?)?;
-    let mut bytes = Vec::new();
-    let limit = u64::try_from(len_max).unwrap_or(u64::MAX).saturating_add(1);
-    file.take(limit).read_to_end(&mut bytes)?;
-    if bytes.len() > len_max {
-        return Err(io::Error::other(format!("more than {len_max} bytes")));
-    }
-    String::from_utf8(bytes).map_err(|err| {
-        io::Error::other(format!("not UTF-8 at byte {}", err.utf8_error().valid_up_to()))
-    })
-}
-
-fn regular(metadata: &fs::Metadata) -> io::Result<()> {
-    let kind = FileKind::of(metadata);
-    if kind == FileKind::File {
-        return Ok(());
-    }
-    Err(io::Error::other(format!("{}, where a regular file is needed", kind.describe())))
 }
 
 fn is_absent(err: &io::Error) -> bool {

@@ -77,6 +77,15 @@ impl KernelLog {
         }
     }
 
+    /// How the log can be read, or why it cannot be.
+    pub fn check(host: &Host) -> Result<&'static str, String> {
+        let Err(why_not) = records(host) else { return Ok(KMSG) };
+        match Ring::open(Box::new(Kernel)) {
+            Ok(_) => Ok("syslog(2)"),
+            Err(err) => Err(format!("{KMSG}: {why_not}; syslog(2): {err}")),
+        }
+    }
+
     fn open(&self) -> Option<Source> {
         let why_not = match records(&self.host) {
             Ok(file) => return Some(Source::Records(file)),

@@ -17,6 +17,7 @@ use std::{
 use nix::{
     errno::Errno,
     fcntl::{Flock, FlockArg, OFlag},
+    unistd::{AccessFlags, access},
 };
 
 use crate::host::deadline::Deadline;
@@ -27,6 +28,11 @@ const LOCK_RETRY: Duration = Duration::from_millis(10);
 /// How old a temporary file of an earlier version must be to be swept. Those versions took no lock, and one
 /// of them may be writing beside us during an update.
 const STRANGER_AGE: Duration = Duration::from_secs(60);
+
+/// An error if this process may not make files in the directory `path`.
+pub fn check_writable(path: &Path) -> io::Result<()> {
+    Ok(access(path, AccessFlags::W_OK)?)
+}
 
 /// The right to write one file and its copies. It ends when this is dropped, or with the process.
 #[derive(Debug)]

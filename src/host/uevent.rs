@@ -266,7 +266,10 @@ mod tests {
     use nix::poll::{PollFd, PollFlags, poll};
 
     use super::*;
-    use crate::{host::deadline::Deadline, model::uevent::Values};
+    use crate::{
+        host::deadline::Deadline,
+        model::{health::Consequence, uevent::Values},
+    };
 
     const ADD: &[u8] = b"add@/devices/virtual/block/loop9\0ACTION=add\0\
         DEVPATH=/devices/virtual/block/loop9\0SUBSYSTEM=block\0MAJOR=7\0MINOR=9\0DEVNAME=loop9\0\
@@ -381,6 +384,7 @@ mod tests {
             property: property.to_owned(),
             ill: Values::All,
             clears: Vec::new(),
+            consequence: Consequence::default(),
         }
     }
 

@@ -5,6 +5,8 @@
 
 mod table;
 
+use std::ops::RangeInclusive;
+
 pub use crate::model::fact::table::FACTS;
 
 /// Which piece of hardware a fact is about, and so whose uevents may change it.
@@ -46,10 +48,15 @@ pub enum Form {
     Class,
     /// `0000:3b:00.2`, which drivers write in several ways.
     PciAddress,
+    /// `eth0#3`: a virtual function by its physical one. A condition may name several: `eth0#0-3,7`, or
+    /// `eth0` for all of them and the physical one.
+    Function,
     /// The path of a device node.
     Node,
     /// A list of paths of device nodes, which may be empty.
     Nodes,
+    /// A list of paths of files, which may be empty.
+    Files,
 }
 
 /// A row of the table.
@@ -93,7 +100,7 @@ impl Namespace {
             }
             Namespace::Sriov => {
                 "Physical functions (PF) and virtual functions (VF) of a PCI card. What is said of the PF, \
-                 a PF says of itself and a VF of the PF that it belongs to"
+                 a VF says of the PF that it belongs to, and every other function of itself"
             }
             Namespace::Rdma => "The RDMA device that the device is, or those of its PCI function",
             Namespace::Vfio => {
@@ -161,17 +168,76 @@ impl Fact {
             Form::Hex2 => Some(&[2]),
             Form::Hex4 => Some(&[4]),
             Form::Class => Some(&[2, 4, 6]),
-            Form::Text | Form::PciAddress | Form::Node | Form::Nodes => None,
+            Form::Text
+            | Form::PciAddress
+            | Form::Function
+            | Form::Node
+            | Form::Nodes
+            | Form::Files => None,
         }
     }
 
-    /// Whether `value` is what a condition asks for: of a class, the first digits are enough.
+    /// Whether `value` is what a condition asks for: of a class, the first digits are enough, and a
+    /// function may be one of many.
     pub fn is(self, value: &str, wanted: &str) -> bool {
         match self.form {
             Form::Class => value.starts_with(wanted),
-            Form::Hex2 | Form::Hex4 | Form::Text | Form::PciAddress | Form::Node | Form::Nodes => {
-                value == wanted
-            }
+            Form::Function => is_function(value, wanted),
+            Form::Hex2
+            | Form::Hex4
+            | Form::Text
+            | Form::PciAddress
+            | Form::Node
+            | Form::Nodes
+            | Form::Files => value == wanted,
         }
+    }
+}
+
+/// The ranges of numbers behind `#`: `0-3,7`. `None` if they are something else.
+pub fn ranges(text: &str) -> Option<Vec<RangeInclusive<u32>>> {
+    let range = |part: &str| {
+        let (from, to) = part.split_once('-').unwrap_or((part, part));
+        let (from, to) = (from.trim().parse().ok()?, to.trim().parse().ok()?);
+        (from <= to).then_some(from..=to)
+    };
+    text.split(',').map(range).collect()
+}
+
+fn is_function(value: &str, wanted: &str) -> bool {
+    let (card, number) = value.split_once('#').unwrap_or((value, ""));
+    match wanted.split_once('#') {
+        None => card == wanted,
+        Some((wanted, numbers)) => {
+            let in_ranges = |number: u32| {
+                ranges(numbers).is_some_and(|all| all.iter().any(|it| it.contains(&number)))
+            };
+            card == wanted && number.parse().is_ok_and(in_ranges)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_function_is_named_by_its_card_and_a_range_of_numbers() {
+        let fact = Fact::find("sriov.function").unwrap();
+        for (value, wanted, expected) in [
+            ("eth0#3", "eth0", true),
+            ("eth0", "eth0", true),
+            ("eth0#3", "eth0#3", true),
+            ("eth0#3", "eth0#0-3,7", true),
+            ("eth0#7", "eth0#0-3,7", true),
+            ("eth0#5", "eth0#0-3,7", false),
+            ("eth0#13", "eth0#3", false),
+            ("eth0", "eth0#0-3", false),
+            ("eth00#3", "eth0", false),
+            ("0000:3b:00.0#3", "0000:3b:00.0#2-4", true),
+        ] {
+            assert_eq!(fact.is(value, wanted), expected, "{value} {wanted}");
+        }
+        assert!(ranges("3-1").is_none() && ranges("").is_none() && ranges("a").is_none());
     }
 }

@@ -146,9 +146,36 @@ pub struct LogRule {
     /// Values of the group `code` that say nothing about the device.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ignore_codes: Vec<String>,
-    /// What such a line means for a device.
+    /// What values of the group `code` mean. If there are any, a line with another code says nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub codes: Vec<Codes>,
+    /// What such a line means for a device, unless its code says so.
     #[serde(flatten)]
     pub consequence: Consequence,
+}
+
+/// What some codes in lines of the kernel's log mean for a device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Codes {
+    /// The codes, as they are written in lines.
+    pub code: Vec<String>,
+    /// What they mean.
+    #[serde(flatten)]
+    pub consequence: Consequence,
+}
+
+impl LogRule {
+    /// What a line with this code means. `None` if it says nothing of a device.
+    pub fn consequence_of(&self, code: Option<&str>) -> Option<Consequence> {
+        let has = |codes: &[String]| code.is_some_and(|code| codes.iter().any(|it| it == code));
+        if has(&self.ignore_codes) {
+            return None;
+        }
+        match self.codes.is_empty() {
+            true => Some(self.consequence),
+            false => self.codes.iter().find(|it| has(&it.code)).map(|it| it.consequence),
+        }
+    }
 }
 
 /// Patterns are equal if they are written in the same way.
@@ -157,6 +184,7 @@ impl PartialEq for LogRule {
         self.pattern.as_str() == other.pattern.as_str()
             && self.matches == other.matches
             && self.ignore_codes == other.ignore_codes
+            && self.codes == other.codes
             && self.consequence == other.consequence
     }
 }

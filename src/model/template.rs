@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-use crate::model::fact::Fact;
+use crate::model::fact::{Fact, Form};
 
 /// What a key names.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -124,7 +124,7 @@ impl Key {
     pub fn is_path(&self) -> bool {
         match self {
             Key::Core(core) => matches!(core, Core::Node | Core::Nodes),
-            Key::Fact(fact) => fact.is_nodes(),
+            Key::Fact(fact) => fact.is_nodes() || fact.form == Form::Files,
             Key::Attribute(_) | Key::Relative(..) => false,
         }
     }
@@ -165,11 +165,13 @@ pub enum Filter {
     /// A valid part of a resource name: what that may not hold becomes `_`, the ends are letters or
     /// digits, and what is too long is cut and gets a hash.
     Name,
+    /// The last part of a path: the name of a file.
+    Base,
 }
 
 impl Filter {
     /// All filters.
-    pub const ALL: [Filter; 3] = [Filter::Lower, Filter::Upper, Filter::Name];
+    pub const ALL: [Filter; 4] = [Filter::Lower, Filter::Upper, Filter::Name, Filter::Base];
 
     /// The word as it is written.
     pub fn word(self) -> &'static str {
@@ -177,6 +179,7 @@ impl Filter {
             Filter::Lower => "lower",
             Filter::Upper => "upper",
             Filter::Name => "name",
+            Filter::Base => "base",
         }
     }
 }

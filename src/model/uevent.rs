@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::model::{event::Hint, written};
+use crate::model::{event::Hint, health::Consequence, written};
 
 /// One announcement of the kernel (`Documentation/core-api/kobject.rst`).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -52,6 +52,9 @@ pub struct EventRule {
     /// Which say that it is well again.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub clears: Vec<String>,
+    /// What it means for the device that it is ill.
+    #[serde(flatten)]
+    pub consequence: Consequence,
 }
 
 /// Some values of a property.
@@ -123,7 +126,13 @@ mod tests {
 
     fn rule(ill: Values, clears: &[&str]) -> EventRule {
         let clears = clears.iter().map(|it| (*it).to_owned()).collect();
-        EventRule { subsystem: "pci".to_owned(), property: "ERROR_EVENT".to_owned(), ill, clears }
+        EventRule {
+            subsystem: "pci".to_owned(),
+            property: "ERROR_EVENT".to_owned(),
+            ill,
+            clears,
+            consequence: Consequence::default(),
+        }
     }
 
     #[test]

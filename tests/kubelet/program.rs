@@ -1,5 +1,6 @@
 //! The command line of `kubelet-sim`.
 
+mod bench;
 mod commands;
 mod compare;
 mod demo;
@@ -54,6 +55,8 @@ enum Command {
         #[arg(last = true, required = true)]
         command: Vec<String>,
     },
+    /// Measure a plugin, and others beside it.
+    Bench(bench::Bench),
     /// Play histories to the simulator and to the real device manager, and compare.
     Compare(compare::Compare),
     /// Be a small device plugin.
@@ -165,6 +168,7 @@ pub fn run() -> ExitCode {
         Command::Verify { output, kind, command } => {
             verify::verify(&command, kind.options(), output)
         }
+        Command::Bench(bench) => bench::bench(&bench, &Options::default()),
         Command::Compare(compare) => compare::compare(&compare),
         Command::Plugin(sample) => sample::run(&sample),
         Command::Demo { stay, kind, command } => {

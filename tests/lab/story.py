@@ -166,6 +166,14 @@ class Node(Lab):
         done = self.ask("allocate", pod=f"{pod}/lab/{pod}", containers=[{"name": "main", "limits": {resource: 1}}])["containers"]["main"]
         return done["devices"][resource][0], [it["PathOnHost"] for it in done["options"]["Devices"]]
 
+    def refused(self, pod, resource):
+        """Why a pod with one device of a resource does not start."""
+        try:
+            self.hold(pod, resource)
+        except Failed as err:
+            return str(err)
+        raise Failed(f"{pod} has started")
+
     def release(self, pod):
         """Ends a pod."""
         self.ask("remove", pod=f"{pod}/lab/{pod}")

@@ -211,11 +211,25 @@ func TestTheChartSaysWhatTheKustomizationSays(t *testing.T) {
 	}
 }
 
-// Takes the directory of CDI specs away, which is where it should be.
+// Takes the directories of CDI specs away, which are where they should be: one is written to, and both are read where
+// everything of the node is.
 func withoutCDI(t *testing.T, all objects, dir string) objects {
 	t.Helper()
 	spec := &all.daemonSet.Spec.Template.Spec
 	mounts, volumes := &spec.Containers[0].VolumeMounts, &spec.Volumes
+	for name, path := range map[string]string{"cdi": "/host/var/run/cdi", "etc-cdi": "/host/etc/cdi"} {
+		wanted := corev1.VolumeMount{Name: name, MountPath: path, ReadOnly: true}
+		at := slices.Index(*mounts, wanted)
+		if at < 0 {
+			t.Fatalf("no %v in %v", wanted, *mounts)
+		}
+		*mounts = slices.Delete(*mounts, at, at+1)
+	}
+	static := slices.IndexFunc(*volumes, func(it corev1.Volume) bool { return it.Name == "etc-cdi" })
+	if static < 0 || (*volumes)[static].HostPath.Path != "/etc/cdi" {
+		t.Fatalf("%v", *volumes)
+	}
+	*volumes = slices.Delete(*volumes, static, static+1)
 	mount := slices.IndexFunc(*mounts, func(it corev1.VolumeMount) bool { return it.Name == "cdi" })
 	volume := slices.IndexFunc(*volumes, func(it corev1.Volume) bool { return it.Name == "cdi" })
 	if mount < 0 || volume < 0 {

@@ -5,7 +5,11 @@ use std::cell::RefCell;
 use crate::config::{
     decode::Item,
     diagnostics::{Diagnostics, near, quoted},
-    profile::{Parameter, Profile, merge::merge, relocate},
+    profile::{
+        Parameter, Profile,
+        merge::{Layer, merge},
+        relocate,
+    },
     tree::{Node, Value},
 };
 
@@ -51,7 +55,7 @@ pub(in crate::config) fn expand(root: &mut Node, diagnostics: &RefCell<Diagnosti
             if let Value::Map(entries) = &mut own.value {
                 entries.retain(|(key, _)| key.as_text() != Some("profile"));
             }
-            *resource = merge(base, own);
+            *resource = merge(Layer::User, base, own);
         }
     }
 }
@@ -111,12 +115,14 @@ fn known(profile: &Profile, text: &str) -> String {
 }
 
 fn defaults(profile: &Profile, item: Item<'_>) -> Vec<(Parameter, Vec<Node>)> {
-    let node = |text: &String| Node {
+    let node = |parameter: &Parameter, text: &String| Node {
         position: item.node.position,
-        value: Value::Scalar { text: text.clone(), quoted: false },
+        // What may be several is names and numbers that identify, such as `02`, and no amount.
+        value: Value::Scalar { text: text.clone(), quoted: parameter.is_list },
     };
     let parameters = profile.parameters.iter();
-    parameters.map(|it| (it.clone(), it.default.iter().map(node).collect())).collect()
+    let nodes = |it: &Parameter| it.default.iter().map(|text| node(it, text)).collect();
+    parameters.map(|it| (it.clone(), nodes(it))).collect()
 }
 
 /// The values that are given to a parameter, if it may have them.
@@ -150,10 +156,15 @@ impl Chosen {
         relocate(&mut all, item.node.position, self.profile.name);
         for part in &self.profile.parts {
             let holds = part.when.iter().all(|it| self.is_one_of(&it.parameter, &it.values));
-            if holds {
-                let mut over = part.resource.clone();
+            if !holds {
+                continue;
+            }
+            if let Some(why) = &part.refuse {
+                return item.refuse(format!("profile {}: {why}", self.profile.name));
+            }
+            if let Some(mut over) = part.resource.clone() {
                 relocate(&mut over, item.node.position, self.profile.name);
-                all = merge(all, over);
+                all = merge(Layer::Part, all, over);
             }
         }
         self.filled(all, item)

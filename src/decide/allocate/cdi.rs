@@ -10,8 +10,12 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::{
-    decide::{allocate::edits, hash::fnv1a},
+    decide::{
+        allocate::{EditsError, compat, edits},
+        hash::fnv1a,
+    },
     model::{
+        allocation::Compat,
         device::Device,
         edits::{ContainerEdits, DeviceNode, Mount},
         name::ResourceName,
@@ -61,11 +65,16 @@ fn distinct(text: &str, made: String) -> String {
 /// those that have a spec already, are left out. `None` if none is left: a spec without devices is invalid.
 pub fn spec<'a>(
     resource: &ResourceName,
+    compat: Option<Compat>,
     devices: impl Iterator<Item = &'a Device>,
 ) -> Option<String> {
     let devices = devices.filter(|it| it.cdi_device.is_none());
     let devices: BTreeMap<String, ContainerEdits> = devices
-        .filter_map(|it| Some((device_name(it), edits(&[it]).ok()?)))
+        .filter_map(|it| {
+            let mut own = own(compat, it).ok()?;
+            own.devices.iter_mut().for_each(|node| resolve(it, node));
+            Some((device_name(it), own))
+        })
         .filter(|(_, edits)| says_something(edits))
         .collect();
     if devices.is_empty() {
@@ -77,6 +86,20 @@ pub fn spec<'a>(
         devices: devices.iter().map(|(name, edits)| SpecDevice::new(name, edits)).collect(),
     };
     serde_json::to_string(&spec).ok()
+}
+
+/// What a device brings by itself.
+fn own(compat: Option<Compat>, device: &Device) -> Result<ContainerEdits, EditsError> {
+    let mut own = edits(&[device])?;
+    compat::permit(compat, &[device], &mut own);
+    Ok(own)
+}
+
+/// A runtime follows links in plain answers, and takes them for mistakes in specs.
+fn resolve(device: &Device, given: &mut DeviceNode) {
+    if let Some(node) = device.nodes.iter().find(|it| it.host.asked == given.host_path) {
+        given.host_path.clone_from(&node.host.path);
+    }
 }
 
 /// Whether there is anything in it that a spec has. A device of a spec may not be empty.
@@ -100,6 +123,7 @@ fn version(devices: &BTreeMap<String, ContainerEdits>) -> &'static str {
 /// say each for itself is what they are given together.
 pub fn by_name(
     resource: &ResourceName,
+    compat: Option<Compat>,
     devices: &[&Device],
     plain: ContainerEdits,
 ) -> ContainerEdits {
@@ -110,7 +134,7 @@ pub fn by_name(
     let (mut nodes, mut mounts) = (Vec::new(), Vec::new());
     let mut cdi_devices = plain.cdi_devices.clone();
     for device in devices {
-        let Ok(own) = edits(&[device]) else { return plain };
+        let Ok(own) = own(compat, device) else { return plain };
         if says_something(&own) {
             cdi_devices.insert(format!("{}={}", kind(resource), device_name(device)));
         }
@@ -187,6 +211,8 @@ impl<'a> SpecDevice<'a> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use expect_test::expect;
 
     use super::*;
@@ -211,10 +237,10 @@ mod tests {
     fn a_spec_says_what_a_container_gets_of_each_device_at_the_lowest_version_that_can() {
         let (a, b) = (device("a", "/dev/a", "/dev/a"), device("b", "/dev/b", "/dev/b"));
         expect![[r#"{"cdiVersion":"0.3.0","kind":"example.com/chandler-acc","devices":[{"name":"a","containerEdits":{"deviceNodes":[{"path":"/dev/a","permissions":"rw"}]}},{"name":"b","containerEdits":{"deviceNodes":[{"path":"/dev/b","permissions":"rw"}]}}]}"#]]
-        .assert_eq(&spec(&resource(), [&b, &a].into_iter()).unwrap());
+        .assert_eq(&spec(&resource(), None, [&b, &a].into_iter()).unwrap());
         let link = device("0001@usb", "/dev/ttyUSB0", "/dev/zigbee");
         expect![[r#"{"cdiVersion":"0.5.0","kind":"example.com/chandler-acc","devices":[{"name":"0001_usb-e9dd8244","containerEdits":{"deviceNodes":[{"path":"/dev/zigbee","hostPath":"/dev/ttyUSB0","permissions":"rw"}]}}]}"#]]
-        .assert_eq(&spec(&resource(), [&link].into_iter()).unwrap());
+        .assert_eq(&spec(&resource(), None, [&link].into_iter()).unwrap());
     }
 
     #[test]
@@ -240,14 +266,45 @@ mod tests {
     fn an_answer_by_name_is_given_only_where_it_says_the_same() {
         let (a, b) = (device("a", "/dev/a", "/dev/a"), device("b", "/dev/b", "/dev/b"));
         let plain = edits(&[&a, &b]).unwrap();
-        let named = by_name(&resource(), &[&a, &b], plain.clone());
+        let named = by_name(&resource(), None, &[&a, &b], plain.clone());
         assert!(named.devices.is_empty() && named.mounts.is_empty());
         let names: Vec<&str> = named.cdi_devices.iter().map(String::as_str).collect();
         assert_eq!(names, ["example.com/chandler-acc=a", "example.com/chandler-acc=b"]);
 
         let mut other = plain;
         other.devices[1].container_path = "/dev/x1".to_owned();
-        assert_eq!(by_name(&resource(), &[&a, &b], other.clone()), other);
+        assert_eq!(by_name(&resource(), None, &[&a, &b], other.clone()), other);
+    }
+
+    #[test]
+    fn the_permissions_of_another_plugin_are_in_the_spec_too() {
+        let (a, b) = (device("a", "/dev/a", "/dev/a"), device("b", "/dev/b", "/dev/b"));
+        let compat = Some(Compat::KubevirtPci);
+        let told = spec(&resource(), compat, [&a, &b].into_iter()).unwrap();
+        assert_eq!(told.matches(r#""permissions":"mrw""#).count(), 2, "{told}");
+        let mut plain = edits(&[&a, &b]).unwrap();
+        compat::permit(compat, &[&a, &b], &mut plain);
+        let named = by_name(&resource(), compat, &[&a, &b], plain);
+        assert!(named.devices.is_empty() && named.cdi_devices.len() == 2);
+    }
+
+    #[test]
+    fn a_link_in_a_host_path_is_given_by_the_node_that_it_leads_to() {
+        let text = "version: v1
+resources: [{ name: a.b/c, discovery: { nodes: [/dev/zigbee] }, allocation: { cdi: true, devices: [{ hostPath: /dev/zigbee, containerPath: /dev/radio }] } }]
+";
+        let resources = crate::config::parse("c.yaml", text).unwrap().resources;
+        let mut description =
+            Description::clone(&device("a", "/dev/ttyUSB0", "/dev/zigbee").description);
+        description.allocation = Arc::clone(&resources[0].alternatives[0].allocation);
+        let link = Device::new(DeviceId::new("a").unwrap(), description);
+        let told = spec(&resource(), None, [&link].into_iter()).unwrap();
+        assert!(
+            told.contains(r#""path":"/dev/radio","hostPath":"/dev/ttyUSB0","permissions":"rw""#),
+            "{told}"
+        );
+        let plain = edits(&[&link]).unwrap();
+        assert_eq!(by_name(&resource(), None, &[&link], plain).cdi_devices.len(), 1);
     }
 
     #[test]
@@ -258,7 +315,7 @@ mod tests {
         let mut plain = edits(&[&of_other]).unwrap();
         let (host_path, container_path) = ("/a".to_owned(), "/a".to_owned());
         plain.mounts.push(Mount { host_path, container_path, read_only: true });
-        assert_eq!(by_name(&resource(), &[&of_other], plain.clone()), plain);
+        assert_eq!(by_name(&resource(), None, &[&of_other], plain.clone()), plain);
         assert_eq!(plain.cdi_devices.len(), 1);
     }
 }

@@ -61,12 +61,7 @@ pub fn add(
     for (name, value) in variables {
         edits.env.entry(name).or_insert(value);
     }
-    match compat {
-        Compat::KubevirtPci | Compat::KubevirtUsb | Compat::KubevirtMdev => {
-            permit(devices, edits);
-        }
-        Compat::Nvidia | Compat::Sriov | Compat::Qat => {}
-    }
+    permit(Some(compat), devices, edits);
     Ok(())
 }
 
@@ -142,7 +137,11 @@ fn usb_numbers(node: &str) -> Option<String> {
 }
 
 /// Gives the nodes that nobody has described the other plugin's permissions.
-fn permit(devices: &[&Device], edits: &mut ContainerEdits) {
+pub(super) fn permit(compat: Option<Compat>, devices: &[&Device], edits: &mut ContainerEdits) {
+    match compat {
+        Some(Compat::KubevirtPci | Compat::KubevirtUsb | Compat::KubevirtMdev) => {}
+        Some(Compat::Nvidia | Compat::Sriov | Compat::Qat) | None => return,
+    }
     for device in devices.iter().filter(|it| it.allocation.devices.is_none()) {
         for path in device.node_paths() {
             let nodes = edits.devices.iter_mut().filter(|it| it.host_path == path);

@@ -2,6 +2,8 @@
 //!
 //! A device that was removed stays known as long as the kubelet may have given it to a pod.
 
+mod peers;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -159,18 +161,6 @@ impl Devices {
     /// and not out yet: then it is written down with it.
     pub(super) fn take_illness_changed(&mut self, is_first: bool) -> bool {
         !is_first && std::mem::take(&mut self.has_illness_changed)
-    }
-
-    /// What the last probe of a device has read.
-    pub(super) fn note_samples(&mut self, id: &DeviceId, samples: Vec<Sample>) {
-        if let Some(entry) = self.all.get_mut(id) {
-            entry.samples = samples;
-        }
-    }
-
-    /// What the last probes have read of each device that is there.
-    pub(super) fn samples(&self) -> impl Iterator<Item = &[Sample]> + Clone {
-        self.all.values().filter(|it| it.is_present).map(|it| &it.samples[..])
     }
 
     /// Whether each device that is there was probed once.

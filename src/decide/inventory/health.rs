@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use crate::{
+    config::quoted,
     decide::{
         health::{Input, subject::is_about},
         inventory::{Inventory, Served},
@@ -11,7 +12,7 @@ use crate::{
     model::{
         cordon::{Clearance, Cordon},
         event::{Effect, KernelLine},
-        health::{Fault, KERNEL_LOG_CHECK, Round, Target},
+        health::{Fault, Round, Target},
         name::{DeviceId, ResourceName},
         uevent::{Saying, Uevent},
     },
@@ -59,12 +60,17 @@ impl Inventory {
             let policy = Arc::clone(&configured.health);
             for rule in &policy.events {
                 let Some(Saying::Ill(value)) = rule.says(uevent) else { continue };
-                let reason = format!("event: {}={value}", rule.property);
+                let said = format!("{}={value}", rule.property);
+                let reason = format!("event: {} is {}", rule.property, quoted(value));
+                let fault = Fault {
+                    check: format!("event {}", rule.property),
+                    reason,
+                    consequence: rule.consequence,
+                };
                 let present = served.devices.present().filter(|it| is_about(uevent, it));
                 let ids: Vec<DeviceId> = present.map(|it| it.id.clone()).collect();
                 for id in ids {
-                    let fault = Fault::ill(KERNEL_LOG_CHECK, reason.as_str());
-                    let input = Input::KernelFault { fault: &fault, line: &reason };
+                    let input = Input::KernelFault { fault: &fault, line: &said };
                     served.tell(name, &id, input, now);
                 }
             }

@@ -9,7 +9,13 @@ use std::{
 
 use crate::{
     decide::{allocate::cdi, inventory::Inventory},
-    model::{allocation::Cdi, device::Findings, edits::Specs, event::Effect, name::ResourceName},
+    model::{
+        allocation::{Cdi, Choice},
+        device::Findings,
+        edits::Specs,
+        event::Effect,
+        name::ResourceName,
+    },
 };
 
 /// How long a list waits for its spec to be written.
@@ -21,7 +27,7 @@ pub(super) struct SpecFile {
     /// What is to be in it; `None` if there is to be no file.
     wanted: Option<Arc<str>>,
     /// What that was made from.
-    made_from: (Arc<Findings>, Cdi),
+    made_from: (Arc<Findings>, Choice),
     written: Written,
 }
 
@@ -45,13 +51,14 @@ impl Inventory {
             listing.is_stale |= listing.spec.tick(now);
             let Some(configured) = self.resources.get(served.config_idx) else { continue };
             // Health is not in it, and changes more often than what is there.
-            if listing.spec.is_made_from(served.devices.findings(), configured.choice.cdi) {
+            let choice = &configured.choice;
+            if listing.spec.is_made_from(served.devices.findings(), choice) {
                 continue;
             }
-            let text = match configured.choice.cdi {
+            let text = match choice.cdi {
                 Cdi::No => None,
                 Cdi::Yes | Cdi::Required => {
-                    cdi::spec(name, served.devices.present().map(|it| &**it))
+                    cdi::spec(name, choice.compat, served.devices.present().map(|it| &**it))
                 }
             };
             listing.is_stale |= listing.spec.want(text, now);
@@ -88,11 +95,11 @@ impl Inventory {
 
 impl SpecFile {
     /// Whether it was made from this; if not, it is said to be from now on.
-    fn is_made_from(&mut self, findings: &Arc<Findings>, cdi: Cdi) -> bool {
-        let (before, cdi_before) = &self.made_from;
-        let is_same = Arc::ptr_eq(before, findings) && *cdi_before == cdi;
+    fn is_made_from(&mut self, findings: &Arc<Findings>, choice: &Choice) -> bool {
+        let (before, choice_before) = &self.made_from;
+        let is_same = Arc::ptr_eq(before, findings) && choice_before == choice;
         if !is_same {
-            self.made_from = (Arc::clone(findings), cdi);
+            self.made_from = (Arc::clone(findings), choice.clone());
         }
         is_same
     }

@@ -8,7 +8,7 @@ use crate::{
             attached::{self, some},
             unknown,
         },
-        path::{last, self_and_ancestors},
+        path::{is_numbered, last, self_and_ancestors},
     },
     host::Host,
     model::fact::Fact,
@@ -47,6 +47,7 @@ pub(super) fn lookup(host: &Host, dir: &str, fact: Fact) -> io::Result<Option<Ve
             let sizes = sizes.iter().filter_map(|it| it.parse::<u64>().ok());
             Ok(some(sizes.map(|it| it.saturating_mul(SECTOR_LEN).to_string()).collect()))
         }
+        "state" => states(host, &disks),
         "use" => uses(host, &disks).map(Some),
         "inUse" => Ok(Some(vec![(!uses(host, &disks)?.is_empty()).to_string()])),
         _ => Err(unknown(fact)),
@@ -81,6 +82,21 @@ fn first_of_each(host: &Host, disks: &[String], names: &[&str]) -> io::Result<Op
         }
     }
     Ok(some(values))
+}
+
+/// The state of each disk. One that several controllers lead to is as well as the best of them.
+fn states(host: &Host, disks: &[String]) -> io::Result<Option<Vec<String>>> {
+    let mut states = Vec::new();
+    for disk in disks {
+        let device = format!("{disk}/device");
+        let names = host.names(&device)?;
+        let controllers = names.into_iter().filter(|it| is_numbered(it, "nvme"));
+        let all = controllers.map(|it| format!("{device}/{it}")).chain([device.clone()]);
+        let all = attached::of_each(host, &all.collect::<Vec<_>>(), "state")?.unwrap_or_default();
+        let best = all.iter().find(|it| *it == "live").or(all.first());
+        states.extend(best.cloned());
+    }
+    Ok(some(states))
 }
 
 /// What the host uses the disks for, each word once.

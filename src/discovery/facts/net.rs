@@ -37,8 +37,7 @@ pub(super) fn lookup(host: &Host, dir: &str, fact: Fact) -> io::Result<Option<Ve
         "carrier" => carriers(host, &interfaces),
         "mtu" => of_each(host, &interfaces, "mtu"),
         "mac" => of_each(host, &interfaces, "address"),
-        "linkType" => Ok(of_each(host, &interfaces, "type")?
-            .map(|it| it.iter().map(|it| link_type(it).to_owned()).collect())),
+        "linkType" => link_types(host, &interfaces),
         "defaultRoute" => default_route(host, &interfaces),
         _ => Err(unknown(fact)),
     }
@@ -70,6 +69,12 @@ pub(super) fn carriers(host: &Host, interfaces: &[String]) -> io::Result<Option<
         }
     }
     Ok(some(values))
+}
+
+/// The kind of link of each interface.
+pub(super) fn link_types(host: &Host, interfaces: &[String]) -> io::Result<Option<Vec<String>>> {
+    let numbers = of_each(host, interfaces, "type")?;
+    Ok(numbers.map(|all| all.iter().map(|it| link_type(it).to_owned()).collect()))
 }
 
 /// As other programs call it, such as `ip link`; the number is `ARPHRD_…` of

@@ -1,6 +1,8 @@
 //! The GPUs of NVIDIA's driver. Sysfs says neither which node is whose nor what is called how: the
 //! driver's own files in `/proc` do.
 
+mod files;
+
 use std::io;
 
 use crate::{
@@ -9,13 +11,33 @@ use crate::{
         path::{is_numbered, last},
     },
     host::Host,
-    model::fact::Fact,
+    model::fact::{Fact, Form},
 };
 
 /// Where the driver has a directory for each card, called after its PCI address.
 const CARDS: &str = "/proc/driver/nvidia/gpus";
 
-pub(super) fn lookup(host: &Host, dir: &str, fact: Fact) -> io::Result<Option<String>> {
+/// The values of a fact: some are lists of files, which all cards of the driver have in common.
+pub(super) fn lookup(host: &Host, dir: &str, fact: Fact) -> io::Result<Option<Vec<String>>> {
+    if fact.form != Form::Files {
+        return Ok(text(host, dir, fact)?.map(|it| vec![it]));
+    }
+    match card_at(host, dir)? {
+        Some(_) => {
+            files::files(host, fact.name())?.map_or_else(|| Err(unknown(fact)), |it| Ok(Some(it)))
+        }
+        None => Ok(None),
+    }
+}
+
+fn card_at(host: &Host, dir: &str) -> io::Result<Option<String>> {
+    match pci::function(host, dir)?.map(last) {
+        Some(address) => information(host, address),
+        None => Ok(None),
+    }
+}
+
+fn text(host: &Host, dir: &str, fact: Fact) -> io::Result<Option<String>> {
     let Some(address) = pci::function(host, dir)?.map(last) else {
         return Ok(None);
     };
@@ -29,8 +51,9 @@ pub(super) fn lookup(host: &Host, dir: &str, fact: Fact) -> io::Result<Option<St
         "node" => Ok(value("Device Minor").map(|it| format!("/dev/nvidia{it}"))),
         "model" => Ok(value("Model")),
         "index" => index(host, address),
+        "migInstances" => instances(host, value("Device Minor").as_deref()).map(Some),
         "excluded" => Ok(Some(is_excluded(&information).to_string())),
-        "driverVersion" => host.attribute("/sys/module/nvidia/version"),
+        "driverVersion" => host.attribute(files::VERSION),
         _ => Err(unknown(fact)),
     }
 }
@@ -55,6 +78,21 @@ fn uuid(text: Option<String>) -> io::Result<Option<String>> {
         return Err(io::Error::new(io::ErrorKind::WouldBlock, what));
     }
     Ok(text)
+}
+
+/// How many GPU instances of MIG a card is divided into. The driver has a directory for each, `gi3`.
+fn instances(host: &Host, minor: Option<&str>) -> io::Result<String> {
+    let dir = format!("/proc/driver/nvidia/capabilities/gpu{}/mig", minor.unwrap_or_default());
+    let names = host.names(&dir)?;
+    Ok(names.iter().filter(|it| is_numbered(it, "gi")).count().to_string())
+}
+
+/// What to run where a node of the driver is missing: its library makes them when it is first used, which
+/// may be in a container, where it cannot.
+pub(in crate::discovery) fn how_to_make(node: &str) -> Option<String> {
+    let name = node.strip_prefix("/dev/nvidia")?;
+    let minor = if is_numbered(name, "") { name } else { "0" };
+    Some(format!("run `nvidia-modprobe -c {minor} -u`, which makes it"))
 }
 
 fn is_excluded(information: &str) -> bool {

@@ -6,7 +6,7 @@ use crate::{
     decide::natural,
     discovery::{
         facts::{
-            attached::{devices, of_each},
+            attached::{devices, of_each, some},
             kernel_node, unknown,
         },
         path::{is_numbered, last},
@@ -21,25 +21,23 @@ const UMAD: (&str, &str) = ("infiniband_mad", "umad");
 const ISSM: (&str, &str) = ("infiniband_mad", "issm");
 
 pub(super) fn lookup(host: &Host, dir: &str, fact: Fact) -> io::Result<Option<Vec<String>>> {
-    let devices = rdma_devices(host, dir)?;
-    if devices.is_empty() {
-        return Ok(None);
-    }
+    let dirs = || devices_at(host, dir);
     match fact.name() {
-        "device" => Ok(Some(devices.iter().map(|it| last(it).to_owned()).collect())),
-        "nodes" => nodes(host, &devices, &[UVERBS, UMAD, ISSM]).map(Some),
-        "uverbs" => nodes(host, &devices, &[UVERBS]).map(Some),
-        "umad" => nodes(host, &devices, &[UMAD]).map(Some),
-        "issm" => nodes(host, &devices, &[ISSM]).map(Some),
-        "portState" => of_ports(host, &devices, "state"),
-        "physState" => of_ports(host, &devices, "phys_state"),
-        "linkLayer" => of_ports(host, &devices, "link_layer"),
-        "nodeGuid" => of_each(host, &devices, "node_guid"),
+        "device" => Ok(some(names(host, dir)?)),
+        "nodes" => nodes(host, dir, &[UVERBS, UMAD, ISSM]),
+        "uverbs" => nodes(host, dir, &[UVERBS]),
+        "umad" => nodes(host, dir, &[UMAD]),
+        "issm" => nodes(host, dir, &[ISSM]),
+        "portState" => of_ports(host, &dirs()?, "state"),
+        "physState" => of_ports(host, &dirs()?, "phys_state"),
+        "linkLayer" => of_ports(host, &dirs()?, "link_layer"),
+        "nodeGuid" => of_each(host, &dirs()?, "node_guid"),
         _ => Err(unknown(fact)),
     }
 }
 
-fn rdma_devices(host: &Host, dir: &str) -> io::Result<Vec<String>> {
+/// The directories of the devices.
+fn devices_at(host: &Host, dir: &str) -> io::Result<Vec<String>> {
     // A node says which device it is of.
     if let Some(name) = host.attribute(&format!("{dir}/ibdev"))? {
         return Ok(host.canonical(&format!("/sys/class/infiniband/{name}"))?.into_iter().collect());
@@ -47,8 +45,27 @@ fn rdma_devices(host: &Host, dir: &str) -> io::Result<Vec<String>> {
     devices(host, dir, "infiniband")
 }
 
-/// The nodes of these kinds that are of these devices, by the whole name: `mlx5_1` is not `mlx5_10`.
-fn nodes(host: &Host, devices: &[String], kinds: &[(&str, &str)]) -> io::Result<Vec<String>> {
+/// The names of the devices. One that a pod has taken into its own network namespace has no directory any
+/// more, but its nodes stay, and say whose they are.
+fn names(host: &Host, dir: &str) -> io::Result<Vec<String>> {
+    let dirs = devices_at(host, dir)?;
+    if !dirs.is_empty() {
+        return Ok(dirs.iter().map(|it| last(it).to_owned()).collect());
+    }
+    let mut nodes = devices(host, dir, UVERBS.0)?;
+    nodes.retain(|it| is_numbered(last(it), UVERBS.1));
+    let mut names = of_each(host, &nodes, "ibdev")?.unwrap_or_default();
+    names.dedup();
+    Ok(names)
+}
+
+/// The nodes of these kinds that are of the devices, by the whole name: `mlx5_1` is not `mlx5_10`. `None` if
+/// there is no device.
+fn nodes(host: &Host, dir: &str, kinds: &[(&str, &str)]) -> io::Result<Option<Vec<String>>> {
+    let devices = names(host, dir)?;
+    if devices.is_empty() {
+        return Ok(None);
+    }
     let mut nodes = Vec::new();
     for (class, word) in kinds {
         let mut found = Vec::new();
@@ -58,7 +75,7 @@ fn nodes(host: &Host, devices: &[String], kinds: &[(&str, &str)]) -> io::Result<
                 continue;
             }
             let device = host.attribute(&format!("{at}/ibdev"))?;
-            if devices.iter().any(|it| device.as_deref() == Some(last(it))) {
+            if devices.iter().any(|it| device.as_deref() == Some(it.as_str())) {
                 let node = kernel_node(host, &at)?;
                 found.push(node.unwrap_or_else(|| format!("/dev/infiniband/{name}")));
             }
@@ -66,7 +83,7 @@ fn nodes(host: &Host, devices: &[String], kinds: &[(&str, &str)]) -> io::Result<
         found.sort_by(|a, b| natural::compare(a, b));
         nodes.extend(found);
     }
-    Ok(nodes)
+    Ok(Some(nodes))
 }
 
 /// The attribute `name` of each port, without the number that stands before a state: `4: ACTIVE`.

@@ -17,29 +17,43 @@ pub(super) fn lookup(host: &Host, dir: &str, fact: Fact) -> io::Result<Option<Ve
     };
     let one = |value: Option<String>| Ok(value.map(|it| vec![it]));
     let above = host.canonical(&format!("{function}/physfn"))?;
-    let total = host.attribute(&format!("{function}/sriov_totalvfs"))?;
-    let Some(physical) = above.as_deref().or(total.as_deref().map(|_| function)) else {
-        return Ok(None);
-    };
+    let physical = above.as_deref().unwrap_or(function);
     match fact.name() {
         "pfAddress" => one(Some(last(physical).to_owned())),
-        "pfName" => {
-            let names = uplinks(host, physical)?;
-            Ok(attached::some(names.iter().map(|it| last(it).to_owned()).collect()))
-        }
+        "pfName" => Ok(attached::some(names(host, physical)?)),
         "pfCarrier" => net::carriers(host, &uplinks(host, physical)?),
+        "linkType" => net::link_types(host, &uplinks(host, physical)?),
         "vfIndex" => one(match above.is_some() {
             true => index(host, physical, function)?,
             false => None,
         }),
+        "function" => {
+            let number = match above.is_some() {
+                true => index(host, physical, function)?.map(|it| format!("#{it}")),
+                false => None,
+            };
+            let mut cards = names(host, physical)?;
+            cards.push(last(physical).to_owned());
+            let number = number.unwrap_or_default();
+            Ok(Some(cards.into_iter().map(|it| it + &number).collect()))
+        }
         // `sriov_numvfs` says the same, but waits while functions are made.
-        "numVfs" => one(match above.is_none() {
+        "numVfs" => one(match total(host, function)?.is_some() {
             true => Some(virtual_functions(host, physical)?.len().to_string()),
             false => None,
         }),
-        "totalVfs" => one(total),
+        "totalVfs" => one(total(host, function)?),
         _ => Err(unknown(fact)),
     }
+}
+
+fn total(host: &Host, function: &str) -> io::Result<Option<String>> {
+    host.attribute(&format!("{function}/sriov_totalvfs"))
+}
+
+/// The names of the interfaces that lead out of the card.
+fn names(host: &Host, physical: &str) -> io::Result<Vec<String>> {
+    Ok(uplinks(host, physical)?.iter().map(|it| last(it).to_owned()).collect())
 }
 
 /// The directory of the physical function, if the device at `dir` is part of a virtual one.

@@ -47,6 +47,10 @@ impl Plugin {
         Ok(Plugin { child, name, log })
     }
 
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// An error, with the end of its output, if the plugin is no longer running.
     pub fn check(&mut self) -> Result<(), String> {
         match self.child.try_wait() {
@@ -81,7 +85,7 @@ impl Plugin {
             if let Some(status) = self.child.try_wait()? {
                 return Ok(status);
             }
-            pause(Duration::from_millis(5));
+            pause(Duration::from_millis(1));
         }
         self.signal(Signal::SIGKILL);
         self.child.wait()

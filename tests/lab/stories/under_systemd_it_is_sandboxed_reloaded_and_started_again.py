@@ -13,6 +13,8 @@ NIC = """  - name: example.com/nic
     health: { interval: 5s, timeout: 5s, recovery: manual, kernelLog: [{ pattern: 'dead: (?P<address>[0-9a-f:.]+)', match: { address: pci.address } }] }
 """
 PLUGINS = "/var/lib/kubelet/device-plugins"
+PREPARED = """    preStart: [{ write: { attribute: device/driver_override, value: e1000e } }]
+"""
 DROP_IN = "/run/systemd/system/chandler.service.d"
 
 
@@ -59,6 +61,29 @@ def story(node):
     node._until(lambda: node.registrations("example.com/nic") > before, "a registration after the restart")
     node.expect("example.com/nic", "0000:04:00.0 Healthy")
     node.expect_after("a line in the kernel's log", lambda: node.sh("modprobe ttyprintk; echo 'dead: 0000:04:00.0' > /dev/ttyprintk", check=True),
+                      "example.com/nic", "0000:04:00.0 Unhealthy")
+
+    # What is done to devices, with the drop-in that allows it; what the kernel is told elsewhere stays as it is.
+    node.must("chandler uncordon 0000:04:00.0", "be told that the card is mended")
+    node.configure(SERIAL + NIC + PREPARED)
+    node.must("systemctl reload chandler", "be told to reload", patience=0)
+    node._until(lambda: [it for it in node.kubelet() if it["event"] == "registered" and it["pre_start_required"]], "a registration with preStart")
+    node.expect("example.com/nic", "0000:04:00.0 Healthy")
+    assert "Read-only file system" in node.refused("early", "example.com/nic")
+    node.release("early")
+    node.sh(f"install -m 644 /share/package/actions.conf {DROP_IN}/actions.conf; systemctl daemon-reload", check=True)
+    before = node.registrations("example.com/nic")
+    node.must("systemctl restart chandler", "start again", patience=0)
+    node._until(lambda: node.registrations("example.com/nic") > before, "a registration after the restart")
+    node.expect("example.com/nic", "0000:04:00.0 Healthy")
+    node.hold("job", "example.com/nic")
+    node.must("grep e1000e /sys/bus/pci/devices/0000:04:00.0/driver_override", "prepare the card", patience=0)
+    mounts = node.sh(f"cat /proc/{node.unit('MainPID')}/mounts", check=True)[0]
+    rights = {it.split()[1]: it.split()[3].split(",")[0] for it in mounts.splitlines()}
+    assert (rights["/sys"], rights["/sys/devices"], rights["/proc/sys"]) == ("ro", "rw", "ro"), rights
+    node.release("job")
+    node.configure(SERIAL + NIC)
+    node.expect_after("a line in the kernel's log", lambda: node.sh("echo 'dead: 0000:04:00.0' > /dev/ttyprintk", check=True),
                       "example.com/nic", "0000:04:00.0 Unhealthy")
 
     # Its loop is stuck, and so is everything else of it.

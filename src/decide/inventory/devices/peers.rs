@@ -10,13 +10,20 @@ use crate::{
 
 impl Devices {
     /// A round of probes, with what is to be said of devices that are unlike the others.
-    pub(super) fn compared(&mut self, policy: &HealthPolicy, round: &Round) -> Vec<Reading> {
+    pub(in crate::decide::inventory) fn compared(
+        &mut self,
+        policy: &HealthPolicy,
+        round: &Round,
+    ) -> Vec<Reading> {
         if !has_peers(policy) {
             return round.readings.clone();
         }
         for Reading { device, outcome } in &round.readings {
-            self.note_samples(device, outcome.samples.clone());
+            if let Some(entry) = self.all.get_mut(device) {
+                entry.samples.clone_from(&outcome.samples);
+            }
         }
-        with_peers(policy, &round.readings, &self.samples())
+        let present = self.all.values().filter(|it| it.is_present);
+        with_peers(policy, &round.readings, &present.map(|it| &it.samples[..]))
     }
 }

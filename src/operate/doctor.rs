@@ -1,0 +1,109 @@
+//! What `chandler doctor` finds out about a node: what is missing for devices to be offered, and what mends it.
+
+mod kubelet;
+mod machine;
+
+use std::{fmt, path::Path};
+
+use crate::{config::Config, host::Host, operate::report};
+
+/// What is looked at.
+#[derive(Debug, Clone, Copy)]
+pub struct Patient<'a> {
+    /// The machine.
+    pub host: &'a Host,
+    /// What is configured, if the file is right.
+    pub config: Option<&'a Config>,
+    /// The directory of the kubelet's socket and the plugins' ones.
+    pub plugin_dir: &'a Path,
+    /// The socket of the kubelet's pod resources API.
+    pub pod_resources: &'a Path,
+    /// The state directory.
+    pub state_dir: &'a Path,
+}
+
+/// How it is with one thing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Grade {
+    /// As it should be.
+    Fine,
+    /// It does without, but less well.
+    Note,
+    /// Something that is configured does not work.
+    Problem,
+}
+
+impl fmt::Display for Grade {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Grade::Fine => "fine",
+            Grade::Note => "note",
+            Grade::Problem => "PROBLEM",
+        })
+    }
+}
+
+/// What was found out of one thing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnosis {
+    /// How it is.
+    pub grade: Grade,
+    /// What.
+    pub what: String,
+    /// Why it matters. Empty for what is fine.
+    pub why: String,
+    /// What mends it, a command where there is one. Empty for what is fine.
+    pub mend: String,
+}
+
+impl Diagnosis {
+    fn fine(what: impl Into<String>) -> Diagnosis {
+        Diagnosis { grade: Grade::Fine, what: what.into(), why: String::new(), mend: String::new() }
+    }
+
+    fn note(what: impl Into<String>, why: &str, mend: impl Into<String>) -> Diagnosis {
+        Diagnosis { grade: Grade::Note, what: what.into(), why: why.to_owned(), mend: mend.into() }
+    }
+
+    /// Something that does not work.
+    pub fn problem(what: impl Into<String>, why: &str, mend: impl Into<String>) -> Diagnosis {
+        Diagnosis { grade: Grade::Problem, ..Diagnosis::note(what, why, mend) }
+    }
+
+    /// Worse than a note only where somebody has asked for it.
+    fn asked(self, is_asked_for: bool) -> Diagnosis {
+        match is_asked_for {
+            true => Diagnosis { grade: Grade::Problem, ..self },
+            false => self,
+        }
+    }
+}
+
+/// Looks at everything.
+pub fn examine(patient: &Patient<'_>) -> Vec<Diagnosis> {
+    let mut all = Vec::new();
+    if let Some(config) = patient.config {
+        all.push(Diagnosis::fine(format!(
+            "resources in the configuration: {}",
+            config.resources.len()
+        )));
+    }
+    all.extend(kubelet::examine(patient));
+    all.extend(machine::examine(patient));
+    all
+}
+
+/// For people: what is wrong with its reason and its remedy, in the order in which it was found out.
+pub fn text(all: &[Diagnosis]) -> String {
+    let mut text = String::new();
+    for Diagnosis { grade, what, why, mend } in all {
+        // What is quoted may be anybody's.
+        text += &format!("{grade:8} {}\n", report::one_line(what));
+        for (word, said) in [("why", why), ("do", mend)] {
+            if !said.is_empty() {
+                text += &format!("{:8} {word}: {}\n", "", report::one_line(said));
+            }
+        }
+    }
+    text
+}
