@@ -442,6 +442,7 @@ resources:
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "each mistake has a line")]
 fn mistakes_in_health_are_all_shown() {
     check(
         r#"version: v1

@@ -11,9 +11,11 @@ use chandler::{
     model::{
         device::{Description, Device, Findings, Hardware, HostPath, Node, Ownership, Problem},
         event::{Configured, Found, Scan},
+        health::{Consequence, Fault, Outcome, Sample, Severity},
         name::{DeviceId, ResourceName},
         resource::{NamePattern, Resource},
         state::Remembered,
+        template::Key,
     },
 };
 
@@ -32,7 +34,8 @@ pub const TWINS: [usize; 2] = [6, 7];
 
 const A: &str = "{ name: e.x/a, discovery: { nodes: [/dev/a] }, health: { flapping: none } }";
 const SHARED_A: &str = "{ name: e.x/a, discovery: { nodes: [/dev/a] }, sharing: { replicas: 2 }, health: { flapping: none } }";
-const B: &str = "{ name: e.x/b, discovery: { nodes: [/dev/b] }, health: { flapping: none } }";
+/// Its devices are compared: a narrow one among wide ones is ill, one that was up and is down is degraded.
+const B: &str = "{ name: e.x/b, discovery: { nodes: [/dev/b] }, health: { flapping: none, rules: [{ key: width, operator: Ge, values: [\"{peers} * 0.5\"] }, { key: state, operator: In, values: [up, \"{baseline}\"], severity: degraded }] } }";
 const SLOW_B: &str =
     "{ name: e.x/b, discovery: { nodes: [/dev/b] }, health: { flapping: none, interval: 30s } }";
 const T: &str =
@@ -62,10 +65,37 @@ pub fn configurations() -> Vec<Arc<Vec<Resource>>> {
 pub struct Piece {
     pub is_present: bool,
     pub is_ill: bool,
+    /// Something is wrong with it that is no reason not to offer it.
+    pub is_worn: bool,
+    pub is_narrow: bool,
+    pub is_down: bool,
     /// Whether `e.x/a` wants it.
     pub is_wanted: bool,
     /// What it calls its resource. Each is another.
     pub maker: usize,
+}
+
+impl Piece {
+    /// How wide it is.
+    pub fn width(&self) -> f64 {
+        if self.is_narrow { 4.0 } else { 16.0 }
+    }
+
+    /// What a probe of it finds.
+    pub fn probed(&self) -> Outcome {
+        if self.is_ill {
+            return Outcome::bad(Fault::ill("hot", "hot"));
+        }
+        let degraded = Consequence { severity: Severity::Degraded, repair: None };
+        let worn = self.is_worn.then(|| Fault::ill("worn", "worn").with(degraded));
+        let sample = |key: &str, value: &str| Sample {
+            key: Key::Attribute(key.to_owned()),
+            values: vec![value.to_owned()],
+        };
+        let state = if self.is_down { "down" } else { "up" };
+        let samples = vec![sample("width", &self.width().to_string()), sample("state", state)];
+        Outcome { faults: worn.into_iter().collect(), samples, ..Outcome::default() }
+    }
 }
 
 #[derive(Debug, Default)]

@@ -10,10 +10,11 @@ use chandler::{
     decide::inventory::{Inventory, SCAN_INTERVAL},
     model::{
         cordon::{Clearance, Cordon},
+        device::Device,
         event::{
             Attempt, Effect, Event, Hint, Holdings, PluginEvent, Refusal, Scan, SocketIdentity,
         },
-        health::{Fault, Outcome, Reading, Round, Target},
+        health::{Reading, Round, Target},
         name::{DeviceId, ResourceName},
         resource::{NamePattern, Resource},
         snapshot::{Health, Snapshot},
@@ -145,7 +146,13 @@ impl World {
             20 | 21 => self.answer_about_pods(),
             22 => {
                 let n = self.dice.below(self.pieces.all.len());
-                self.pieces.all[n].is_ill = !self.pieces.all[n].is_ill;
+                let piece = &mut self.pieces.all[n];
+                match self.dice.below(5) {
+                    0 => piece.is_worn = !piece.is_worn,
+                    1 => piece.is_narrow = !piece.is_narrow,
+                    2 => piece.is_down = !piece.is_down,
+                    _ => piece.is_ill = !piece.is_ill,
+                }
             }
             23 => self.operator_speaks(),
             24 => self.reads_block_or_end(),
@@ -308,10 +315,7 @@ impl World {
         let new: BTreeMap<String, (bool, Option<usize>)> = list
             .offers
             .iter()
-            .map(|it| {
-                let is_healthy = it.health == Health::Healthy;
-                (it.id.to_string(), (is_healthy, it.device.name.parse().ok()))
-            })
+            .map(|it| (it.id.to_string(), (it.health.is_offered(), it.device.name.parse().ok())))
             .collect();
         let before = &self.plugins[name];
         // A disk that does not answer is not waited for for ever.
@@ -326,7 +330,14 @@ impl World {
             let n_clean = self.n_answers - self.held_at.get(&key).copied().unwrap_or(0);
             assert!(n_clean >= 2, "{name} {id} is dropped after {n_clean} clean answers");
         }
-        for offer in list.offers.iter().filter(|it| it.health == Health::Healthy) {
+        for offer in &list.offers {
+            match &offer.health {
+                Health::Healthy => {}
+                Health::Degraded(it) => assert_ne!(it.reason, "hot", "{} is offered", offer.id),
+                Health::Unhealthy(it) => assert_ne!(it.reason, "worn", "{} is not", offer.id),
+            }
+        }
+        for offer in list.offers.iter().filter(|it| it.health.is_offered()) {
             let n: usize = offer.device.name.parse().unwrap();
             let owner =
                 *self.owners.entry((name.clone(), offer.device.id.to_string())).or_insert(n);
@@ -385,17 +396,22 @@ impl World {
             if !self.is_calm && self.dice.below(3) == 0 {
                 continue;
             }
-            let reading = |it: &Arc<chandler::model::device::Device>| {
+            let reading = |it: &Arc<Device>| {
                 let n: usize = it.name.parse().unwrap();
-                let fault = || Fault::ill("hot", "hot");
-                let outcome = match self.pieces.all[n].is_ill {
-                    true => Outcome::bad(fault()),
-                    false => Outcome::default(),
-                };
-                Reading { device: it.id.clone(), outcome }
+                Reading { device: it.id.clone(), outcome: self.pieces.all[n].probed() }
             };
             let readings = target.devices.iter().map(reading).collect();
-            self.apply(Event::Probed(Round { resource: target.resource.clone(), readings }));
+            let resource = target.resource.clone();
+            self.apply(Event::Probed(Round { resource: resource.clone(), readings }));
+            let ids = self.plugins.get(&resource).map(|it| &it.ids);
+            for (id, (is_offered, n)) in ids.into_iter().flatten() {
+                let device = id.split("::").next();
+                let is_probed =
+                    |it: &Arc<Device>| Some(it.id.as_str()) == device && it.name.parse().ok() == *n;
+                let is_ill = n.is_some_and(|n| self.pieces.all[n].is_ill);
+                let is_told = is_ill && target.devices.iter().any(is_probed);
+                assert!(!is_told || !is_offered, "{id} is offered, though it is ill");
+            }
         }
     }
 
@@ -579,6 +595,14 @@ impl World {
         }
     }
 
+    /// The median of what can be read; nothing is less than half of it where that is too little.
+    fn usual_width(&self, devices: &[Device]) -> f64 {
+        let pieces = devices.iter().map(|it| self.pieces.all[it.name.parse::<usize>().unwrap()]);
+        let mut widths: Vec<f64> = pieces.filter(|it| !it.is_ill).map(|it| it.width()).collect();
+        widths.sort_by(f64::total_cmp);
+        if widths.len() < 3 { 0.0 } else { widths[(widths.len() - 1) / 2] }
+    }
+
     /// Each resource offers what there is, and tells of what pods hold.
     fn check_lists(&self) {
         let mut expected: BTreeMap<ResourceName, BTreeMap<String, bool>> = BTreeMap::new();
@@ -589,10 +613,13 @@ impl World {
             };
             let resource = self.resources.iter().find(is_its).unwrap();
             let list = expected.entry(name.clone()).or_default();
+            let is_compared = !resource.health.rules.is_empty();
+            let usual = self.usual_width(&findings.devices);
             for device in &findings.devices {
                 let n: usize = device.name.parse().unwrap();
                 let is_cordoned = self.cordoned.contains(device.id.as_str());
-                let is_well = !self.pieces.all[n].is_ill && !is_cordoned;
+                let is_unlike = is_compared && 2.0 * self.pieces.all[n].width() < usual;
+                let is_well = !self.pieces.all[n].is_ill && !is_unlike && !is_cordoned;
                 for replica in 0..resource.sharing.replicas.max() {
                     let id = match resource.sharing.ids {
                         Some(_) => format!("{}::{replica}", device.id),

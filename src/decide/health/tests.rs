@@ -6,8 +6,8 @@ use super::*;
 use crate::model::{
     discovery::{Requirement, Test},
     health::{
-        COMMAND_CHECK, Comparison, Consequence, Finding, Flapping, KERNEL_LOG_CHECK, NODE_CHECK,
-        ProbeCommand, Recovery, Relation, Repair, Rule, Sample, Standard,
+        COMMAND_CHECK, Comparison, Consequence, Count, Finding, Flapping, KERNEL_LOG_CHECK,
+        NODE_CHECK, ProbeCommand, Recovery, Relation, Repair, Rule, Sample, Standard,
     },
     state::Illness,
     template::Key,
