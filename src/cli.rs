@@ -6,6 +6,8 @@ mod doctoring;
 mod environment;
 mod explaining;
 mod profiles;
+mod setup;
+mod status;
 
 use std::{
     ffi::OsString,
@@ -100,6 +102,16 @@ struct Args {
     )]
     state_dir: PathBuf,
 
+    /// Where the daemon has the socket on which it is asked for its status
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "CHANDLER_RUNTIME_DIR",
+        default_value = "/run/chandler"
+    )]
+    runtime_dir: PathBuf,
+
     #[command(subcommand)]
     command: Command,
 }
@@ -118,11 +130,31 @@ enum Command {
         /// Show all that this one says, which is an example of how to write a resource
         name: Option<String>,
     },
+    /// Write a configuration for this machine, with the hardware that is found and known
+    Setup {
+        /// The file to write, which must not exist [default: standard output]
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
     /// Look once and show what would be offered, and what would not and why
     Discover {
         /// How it is shown
         #[arg(short, long, value_name = "FORMAT", default_value = "table")]
         output: Output,
+    },
+    /// Ask the daemon that runs here what it knows: what is offered, how it is, and who holds it
+    Status {
+        /// How it is shown
+        #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+        output: StatusOutput,
+
+        /// The page of the node, to be opened in a browser: the same as `--output html`
+        #[arg(long, conflicts_with = "output")]
+        html: bool,
+
+        /// Show it again each two seconds
+        #[arg(short, long, conflicts_with = "html")]
+        watch: bool,
     },
     /// Say of one thing what each resource makes of it: who takes it, or what it lacks
     Explain {
@@ -175,6 +207,16 @@ enum Output {
     Json,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum StatusOutput {
+    /// For people
+    Table,
+    /// For programs
+    Json,
+    /// A page with a picture of the machine
+    Html,
+}
+
 /// Runs the command that `args` ask for, the program's name first.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args = match Args::try_parse_from(args) {
@@ -196,7 +238,15 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Check { file } => check(file.as_ref().unwrap_or(&args.config)),
         Command::Profiles { name: None } => print(&profiles::table()),
         Command::Profiles { name: Some(name) } => done(profiles::text(name)),
+        Command::Setup { output } => done(setup::setup(&args, output.as_deref())),
         Command::Discover { output } => discover(&args, *output),
+        Command::Status { output, html, watch } => {
+            let output = if *html { StatusOutput::Html } else { *output };
+            done(match watch {
+                true => status::watch(&args.runtime_dir, output),
+                false => status::status(&args.runtime_dir, output),
+            })
+        }
         Command::Explain { thing } => explain(&args, thing),
         Command::Cordon { device, resource, reason } => {
             done(cordoning::cordon(&args.state_dir, device, resource.as_deref(), reason))
@@ -236,7 +286,8 @@ fn run(args: &Args, environment: &Environment) -> ExitCode {
     }
     let host = Host::new(&args.host_root);
     let (supervision, state_dir) = (&environment.supervision, args.state_dir.as_path());
-    let surroundings = Surroundings { supervision, state_dir, abruptly };
+    let runtime_dir = args.runtime_dir.as_path();
+    let surroundings = Surroundings { supervision, state_dir, runtime_dir, abruptly };
     match daemon::run(host, config, file, &surroundings) {
         Ok(()) => ExitCode::Fine,
         Err(err) => {

@@ -26,6 +26,7 @@ mod show;
 mod template;
 mod tree;
 
+use core::net::SocketAddr;
 use std::{cell::RefCell, path::PathBuf};
 
 pub use crate::config::{
@@ -36,6 +37,8 @@ pub use crate::config::{
     show::show,
 };
 pub use crate::model::duration::duration_text;
+use serde::Serialize;
+
 use crate::{config::decode::Item, model::resource::Resource};
 
 /// The largest configuration file that is read, in bytes. A hundred resources are about 30 KiB.
@@ -58,10 +61,21 @@ pub struct Config {
     pub pod_resources: Option<PathBuf>,
     /// Where container runtimes look for CDI specs that change while the machine runs.
     pub cdi_dir: PathBuf,
+    /// Where metrics are told, beside the status socket.
+    pub metrics: Option<Metrics>,
     /// In file order. Never empty.
     pub resources: Vec<Resource>,
     /// What is no mistake, and yet may not be what was meant.
     pub notes: Diagnostics,
+}
+
+/// Where metrics are told, and what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Metrics {
+    /// The address that is listened on.
+    pub listen: SocketAddr,
+    /// Whether they say which pods hold what.
+    pub holders: bool,
 }
 
 impl Config {

@@ -33,10 +33,10 @@ use crate::{
         state::StateWriter,
     },
     decide::inventory::{Inventory, SCAN_INTERVAL},
-    host::Host,
+    host::{Host, pool},
     kubelet::{
         core, endpoint,
-        plugin::{Means, Plugin},
+        plugin::{KUBELET_SOCKET, Means, Plugin},
         pods::Pods,
         watch::Watch,
     },
@@ -47,10 +47,12 @@ use crate::{
         event::{Effect, Event, PluginEvent},
         name::ResourceName,
         snapshot::Snapshot,
+        status::Status,
     },
     operate::{
         notify::{Notifier, Supervision},
         report,
+        status::{Places, SOCKET_NAME, StatusServer},
     },
     probe::Prober,
 };
@@ -87,6 +89,8 @@ pub struct Surroundings<'a> {
     pub supervision: &'a Supervision,
     /// Where what must survive a restart is kept.
     pub state_dir: &'a Path,
+    /// Where the socket is made on which we are asked for the status.
+    pub runtime_dir: &'a Path,
     /// How signals end us before the loop runs.
     pub abruptly: Abruptly,
 }
@@ -98,7 +102,7 @@ pub fn run(
     file: ConfigFile,
     surroundings: &Surroundings<'_>,
 ) -> Result<(), DaemonError> {
-    let Surroundings { supervision, state_dir, abruptly } = surroundings;
+    let Surroundings { supervision, state_dir, runtime_dir, abruptly } = surroundings;
     let mut notifier = Notifier::connect(supervision, now()).unwrap_or_else(|err| {
         log::warn!("cannot notify the service manager: {}", report::chain(&err));
         Notifier::default()
@@ -106,6 +110,7 @@ pub fn run(
     let (events, inbox) = bounded(INBOX_LEN_MAX);
     let producers = Producers::start(&host, file, &config, state_dir, &events)?;
     let pod_resources = config.pod_resources();
+    let metrics = config.metrics;
     let Config { plugin_dir, cdi_dir, resources, .. } = config;
     let mut inventory = Inventory::new(resources.clone(), SCAN_INTERVAL, endpoint::token());
     let state = StateWriter::start(state_dir, host.clone(), events.clone())
@@ -121,8 +126,12 @@ pub fn run(
         .map_err(|source| DaemonError::Thread { name: "pods", source })?;
     let actor =
         Actor::start(host).map_err(|source| DaemonError::Thread { name: "actions", source })?;
+    let places = Places { socket: runtime_dir.join(SOCKET_NAME), metrics };
+    let status_server = StatusServer::start(places, events.clone())
+        .map_err(|source| DaemonError::Thread { name: "status", source })?;
     let means = Means { env, orders: actor.orders(), events };
     let mut shell = Shell {
+        status_server,
         _actor: actor,
         plugin_dir,
         plugins: BTreeMap::new(),
@@ -186,6 +195,7 @@ fn next_event(deadline: Option<Instant>, inbox: &Receiver<Event>) -> Option<Even
 ///
 /// The fields are dropped in this order: those that look and serve before those that tell.
 struct Shell {
+    status_server: StatusServer,
     /// Before the plugins: what is under way for a container must not hold up their end.
     _actor: Actor,
     plugin_dir: PathBuf,
@@ -268,6 +278,7 @@ impl Shell {
                     self.retired.push(plugin);
                 }
             }
+            Effect::Show(status) => self.show(status),
             Effect::Reconfigure(configured) => self.scan_thread.configure(configured),
             Effect::Stop => return ControlFlow::Break(()),
         }
@@ -291,6 +302,20 @@ impl Shell {
         let (Order { resource, device, .. }, why) = self.means.orders.give(order).err()?;
         let device = device.id.clone();
         Some(Event::Cleaned { resource, device, outcome: Err(why.to_owned()) })
+    }
+
+    /// Tells those who have asked what we know.
+    fn show(&self, mut status: Arc<Status>) {
+        let known = Arc::make_mut(&mut status);
+        known.counts.blocked_reads = pool::n_blocked();
+        for it in &mut known.resources {
+            let plugin = self.plugins.iter().find(|(name, _)| name.as_str() == it.name);
+            if let Some((_, plugin)) = plugin {
+                (it.counts.allocating, it.counts.allocations_refused) = plugin.allocations();
+            }
+        }
+        known.kubelet.socket = self.plugin_dir.join(KUBELET_SOCKET).display().to_string();
+        self.status_server.show(status);
     }
 
     fn write_specs(&mut self, specs: Arc<Specs>) {

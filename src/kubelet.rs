@@ -11,6 +11,7 @@
 mod allocated;
 mod arrivals;
 mod callers;
+mod calls;
 pub mod core;
 pub mod endpoint;
 pub mod inquiry;

@@ -15,6 +15,7 @@ pub mod report;
 pub mod resource;
 pub mod snapshot;
 pub mod state;
+pub mod status;
 pub mod template;
 pub mod uevent;
 mod written;

@@ -14,5 +14,7 @@ pub mod remembered;
 mod repeats;
 pub mod running;
 pub mod state_file;
+pub mod status;
+pub mod suggested;
 
 pub use crate::model::report;

@@ -54,6 +54,8 @@ fn report(profile: &str) {
         .arg(host.root())
         .arg("--state-dir")
         .arg(host.root().join("state"))
+        .arg("--runtime-dir")
+        .arg(host.root().join("run"))
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&output.stdout);

@@ -103,6 +103,7 @@ fn list_of(effect: &Effect) -> Option<&Snapshot> {
         | Effect::Remember(_)
         | Effect::WriteSpecs(_)
         | Effect::Probe(_)
+        | Effect::Show(_)
         | Effect::Stop => None,
     }
 }
@@ -498,6 +499,7 @@ fn the_prober_hears_of_devices_only_when_they_are_others() {
             | Effect::AskPods
             | Effect::Clean { .. }
             | Effect::Remember(_)
+            | Effect::Show(_)
             | Effect::Stop => None,
         })
     };

@@ -103,6 +103,8 @@ impl Node {
             .arg(root)
             .arg("--state-dir")
             .arg(self.dir.path().join("state"))
+            .arg("--runtime-dir")
+            .arg(self.dir.path().join("run"))
             .arg("--kubelet-dir")
             .arg(self.plugin_dir())
             .stderr(log)

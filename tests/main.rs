@@ -18,6 +18,7 @@ mod usb;
 
 // What is tested: pure functions first, then sources on a fake host, then the program.
 mod allocate;
+mod browser;
 mod cdi;
 mod cdi_source;
 mod compat;
@@ -48,6 +49,7 @@ mod sharing;
 mod shortage;
 mod shown;
 mod state;
+mod status;
 mod storms;
 mod supervised;
 mod xid;

@@ -49,6 +49,7 @@ impl Node {
             .args(["--config".as_ref(), dir.path().join("config.yaml").as_os_str()])
             .args(["--kubelet-dir".as_ref(), dir.path().join("plugins").as_os_str()])
             .args(["--state-dir".as_ref(), dir.path().as_os_str()])
+            .args(["--runtime-dir".as_ref(), dir.path().as_os_str()])
             .spawn()
             .unwrap();
         let node = Node { dir, _host: host, kubelet, chandler };

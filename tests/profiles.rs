@@ -10,6 +10,7 @@ use chandler::{
         advice::Advice,
         clock::Clock,
         discovered::{self, Discovered},
+        suggested,
     },
     probe,
 };
@@ -342,4 +343,73 @@ fn each_profile_has_a_page_with_a_configuration_and_a_pod() {
         });
         assert!(is_there, "docs/hardware: no configuration with `profile: {name}`");
     }
+}
+
+/// The configuration that `setup` would write for the host.
+fn suggested(fixture: &Fixture) -> String {
+    let profiles = suggested::in_order();
+    let all = config::parse("c", &suggested::all(&profiles)).unwrap_or_else(|err| panic!("{err}"));
+    let text = suggested::configuration(&fixture.host, &profiles, &scan(&fixture.host, &all));
+    if text.contains("\n  - profile") {
+        config::parse("c.yaml", &text).unwrap_or_else(|err| panic!("{text}{err}"));
+    }
+    text
+}
+
+#[test]
+fn setup_writes_what_is_there_and_leaves_to_people_what_they_must_think_of() {
+    let fixture = tree(
+        "
+class misc/kvm /dev/kvm
+class misc/uinput /dev/uinput
+pci 0000:00:0b.0 intel_vpu
+class accel/accel0 in 0000:00:0b.0 /dev/accel/accel0
+pci 0000:17:00.0 qaic
+class accel/accel1 in 0000:17:00.0 /dev/accel/accel1
+/dev/neuron0
+  | a file
+/var/lib/k0s/kubelet/pod-resources dir
+",
+    );
+    let text = suggested(&fixture);
+    let (_, text) = text.split_once("version: v1\n").unwrap();
+    expect![[r#"
+        kubelet:
+          # Where the kubelet of this machine says which pod holds what.
+          podResources: /var/lib/k0s/kubelet/pod-resources/kubelet.sock
+        resources:
+          # NPUs of Intel
+          #   0000:00:0b.0 (/dev/accel/accel0)
+          - profile: intel-npu
+
+          # /dev/kvm, shared by many pods
+          #   kvm (/dev/kvm)
+          - profile: kvm
+
+          # compute accelerators of any driver, a resource for each
+          #   0000:17:00.0 (/dev/accel/accel1)
+          - profile: accel
+
+          # Neuron devices of AWS
+          #   not offered: /dev/neuron0: a regular file, not a device node
+          # Nothing of it can be offered yet.
+          # - profile: neuron
+
+          # /dev/uinput, shared by many pods
+          #   uinput (/dev/uinput)
+          # Think of it first: what a pod types here reaches the whole machine.
+          # - profile: uinput
+    "#]]
+    .assert_eq(text);
+}
+
+#[test]
+fn where_no_hardware_is_known_setup_says_so_and_offers_nothing() {
+    let text = suggested(&tree(""));
+    let (_, text) = text.split_once("version: v1\n").unwrap();
+    expect![[r#"
+        resources:
+          # Nothing is offered by itself here: take away the `#` of an entry, or write one.
+    "#]]
+    .assert_eq(text);
 }

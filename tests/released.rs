@@ -251,8 +251,8 @@ fn a_kubelet_that_does_not_say_who_holds_what_has_nothing_cleaned() {
 }
 
 #[test]
-fn without_release_nobody_asks_after_an_allocation() {
-    for (rest, is_asked) in [("", false), ("release: [{ reset: pci }]", true)] {
+fn after_an_allocation_the_kubelet_is_asked_who_has_what_with_and_without_release() {
+    for rest in ["", "release: [{ reset: pci }]"] {
         let fixture = crate::fixture::Fixture::new(ONE_CARD);
         let config = config::parse("c.yaml", &config(rest)).unwrap();
         let scan = chandler::discovery::scan(&fixture.host, &config);
@@ -263,6 +263,6 @@ fn without_release_nobody_asks_after_an_allocation() {
         inventory.apply(Event::Scanned(scan), now);
         inventory.apply(Event::Plugin(resource, PluginEvent::Allocated(ids)), now);
         let effects = inventory.apply(Event::Tick, now + Duration::from_secs(1));
-        assert_eq!(effects.contains(&Effect::AskPods), is_asked, "{effects:?}");
+        assert!(effects.contains(&Effect::AskPods), "{effects:?}");
     }
 }

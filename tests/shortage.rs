@@ -95,16 +95,16 @@ fn with_too_few_descriptors_for_the_configuration_it_does_not_start_and_says_how
     };
     let config = format!("version: v1\nresources:\n{}", (0..10).map(resource).collect::<String>());
     let (mut node, mut kubelet) = Node::with_kubelet(TWO_CARDS, &config);
-    node.start_as(limited("ulimit -n 89"));
+    node.start_as(limited("ulimit -n 125"));
     assert_eq!(node.wait().code(), Some(1));
     let log = node.log();
     assert!(
-        log.contains("10 resources need 90 descriptors, and this process may have 89"),
+        log.contains("10 resources need 126 descriptors, and this process may have 125"),
         "{log}"
     );
 
     // With so many it serves them all, also when a kubelet starts again.
-    node.start_as(limited("ulimit -n 90"));
+    node.start_as(limited("ulimit -n 126"));
     for _ in 0..3 {
         for n in 0..10 {
             kubelet.expect_devices(&format!("example.com/r{n}"), "acc0 Healthy");

@@ -59,6 +59,7 @@ impl Manager {
             .args(["--host-root".as_ref(), self.host.root().as_os_str()])
             .args(["--kubelet-dir".as_ref(), self.dir.path().join("plugins").as_os_str()])
             .args(["--state-dir".as_ref(), self.dir.path().as_os_str()])
+            .args(["--runtime-dir".as_ref(), self.dir.path().as_os_str()])
             .env("NOTIFY_SOCKET", self.dir.path().join("notify"));
         command
     }

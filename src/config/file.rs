@@ -1,10 +1,11 @@
 //! The file as a whole: version, kubelet, resources.
 
+use core::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use crate::{
     config::{
-        CDI_DIR, Config, PLUGIN_DIR,
+        CDI_DIR, Config, Metrics, PLUGIN_DIR,
         decode::{Fields, Item},
         diagnostics::{Diagnostics, quoted, suggestion},
         overlap,
@@ -32,13 +33,32 @@ pub(super) fn config(fields: &mut Fields<'_>) -> Option<Config> {
     });
     let (plugin_dir, pod_resources) = kubelet.unwrap_or_default();
     let cdi_dir = fields.map("cdi", |fields| fields.take("dir").and_then(path));
+    let metrics = fields.map("metrics", metrics);
     let resources = fields.require("resources").and_then(resources);
     Some(Config {
         plugin_dir: plugin_dir.unwrap_or_else(|| PathBuf::from(PLUGIN_DIR)),
         pod_resources,
         cdi_dir: cdi_dir.unwrap_or_else(|| PathBuf::from(CDI_DIR)),
+        metrics,
         resources: resources?,
         notes: Diagnostics::new(""),
+    })
+}
+
+fn metrics(fields: &mut Fields<'_>) -> Option<Metrics> {
+    let listen = fields.require("listen").and_then(address);
+    let holders = fields.flag("holders").unwrap_or(false);
+    Some(Metrics { listen: listen?, holders })
+}
+
+fn address(item: Item<'_>) -> Option<SocketAddr> {
+    let text = item.text()?;
+    text.parse().ok().or_else(|| {
+        let what = format!("{} must be an address and a port, not {}", item.what, quoted(text));
+        item.refuse_with(
+            what,
+            "127.0.0.1:9400 for this machine alone, 0.0.0.0:9400 or [::]:9400 for others",
+        )
     })
 }
 

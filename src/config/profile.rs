@@ -25,6 +25,10 @@ pub struct Profile {
     pub name: &'static str,
     /// What it offers, in a few words.
     pub offers: String,
+    /// What somebody should think of before offering it. `chandler setup` leaves it to him.
+    pub caution: Option<String>,
+    /// Whether it takes what more special profiles may take too, so that it comes after them.
+    pub is_general: bool,
     /// Whether it was tried with the hardware itself, and not only with what is written of it.
     pub is_seen: bool,
     /// The directories that it reads beside `/dev` and those of sysfs that everything needs.
@@ -112,13 +116,25 @@ fn profile(fields: &mut Fields<'_>, name: &'static str, text: &'static str) -> O
         it.refuse::<()>(format!("the profile is called {name}"));
     }
     let offers = fields.require("offers").and_then(Item::text).map(str::to_owned);
+    let caution = fields.take("caution").and_then(Item::text).map(str::to_owned);
+    let is_general = fields.flag("general").unwrap_or(false);
     let is_seen = fields.flag("seen").unwrap_or(true);
     let reads = fields.list("reads", |it| it.text().map(str::to_owned)).unwrap_or_default();
     let parameters = fields.take("parameters").and_then(parameters).unwrap_or_default();
     let resource = fields.require("resource").map(|it| it.node.clone());
     let parts = fields.list("parts", |it| it.map(part)).unwrap_or_default();
-    let (offers, resource) = (offers?, resource?);
-    Some(Profile { name, offers, is_seen, reads, parameters, text, resource, parts })
+    Some(Profile {
+        name,
+        offers: offers?,
+        caution,
+        is_general,
+        is_seen,
+        reads,
+        parameters,
+        text,
+        resource: resource?,
+        parts,
+    })
 }
 
 fn parameters(item: Item<'_>) -> Option<Vec<Parameter>> {

@@ -5,18 +5,19 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::{
-    config::{Config, file::VERSION},
+    config::{Config, Metrics, file::VERSION},
     model::resource::Resource,
 };
 
 /// `config` as YAML, in the grammar of the file.
 pub fn show(config: &Config) -> String {
-    let Config { plugin_dir, pod_resources: _, cdi_dir, resources, notes: _ } = config;
+    let Config { plugin_dir, pod_resources: _, cdi_dir, metrics, resources, notes: _ } = config;
     let kubelet = Kubelet { plugin_dir, pod_resources: config.pod_resources() };
     serde_saphyr::to_string(&File {
         version: VERSION,
         kubelet,
         cdi: Cdi { dir: cdi_dir },
+        metrics: *metrics,
         resources,
     })
     .unwrap_or_default()
@@ -27,6 +28,8 @@ struct File<'a> {
     version: &'static str,
     kubelet: Kubelet<'a>,
     cdi: Cdi<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metrics: Option<Metrics>,
     resources: &'a [Resource],
 }
 

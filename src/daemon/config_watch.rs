@@ -47,12 +47,14 @@ pub(super) struct ConfigReader {
     burst: Option<Burst>,
 }
 
-/// Where the file says that things are which are not ours. It is heeded at start only.
+/// Where the file says that things are that do not change while we run. It is heeded at start only.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Paths {
     plugin_dir: PathBuf,
     pod_resources: PathBuf,
     cdi_dir: PathBuf,
+    /// Where the metrics are told, and what, as text.
+    metrics: PathBuf,
 }
 
 /// Why the file is read.
@@ -169,7 +171,10 @@ impl Paths {
     fn of(config: &Config) -> Paths {
         let Config { plugin_dir, cdi_dir, .. } = config;
         let (plugin_dir, cdi_dir) = (plugin_dir.clone(), cdi_dir.clone());
-        Paths { plugin_dir, pod_resources: config.pod_resources(), cdi_dir }
+        let holders = |it: bool| if it { " with holders" } else { "" };
+        let metrics = config.metrics.map(|it| format!("{}{}", it.listen, holders(it.holders)));
+        let metrics = PathBuf::from(metrics.unwrap_or_else(|| "off".to_owned()));
+        Paths { plugin_dir, pod_resources: config.pod_resources(), cdi_dir, metrics }
     }
 
     /// What differs in `new`, and so is not heeded.
@@ -178,6 +183,7 @@ impl Paths {
             ("kubelet.pluginDir", &self.plugin_dir, &new.plugin_dir),
             ("kubelet.podResources", &self.pod_resources, &new.pod_resources),
             ("cdi.dir", &self.cdi_dir, &new.cdi_dir),
+            ("metrics", &self.metrics, &new.metrics),
         ];
         let text = |path: &Path| quoted(&path.to_string_lossy());
         let different = each.into_iter().filter(|(_, old, new)| old != new);

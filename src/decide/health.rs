@@ -7,6 +7,7 @@
 //! A device may suffer from several troubles at once, each of which has a check that found it, a severity and an
 //! end of its own. The verdict is the worst of them.
 
+mod class;
 pub mod compare;
 mod illness;
 mod probed;

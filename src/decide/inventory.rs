@@ -14,6 +14,8 @@ mod report;
 mod scan;
 mod spec;
 mod start;
+mod status;
+mod tally;
 mod vacant;
 
 use std::{
@@ -30,6 +32,8 @@ use crate::{
             devices::Devices,
             listing::{Listing, Publication},
             start::Start,
+            status::Senses,
+            tally::Tally,
         },
         registration::Registration,
         release::Release,
@@ -87,6 +91,7 @@ pub struct Inventory {
     reported: BTreeSet<(String, Problem)>,
     // The CDI specs that are to be written.
     specs: Arc<Specs>,
+    senses: Senses,
 }
 
 /// One resource that is served.
@@ -103,6 +108,7 @@ struct Served {
     registration: Registration,
     /// Whether other pods hold its devices than was written down.
     has_other_holders: bool,
+    tally: Tally,
     /// It was named after devices of which none is left, and ends then.
     retire_at: Option<Instant>,
 }
@@ -112,6 +118,7 @@ impl Inventory {
     /// everything is scanned again each `scan_interval`. `seed` is this process's own: one that
     /// serves the same resources must not wait in step with it.
     pub fn new(resources: Vec<Resource>, scan_interval: Duration, seed: u64) -> Inventory {
+        let cleans = resources.iter().any(|it| !it.release.is_empty());
         Inventory {
             resources,
             seed,
@@ -120,7 +127,7 @@ impl Inventory {
             rescan: Rescan::new(scan_interval),
             has_scanned: false,
             version: 0,
-            release: Release::default(),
+            release: Release::new(cleans),
             cordons: Vec::new(),
             clearances: Vec::new(),
             remembered: Arc::default(),
@@ -128,6 +135,7 @@ impl Inventory {
             probed: Arc::new([]),
             reported: BTreeSet::new(),
             specs: Arc::default(),
+            senses: Senses::default(),
         }
     }
 
@@ -174,7 +182,8 @@ impl Inventory {
             }
             Event::Plugin(resource, event) => self.plugin(&resource, &event, now),
             Event::Hinted(hint) => self.hinted(&hint, now),
-            Event::HintsArrive(arrive) => self.rescan.set_interval(scan_interval(arrive), now),
+            Event::HintsArrive(arrive) => self.set_hints_arrive(arrive, now),
+            Event::StatusAsked(clock) => self.status_asked(clock, now, &mut effects),
             Event::Reconfigured(resources) => self.reconfigured(&resources, now, &mut effects),
             // The thread that read it has said why; what runs goes on.
             Event::ReconfigureFailed(_) | Event::Tick => {}
@@ -210,6 +219,7 @@ impl Inventory {
         self.appoint_scout();
         for (name, served) in &mut self.served {
             if served.is_started() && served.registration.due(now) {
+                served.tally.registering(now);
                 effects.push(Effect::Register(name.clone()));
             }
         }
@@ -224,6 +234,7 @@ impl Inventory {
             PluginEvent::Attempted(attempt) => {
                 served.start.runs();
                 report::attempt(resource, attempt, served.registration.is_serving());
+                served.tally.attempted(attempt, now);
                 served.registration.attempted(attempt, now);
                 if attempt.has_asked() {
                     self.served.values_mut().for_each(|it| it.registration.kubelet_listens(now));
@@ -236,10 +247,7 @@ impl Inventory {
                 served.registration.streaming(*streaming, now);
             }
             PluginEvent::Allocated(ids) => {
-                let configured = self.resources.get(served.config_idx);
-                if configured.is_some_and(|it| !it.release.is_empty()) {
-                    ids.iter().for_each(|id| self.release.allocated(resource, id, now));
-                }
+                ids.iter().for_each(|id| self.release.allocated(resource, id, now));
             }
             PluginEvent::EndpointLost => {
                 log::warn!("resource={resource} the plugin's socket was removed");

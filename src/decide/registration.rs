@@ -20,6 +20,7 @@ use crate::{
 
 mod counts;
 mod handover;
+mod shown;
 mod waits;
 
 pub use counts::Counts;
@@ -318,27 +319,6 @@ impl Registration {
     /// Whether the kubelet listens to us.
     pub fn is_serving(&self) -> bool {
         self.streaming
-    }
-
-    /// Where it stands, in a word or three.
-    pub fn state(&self) -> &'static str {
-        match self.phase {
-            Phase::Unreached(_) => "waiting for the kubelet",
-            Phase::Retrying { .. } => "retrying",
-            Phase::Calling => "registering",
-            Phase::Registered { .. } => "registered",
-            Phase::Serving { .. } => "serving",
-        }
-    }
-
-    /// Why the latest attempt failed, unless it did not.
-    pub fn refusal(&self) -> Option<&Refusal> {
-        self.refusal.as_ref()
-    }
-
-    /// How often things have happened.
-    pub fn counts(&self) -> Counts {
-        self.counts
     }
 
     /// Whether no kubelet has come after the one that was asked last. Sockets are compared by age: a

@@ -35,6 +35,9 @@ const AFTER_ALLOCATION: Duration = Duration::from_millis(250);
 /// gives its device back.
 const WAIT_HELD: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
 
+/// What the kubelet has said of holders is not asked for again before that, if only people want to know.
+const FRESH: Duration = Duration::from_secs(5);
+
 /// What the kubelet is asked for: ids that wait to be dropped, and ids that somebody holds and that are to be cleaned
 /// when nobody does.
 #[derive(Debug, Default)]
@@ -46,11 +49,13 @@ pub struct Release {
     // Who holds what is wanted even if nothing waits, until there is an answer that counts.
     is_curious: bool,
     counts_from: Option<Instant>,
-    // What pods hold, or may be about to: only where somebody wants to know when they give it back.
+    // What pods hold, or may be about to.
     held: BTreeMap<(ResourceName, DeviceId), Held>,
     // How many answers in a row have brought nothing new about them.
     n_calm: u32,
     asked_at: Option<Instant>,
+    // Whether what is given back is to be cleaned.
+    cleans: bool,
 }
 
 #[derive(Debug, Default)]
@@ -72,6 +77,28 @@ pub struct Answered {
 }
 
 impl Release {
+    /// Nothing is known. `cleans` says whether devices that are given back are to be cleaned.
+    pub fn new(cleans: bool) -> Release {
+        Release { cleans, ..Release::default() }
+    }
+
+    /// The same under another configuration.
+    pub fn set_cleans(&mut self, cleans: bool, now: Instant) {
+        self.cleans = cleans;
+        if cleans {
+            // It may be new that somebody wants to know.
+            self.wonder(now);
+        }
+    }
+
+    /// Somebody is told who holds what, and may ask again: what is old is made new.
+    pub fn asked_for(&mut self, now: Instant) {
+        let is_old = self.asked_at.is_none_or(|it| now >= it + FRESH);
+        if is_old && !self.held.is_empty() {
+            self.ask_by(now);
+        }
+    }
+
     /// What the kubelet knows by `id` is not offered any more.
     pub fn vanished(&mut self, resource: &ResourceName, id: &DeviceId, now: Instant) {
         self.waiting.insert((resource.clone(), id.clone()), 0);
@@ -242,7 +269,10 @@ impl Release {
         let is_near = self.held.values().any(|it| it.n_clean > 0);
         let wait = match is_near {
             true => WAIT_HELD.0,
-            false => WAIT_HELD.1.min(WAIT_HELD.0 * 2_u32.pow(self.n_calm.min(5))),
+            false => {
+                let longest = if self.cleans { WAIT_HELD.1 } else { WAIT.1 };
+                longest.min(WAIT_HELD.0 * 2_u32.pow(self.n_calm.min(6)))
+            }
         };
         if !self.held.is_empty() {
             self.ask_by(now + wait);
@@ -431,12 +461,24 @@ mod tests {
     }
 
     #[test]
-    fn as_long_as_a_pod_keeps_its_device_the_kubelet_is_asked_every_ten_seconds() {
+    fn as_long_as_a_pod_keeps_its_device_the_kubelet_is_asked_every_minute_or_ten_seconds_if_it_is_to_be_cleaned()
+     {
         let (mut release, mut now) = held_story();
         for _ in 0..10 {
             asked(&mut release, &mut now, &["x"]);
         }
+        assert_eq!(release.deadline(), Some(now + WAIT.1), "nothing has to be cleaned");
+
+        release.set_cleans(true, now);
+        for _ in 0..10 {
+            asked(&mut release, &mut now, &["x"]);
+        }
         assert_eq!(release.deadline(), Some(now + WAIT_HELD.1));
+        // What people ask for is new.
+        release.asked_for(now + FRESH);
+        assert!(release.due(now + FRESH));
+        release.asked_for(now + FRESH);
+        assert!(!release.due(now + FRESH));
     }
 
     #[test]

@@ -3,11 +3,24 @@
 //! Each has one job at a time. Whoever waits for it leaves it behind when that takes too long; another thread goes
 //! on, and the late one is counted until it comes back, when it ends. Nobody joins these threads.
 
-use std::{collections::BTreeMap, fmt, io, time::Instant};
+use std::{
+    collections::BTreeMap,
+    fmt, io,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Instant,
+};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::host::worker::Worker;
+
+/// How many threads of this process hang, whichever pool they are of: it is told to people, and decides nothing.
+static BLOCKED: AtomicU64 = AtomicU64::new(0);
+
+/// How many threads hang now.
+pub fn n_blocked() -> u64 {
+    BLOCKED.load(Ordering::Relaxed)
+}
 
 /// The number in a thread's name.
 pub type ThreadNo = u64;
@@ -85,13 +98,19 @@ impl Pool {
         match self.busy.remove(&no) {
             Some(thread) if self.idle.len() < self.limits.idle => self.idle.push(thread),
             Some(_) => {}
-            None => self.n_hung -= 1,
+            None => {
+                self.n_hung -= 1;
+                BLOCKED.fetch_sub(1, Ordering::Relaxed);
+            }
         }
     }
 
     /// The thread hangs, unless it has been taken back. It ends by itself when it comes back.
     pub fn leave_behind(&mut self, no: ThreadNo) {
-        self.n_hung += usize::from(self.busy.remove(&no).is_some());
+        if self.busy.remove(&no).is_some() {
+            self.n_hung += 1;
+            BLOCKED.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Takes back all that have ended.

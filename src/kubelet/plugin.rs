@@ -30,18 +30,20 @@ use crate::{
     kubelet::{
         allocated::Allocated,
         callers::Callers,
+        calls::Calls,
         endpoint::{Endpoint, LISTEN_DELAY, Successor},
         mailbox::{Mailbox, Readers},
         methods,
         register::{Call, KubeletConnection},
         server::{Closed, Server},
-        service::Service,
+        service::{Notes, Service},
     },
     model::{
         event::{Attempt, Event, PluginEvent, Refusal},
         name::ResourceName,
         report,
         snapshot::Snapshot,
+        status::Latencies,
     },
 };
 
@@ -69,6 +71,7 @@ pub struct Plugin {
     register: Sender<()>,
     check: Sender<()>,
     wake: Wake,
+    calls: Calls,
     worker: Worker,
 }
 
@@ -105,8 +108,9 @@ impl Plugin {
         let mailbox = Mailbox::new(initial);
         let callers = Callers::default();
         let allocated = Allocated::default();
-        let (noted, bell) = (allocated.clone(), wake.clone());
-        let service = Service::new(mailbox.readers(), callers.clone(), noted, orders, bell);
+        let calls = Calls::default();
+        let notes = Notes { allocated: allocated.clone(), calls: calls.clone() };
+        let service = Service::new(mailbox.readers(), callers.clone(), notes, orders, wake.clone());
         let server = Server::new(Arc::clone(&env), methods::build(&service), callers)
             .map_err(io::Error::other)?;
         // One slot each: the message is "do it again", so a slot that is full says it already.
@@ -132,12 +136,17 @@ impl Plugin {
             };
             thread.run();
         })?;
-        Ok(Plugin { mailbox, register, check, wake, worker })
+        Ok(Plugin { mailbox, register, check, wake, calls, worker })
     }
 
     /// Hands `snapshot` to the kubelet, and to whoever else listens.
     pub fn publish(&self, snapshot: Arc<Snapshot>) {
         self.mailbox.publish(snapshot);
+    }
+
+    /// How long the answers to `Allocate` took, and how many were refusals.
+    pub fn allocations(&self) -> (Latencies, u64) {
+        self.calls.counted()
     }
 
     /// Registers, from the beginning. [`PluginEvent::Attempted`] says how it went, in any case.

@@ -9,6 +9,7 @@ use std::{
     future::poll_fn,
     pin::Pin,
     task::{Context, Poll},
+    time::Instant,
 };
 
 use futures_util::{Sink, SinkExt, Stream};
@@ -24,6 +25,7 @@ use crate::{
     kubelet::{
         allocated::Allocated,
         callers::Callers,
+        calls::Calls,
         mailbox::{Reader, Readers},
         methods::Undecoded,
         preparation::Preparation,
@@ -46,22 +48,29 @@ const REFUSAL_LEN_MAX: usize = 1000;
 pub struct Service {
     snapshots: Readers<Snapshot>,
     callers: Callers,
-    allocated: Allocated,
+    notes: Notes,
     orders: Orders,
     wake: Wake,
 }
 
+/// What is noted of calls, for others to read.
+#[derive(Clone)]
+pub(super) struct Notes {
+    pub(super) allocated: Allocated,
+    pub(super) calls: Calls,
+}
+
 impl Service {
-    /// Serves what `snapshots` has, tells `callers` who calls, gives `orders` for devices to be prepared, notes what
-    /// is `allocated`, and rings `wake` for that and whenever a stream begins or ends.
+    /// Serves what `snapshots` has, tells `callers` who calls, gives `orders` for devices to be prepared, makes
+    /// `notes`, and rings `wake` for that and whenever a stream begins or ends.
     pub(super) fn new(
         snapshots: Readers<Snapshot>,
         callers: Callers,
-        allocated: Allocated,
+        notes: Notes,
         orders: Orders,
         wake: Wake,
     ) -> Service {
-        Service { snapshots, callers, allocated, orders, wake }
+        Service { snapshots, callers, notes, orders, wake }
     }
 }
 
@@ -127,29 +136,37 @@ impl Service {
         request: &Undecoded,
         sink: UnarySink<AllocateResponse>,
     ) {
+        let began = now();
         self.callers.called(&ctx.peer());
         let snapshot = self.snapshots.now();
-        let request: AllocateRequest = match request.decoded(snapshot.offers.len()) {
-            Ok(request) => request,
-            Err(err) => {
-                let status = status(RpcStatusCode::INVALID_ARGUMENT, &err);
-                return refuse(ctx, sink, &snapshot, "allocate", status);
+        match self.allocated(&snapshot, request) {
+            Ok(response) => answer(ctx, sink, response),
+            Err(status) => {
+                self.notes.calls.refused();
+                refuse(ctx, sink, &snapshot, "allocate", status);
             }
-        };
+        }
+        self.notes.calls.answered(now().saturating_duration_since(began));
+    }
+
+    fn allocated(
+        &self,
+        snapshot: &Snapshot,
+        request: &Undecoded,
+    ) -> Result<AllocateResponse, RpcStatus> {
+        let request: AllocateRequest = request
+            .decoded(snapshot.offers.len())
+            .map_err(|err| status(RpcStatusCode::INVALID_ARGUMENT, &err))?;
         let container_responses = request
             .container_requests
             .iter()
-            .map(|it| allocate(&snapshot, &it.devices_ids).map(to_proto::container))
-            .collect::<Result<Vec<_>, AllocateError>>();
-        match container_responses {
-            Ok(container_responses) => {
-                let ids = request.container_requests.iter().flat_map(|it| &it.devices_ids);
-                self.allocated.note(ids.filter_map(|it| Some(snapshot.get(it)?.id.clone())));
-                self.wake.wake();
-                answer(ctx, sink, AllocateResponse { container_responses, ..Default::default() });
-            }
-            Err(err) => refuse(ctx, sink, &snapshot, "allocate", status(code(&err), &err)),
-        }
+            .map(|it| allocate(snapshot, &it.devices_ids).map(to_proto::container))
+            .collect::<Result<Vec<_>, AllocateError>>()
+            .map_err(|err| status(code(&err), &err))?;
+        let ids = request.container_requests.iter().flat_map(|it| &it.devices_ids);
+        self.notes.allocated.note(ids.filter_map(|it| Some(snapshot.get(it)?.id.clone())));
+        self.wake.wake();
+        Ok(AllocateResponse { container_responses, ..Default::default() })
     }
 
     // Where it is not offered there is nothing to do, and that can be said.
@@ -188,6 +205,11 @@ impl Service {
             drop(sent.await);
         });
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "how long an answer took is told to others")]
+fn now() -> Instant {
+    Instant::now()
 }
 
 impl fmt::Debug for Service {

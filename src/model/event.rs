@@ -15,6 +15,7 @@ use crate::model::{
     resource::Resource,
     snapshot::Snapshot,
     state::{Holder, Remembered},
+    status::{Clock, Status},
     uevent::Uevent,
 };
 
@@ -75,6 +76,8 @@ pub enum Event {
     },
     /// A plugin has something to say.
     Plugin(ResourceName, PluginEvent),
+    /// Somebody wants to know what we know; times of day are told by this clock.
+    StatusAsked(Clock),
     /// The deadline that the inventory named has passed.
     Tick,
     /// SIGTERM or SIGINT.
@@ -324,6 +327,8 @@ pub enum Effect {
         /// What.
         actions: Arc<Actions>,
     },
+    /// Tell this to those who have asked what we know.
+    Show(Arc<Status>),
     /// Leave the loop.
     Stop,
 }

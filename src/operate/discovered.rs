@@ -202,7 +202,7 @@ fn row(name: &str, shown: &ShownDevice<'_>) -> [String; 5] {
 }
 
 /// Lines below a heading; nothing if there are none.
-fn section(heading: &str, lines: &[String]) -> String {
+pub(super) fn section(heading: &str, lines: &[String]) -> String {
     if lines.is_empty() {
         return String::new();
     }
@@ -211,7 +211,7 @@ fn section(heading: &str, lines: &[String]) -> String {
 }
 
 /// Rows as aligned text; the last column is not padded.
-fn columns<const N: usize>(rows: &[[String; N]]) -> String {
+pub(super) fn columns<const N: usize>(rows: &[[String; N]]) -> String {
     let width = |column: usize| {
         rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default()
     };

@@ -265,6 +265,7 @@ impl World {
                 }
                 Effect::Retire(name) => self.retired(&name),
                 Effect::CheckEndpoint(_) => {}
+                Effect::Show(_) => panic!("nobody asks for the status"),
                 Effect::WriteSpecs(_) => panic!("no resource has a spec"),
                 Effect::Clean { .. } => panic!("no resource is cleaned"),
                 Effect::Stop => panic!("nobody asked for that"),
@@ -288,6 +289,7 @@ impl World {
             | Effect::Clean { .. }
             | Effect::Remember(_)
             | Effect::WriteSpecs(_)
+            | Effect::Show(_)
             | Effect::Stop => {
                 if self.is_calm {
                     let text = format!("{effect:?}");

@@ -135,6 +135,8 @@ impl Chandler {
             .arg(node.dir())
             .arg("--state-dir")
             .arg(node.home.path().join("state"))
+            .arg("--runtime-dir")
+            .arg(node.home.path().join("run"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

@@ -107,7 +107,7 @@ func checkRights(t *testing.T, all objects) {
 		}
 		check(mount.SubPath == "", "directories, so that they follow changes")
 	}
-	check(slices.Equal(writable, []string{"plugins", "state"}), "writes to the plugin directory and its own only")
+	check(slices.Equal(writable, []string{"plugins", "state", "run"}), "writes to the plugin directory and its own only")
 	var paths []string
 	for _, volume := range spec.Volumes {
 		if volume.HostPath != nil {

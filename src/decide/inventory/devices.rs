@@ -40,8 +40,16 @@ pub(super) struct Devices {
     /// What the present ones were made from: a scan that found nothing new gives the same one.
     findings: Arc<Findings>,
     all: BTreeMap<DeviceId, Entry>,
+    news: News,
+}
+
+/// What has happened to devices.
+#[derive(Debug, Default)]
+struct News {
     /// Whether a device has turned ill, recovered, or become clean or unclean since that was asked last.
     has_illness_changed: bool,
+    /// How often a device has turned healthy, degraded or unhealthy, by the word for it and the class of the reason.
+    transitions: BTreeMap<(&'static str, &'static str), u64>,
 }
 
 /// One device, present or removed.
@@ -121,7 +129,7 @@ impl Devices {
     pub(super) fn quarantine(&mut self, id: &DeviceId, now: Instant) -> bool {
         let Some(entry) = self.all.get_mut(id) else { return false };
         entry.quarantine = Some(Quarantine::new(&Uncleaned::default(), now));
-        self.has_illness_changed = true;
+        self.news.has_illness_changed = true;
         true
     }
 
@@ -139,28 +147,34 @@ impl Devices {
         let entry = self.all.get_mut(id).and_then(|it| it.quarantine.as_mut());
         let Some(quarantine) = entry else { return false };
         quarantine.failed(why, now);
-        self.has_illness_changed = true;
+        self.news.has_illness_changed = true;
         true
     }
 
     /// It is clean, or counts as such.
     pub(super) fn end_quarantine(&mut self, id: &DeviceId) -> bool {
         let ended = self.all.get_mut(id).and_then(|it| it.quarantine.take());
-        self.has_illness_changed |= ended.is_some();
+        self.news.has_illness_changed |= ended.is_some();
         ended.is_some()
     }
 
     /// None needs to be clean any more.
     pub(super) fn end_quarantines(&mut self) {
         for entry in self.all.values_mut() {
-            self.has_illness_changed |= entry.quarantine.take().is_some();
+            self.news.has_illness_changed |= entry.quarantine.take().is_some();
         }
     }
 
     /// Whether a device has turned ill or recovered since this was asked last; later, if the list is the first
     /// and not out yet: then it is written down with it.
     pub(super) fn take_illness_changed(&mut self, is_first: bool) -> bool {
-        !is_first && std::mem::take(&mut self.has_illness_changed)
+        !is_first && std::mem::take(&mut self.news.has_illness_changed)
+    }
+
+    /// How often a device has turned healthy, degraded or unhealthy, and by what.
+    pub(super) fn transitions(&self) -> BTreeMap<String, u64> {
+        let all = self.news.transitions.iter();
+        all.map(|((word, class), n)| (format!("{word}/{class}"), *n)).collect()
     }
 
     /// Whether each device that is there was probed once.
@@ -190,7 +204,7 @@ impl Devices {
         for device in &findings.devices {
             absent.remove(&device.id);
             has_changed |= match self.all.get_mut(&device.id) {
-                Some(entry) => entry.found(update, device, &mut self.has_illness_changed),
+                Some(entry) => entry.found(update, device, &mut self.news),
                 None => {
                     self.all.insert(device.id.clone(), Entry::new(update, device));
                     true
@@ -202,7 +216,7 @@ impl Devices {
             if let Some(entry) = self.all.get_mut(id) {
                 entry.is_present = false;
                 (entry.list_by, entry.settles_at) = (None, None);
-                let news = &mut self.has_illness_changed;
+                let news = &mut self.news;
                 entry.tell(update.resource, Input::Removed, update.now, news);
             }
         }
@@ -221,7 +235,7 @@ impl Devices {
             return false;
         };
         let is_probed = matches!(input, Input::Probed(_)) && entry.list_by.take().is_some();
-        entry.tell(resource, input, now, &mut self.has_illness_changed) || is_probed
+        entry.tell(resource, input, now, &mut self.news) || is_probed
     }
 
     /// Tells each monitor whether its device is cordoned, and why.
@@ -239,7 +253,7 @@ impl Devices {
             }
             entry.cordon = reason.cloned();
             let input = reason.map_or(Input::Uncordoned, |it| Input::Cordoned(it));
-            has_changed |= entry.tell(resource, input, now, &mut self.has_illness_changed);
+            has_changed |= entry.tell(resource, input, now, &mut self.news);
         }
         has_changed
     }
@@ -249,7 +263,7 @@ impl Devices {
         let mut has_changed = false;
         for entry in self.all.values_mut() {
             if entry.monitor.deadline().is_some_and(|it| it <= now) {
-                let news = &mut self.has_illness_changed;
+                let news = &mut self.news;
                 has_changed |= entry.tell(resource, Input::Time, now, news);
             }
             has_changed |= entry.list_by.take_if(|it| *it <= now).is_some();
@@ -268,8 +282,8 @@ impl Devices {
         for entry in self.all.values_mut() {
             let before = entry.monitor.illness();
             let change = entry.monitor.set_policy(Arc::clone(policy), now);
-            self.has_illness_changed |= before != entry.monitor.illness();
-            entry.report(resource, change);
+            self.news.has_illness_changed |= before != entry.monitor.illness();
+            entry.report(resource, change, &mut self.news);
         }
     }
 
@@ -342,7 +356,7 @@ impl Entry {
     }
 
     /// A scan has found it, perhaps again or otherwise. Gives whether anything is different.
-    fn found(&mut self, update: &Update<'_>, device: &Device, news: &mut bool) -> bool {
+    fn found(&mut self, update: &Update<'_>, device: &Device, news: &mut News) -> bool {
         let was_present = std::mem::replace(&mut self.is_present, true);
         if *self.device != *device {
             if !self.device.has_parts_of(device) && !device.settle.is_zero() {
@@ -359,28 +373,33 @@ impl Entry {
         true
     }
 
-    /// Tells the monitor what has happened; gives whether others see a difference. Sets `news` if there is
+    /// Tells the monitor what has happened; gives whether others see a difference. `news` tell if there is
     /// another illness than before, which nobody else may see.
     fn tell(
         &mut self,
         resource: &ResourceName,
         input: Input<'_>,
         now: Instant,
-        news: &mut bool,
+        news: &mut News,
     ) -> bool {
         let noted = |it: &Monitor| (it.illness(), it.first_seen().clone());
         let before = noted(&self.monitor);
         let change = self.monitor.apply(input, now);
-        *news |= before != noted(&self.monitor);
-        self.report(resource, change)
+        news.has_illness_changed |= before != noted(&self.monitor);
+        self.report(resource, change, news)
     }
 
     /// Gives whether there is anything to report.
-    fn report(&self, resource: &ResourceName, change: Option<Change>) -> bool {
+    fn report(&self, resource: &ResourceName, change: Option<Change>, news: &mut News) -> bool {
         let Some(change) = change else {
             return false;
         };
-        report::health(resource, &self.device.id, &change, self.monitor.health());
+        let health = self.monitor.health();
+        if change.from.severity() != health.severity() {
+            let key = (health.word(), self.monitor.class());
+            *news.transitions.entry(key).or_default() += 1;
+        }
+        report::health(resource, &self.device.id, &change, health);
         true
     }
 }

@@ -29,6 +29,7 @@ impl Inventory {
         let Some(configured) = self.resources.get(served.config_idx) else {
             return;
         };
+        served.tally.probed(round);
         for reading in served.devices.compared(&configured.health, round) {
             let input = Input::Probed(&reading.outcome);
             served.tell(&round.resource, &reading.device, input, now);

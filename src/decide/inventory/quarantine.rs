@@ -69,16 +69,21 @@ fn health(uncleaned: &Uncleaned) -> Health {
 }
 
 impl Inventory {
-    /// Notes what pods hold of devices that are to be cleaned.
+    /// Whether devices are cleaned decides how soon it must be known that they are given back.
+    pub(super) fn set_cleans(&mut self, now: Instant) {
+        let cleans = self.resources.iter().any(|it| !it.release.is_empty());
+        self.release.set_cleans(cleans, now);
+    }
+
+    /// Notes what pods hold. It is written down where it must be known after a restart.
     pub(super) fn note_holders(&mut self, holdings: &Holdings, now: Instant) {
         for (name, served) in &mut self.served {
             let configured = self.resources.get(served.config_idx);
-            if configured.is_none_or(|it| it.release.is_empty()) {
-                continue;
-            }
+            let is_cleaned = configured.is_some_and(|it| !it.release.is_empty());
             for (id, holder) in holdings.get(name.as_str()).into_iter().flatten() {
                 if let Some(id) = DeviceId::new(id.as_str()).filter(|it| served.listing.has(it)) {
-                    served.has_other_holders |= self.release.holds(name, &id, holder, now);
+                    let is_new = self.release.holds(name, &id, holder, now);
+                    served.has_other_holders |= is_new && is_cleaned;
                 }
             }
         }
@@ -93,6 +98,11 @@ impl Inventory {
         now: Instant,
     ) {
         let Some(served) = self.served.get_mut(resource) else { return };
+        let configured = self.resources.get(served.config_idx);
+        if configured.is_none_or(|it| it.release.is_empty()) {
+            log::debug!("resource={resource} id={id} was given back by {}", hold.holder);
+            return;
+        }
         served.has_other_holders = true;
         let device = served.listing.told().find(|(it, _)| *it == id).map(|(_, it)| it.clone());
         let Some(device) = device else { return };

@@ -31,10 +31,6 @@ impl Inventory {
                     served.listing.is_stale = true;
                     if resources[config_idx].release.is_empty() {
                         served.devices.end_quarantines();
-                        self.release.lose_interest(name);
-                    } else {
-                        // It may be new that somebody wants to know.
-                        self.release.wonder(now);
                     }
                 }
                 None => retired.push(name.clone()),
@@ -48,6 +44,7 @@ impl Inventory {
         self.version += 1;
         self.rescan.reconfigured(now);
         self.resources.clone_from(&resources);
+        self.set_cleans(now);
         log::info!("resources={} configured anew", resources.len());
         effects.push(Effect::Reconfigure(Configured { version: self.version, resources }));
         effects.extend(self.retarget());
@@ -65,6 +62,7 @@ impl Inventory {
 
     /// The kubelet has said who holds what. Drops what was removed and is free.
     pub(super) fn pods_listed(&mut self, holdings: Option<&Holdings>, now: Instant) {
+        self.senses.lacks_pods = holdings.is_none();
         for (name, served) in &mut self.served {
             if served.listing.serve_by.is_some() {
                 continue;

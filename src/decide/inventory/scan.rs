@@ -14,6 +14,7 @@ use crate::{
             devices::{self, Devices, Update},
             listing::Listing,
             start::Start,
+            tally::Tally,
         },
         registration::Registration,
     },
@@ -36,6 +37,7 @@ impl Inventory {
             self.rescan.lacking(now);
         }
         self.has_scanned = true;
+        self.senses.n_scans += 1;
         self.report_problems(&scan);
         // A resource whose name comes from a template may have lost its last device.
         let absent: Vec<ResourceName> = self
@@ -94,6 +96,7 @@ impl Inventory {
                 start,
                 registration,
                 has_other_holders: false,
+                tally: Tally::default(),
                 retire_at: None,
             };
             self.served.insert(resource.clone(), served);

@@ -61,11 +61,9 @@ impl<'a> Locality<'a> {
     /// The way to `device`, which is that to the first of its members that sysfs knows.
     pub(super) fn of(device: &'a Device) -> Locality<'a> {
         let mut steps = vec![Step::Package(device.package), Step::NumaNode(device.numa_node)];
-        let dir = device.members.iter().find_map(|it| it.dir.as_deref()).unwrap_or_default();
-        let mut parts = dir.strip_prefix("/sys/devices/").unwrap_or_default().split('/');
-        if let Some(bridge) = parts.next().filter(|it| it.starts_with("pci")) {
+        if let Some((bridge, functions)) = pci_path(device) {
             steps.push(Step::HostBridge(bridge));
-            let functions: Vec<&str> = parts.take_while(|it| is_pci_function(it)).collect();
+            let functions: Vec<&str> = functions.collect();
             if let Some((function, bridges)) = functions.split_last() {
                 steps.extend(bridges.iter().enumerate().map(|(depth, bridge)| match depth {
                     0 => Step::RootPort(bridge),
@@ -78,6 +76,15 @@ impl<'a> Locality<'a> {
         }
         Locality(steps)
     }
+}
+
+/// The host bridge that leads to `device`, and the PCI functions behind it: bridges, and the last is its own, or that
+/// of its controller.
+pub(in crate::decide) fn pci_path(device: &Device) -> Option<(&str, impl Iterator<Item = &str>)> {
+    let dir = device.members.iter().find_map(|it| it.dir.as_deref())?;
+    let mut parts = dir.strip_prefix("/sys/devices/")?.split('/');
+    let bridge = parts.next().filter(|it| it.starts_with("pci"))?;
+    Some((bridge, parts.take_while(|it| is_pci_function(it))))
 }
 
 /// Whether `name` is a PCI address: domain, bus, device and function.

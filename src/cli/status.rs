@@ -1,0 +1,71 @@
+//! `chandler status`.
+
+use std::{
+    path::Path,
+    time::{Duration, SystemTime},
+};
+
+use crate::{
+    cli::{ExitCode, StatusOutput, cordoning::Mistake, print},
+    host::deadline::Deadline,
+    model::status::{Moment, Status},
+    operate::{
+        report,
+        status::{self, AskError, Asked, SOCKET_NAME},
+    },
+};
+
+/// How often `--watch` asks.
+const WATCH_INTERVAL: Duration = Duration::from_secs(2);
+
+/// What the daemon says whose socket is in `runtime_dir`.
+pub(super) fn status(runtime_dir: &Path, output: StatusOutput) -> Result<String, Mistake> {
+    let path = runtime_dir.join(SOCKET_NAME);
+    let asked = match output {
+        StatusOutput::Table | StatusOutput::Json => Asked::Status,
+        StatusOutput::Html => Asked::Page,
+    };
+    let answer = status::ask(&path, asked).map_err(|err| Mistake::Failed(remedy(&err)))?;
+    match output {
+        StatusOutput::Json | StatusOutput::Html => Ok(answer),
+        StatusOutput::Table => {
+            let status: Status = serde_json::from_str(&answer).map_err(|err| {
+                Mistake::Failed(format!("the daemon's answer cannot be understood: {err}"))
+            })?;
+            Ok(status::table(&status, now()))
+        }
+    }
+}
+
+/// Shows it again and again, until somebody ends that or there is no answer.
+pub(super) fn watch(runtime_dir: &Path, output: StatusOutput) -> Result<String, Mistake> {
+    loop {
+        let shown = status(runtime_dir, output)?;
+        let text = match output {
+            // From the upper left of an empty screen.
+            StatusOutput::Table => format!("\x1b[H\x1b[2J{shown}"),
+            StatusOutput::Json | StatusOutput::Html => shown,
+        };
+        if print(&text) != ExitCode::Fine {
+            return Ok(String::new());
+        }
+        Deadline::after(WATCH_INTERVAL).wait();
+    }
+}
+
+fn remedy(err: &AskError) -> String {
+    let what = report::chain(err);
+    match err {
+        AskError::Absent(..) => format!(
+            "{what}; start it (`systemctl start chandler`), or say by --runtime-dir where it runs; in a cluster \
+             ask in its pod: `kubectl exec -n chandler ds/chandler -- chandler status`"
+        ),
+        AskError::Silent(..) | AskError::Refused { .. } => what,
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "ages are told by the time of day")]
+fn now() -> Moment {
+    let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Moment(unix.as_secs())
+}
