@@ -53,8 +53,8 @@ pub fn counter(key: &Key, found: &[Lookup]) -> Result<f64, String> {
     Ok(sum)
 }
 
-/// All values of a key. The error says why there is none.
-pub fn values(key: &Key, found: &[Lookup]) -> Result<Vec<String>, String> {
+/// All values of a key; none of what the device has nothing of. The error says why they are not known.
+pub fn values(found: &[Lookup]) -> Result<Vec<String>, String> {
     let mut all = Vec::new();
     for lookup in telling(found) {
         match lookup {
@@ -63,10 +63,7 @@ pub fn values(key: &Key, found: &[Lookup]) -> Result<Vec<String>, String> {
             Lookup::Lacking(what) | Lookup::Unreadable(what) => return Err(what.clone()),
         }
     }
-    match all.is_empty() {
-        true => Err(format!("`{key}` has no value")),
-        false => Ok(all),
-    }
+    Ok(all)
 }
 
 /// Members that lack a key say nothing, as long as another has it.

@@ -60,8 +60,10 @@ fn look(
                     compare::with_attribute(comparison, other, &members)
                 }
                 // What these are is not known here.
-                Standard::Baseline | Standard::Peers => rules::values(key, &found).map(|values| {
-                    outcome.samples.push(Sample { key: key.clone(), values });
+                Standard::Baseline | Standard::Peers => rules::values(&found).map(|values| {
+                    if !values.is_empty() {
+                        outcome.samples.push(Sample { key: key.clone(), values });
+                    }
                 }),
             },
         };

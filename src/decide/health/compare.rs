@@ -38,12 +38,21 @@ pub fn with_attribute(
     let telling = members.iter().filter(has);
     let silent = members.iter().take(usize::from(members.iter().all(|it| !has(&it))));
     for (found, standard) in telling.chain(silent) {
-        let values = rules::values(&comparison.key, std::slice::from_ref(found))?;
-        let standard = rules::values(other, std::slice::from_ref(standard))?;
+        let values = some(&comparison.key, found)?;
+        let standard = some(other, standard)?;
         let is = shown(&standard);
         check(comparison, &standard, &values, &format!("`{other}` is {is}"))?;
     }
     Ok(())
+}
+
+/// The values of a key, which must have some.
+fn some(key: &Key, found: &Lookup) -> Result<Vec<String>, String> {
+    let values = rules::values(std::slice::from_ref(found))?;
+    match values.is_empty() {
+        true => Err(format!("`{key}` has no value")),
+        false => Ok(values),
+    }
 }
 
 /// What a probe says, held against what was first seen, which is noted where nothing is known yet. Beside other values
@@ -58,17 +67,40 @@ pub(super) fn with_first(
     for (rule, comparison, sample) in compared(policy, outcome, &Standard::Baseline) {
         let Sample { key, values } = sample;
         let known = first.entry(key.to_string()).or_insert_with(|| values.clone());
-        if comparison.relation == Relation::In
-            && values.iter().all(|it| comparison.literals.contains(it))
-        {
-            known.clone_from(values);
-        }
-        let seen = format!("{} was first seen", shown(known));
-        if let Err(what) = check(comparison, known, values, &seen) {
+        let checked = match comparison.relation {
+            Relation::In => is_as_at_first(comparison, known, values),
+            Relation::NotIn | Relation::Gt | Relation::Ge | Relation::Lt | Relation::Le => {
+                check(comparison, known, values, &first_seen(known))
+            }
+        };
+        if let Err(what) = checked {
             faults.push(Fault::ill(&key.to_string(), what).with(rule.consequence));
         }
     }
     faults
+}
+
+/// Compares each value with the one that was seen first in its place: of two ports, one may never have had a cable.
+fn is_as_at_first(
+    comparison: &Comparison,
+    known: &mut [String],
+    values: &[String],
+) -> Result<(), String> {
+    if known.len() != values.len() {
+        return check(comparison, known, values, &first_seen(known));
+    }
+    for (known, value) in known.iter_mut().zip(values) {
+        if comparison.literals.contains(value) {
+            known.clone_from(value);
+        }
+        let (known, value) = (std::slice::from_ref(known), std::slice::from_ref(value));
+        check(comparison, known, value, &first_seen(known))?;
+    }
+    Ok(())
+}
+
+fn first_seen(known: &[String]) -> String {
+    format!("{} was first seen", shown(known))
 }
 
 /// Drops what no rule asks for any more.
@@ -269,6 +301,27 @@ mod tests {
         let judged = with_peers(&policy, &readings, &peers);
         let said = |it: Reading| it.outcome.faults.into_iter().map(|it| it.reason).collect();
         judged.into_iter().map(said).collect()
+    }
+
+    #[test]
+    fn of_two_ports_the_one_that_has_a_cable_must_keep_it() {
+        let Must::Compares(mut comparison) = rule(Relation::In, Standard::Baseline, None).must
+        else {
+            panic!()
+        };
+        comparison.literals = vec!["up".to_owned()];
+        let texts = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        let mut known = texts("down down");
+        let mut says =
+            |text| is_as_at_first(&comparison, &mut known, &texts(text)).err().unwrap_or_default();
+        assert_eq!(says("down down"), "");
+        assert_eq!(says("down up"), "");
+        assert_eq!(says("down down"), "`k` is `down`, not `up` (`up` was first seen)");
+        assert_eq!(
+            says("init up"),
+            "`k` is `init`, not one of `up`, `down` (`down` was first seen)"
+        );
+        assert_eq!(says("up"), "", "a port that is gone is not its business");
     }
 
     #[test]
