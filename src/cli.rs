@@ -5,6 +5,7 @@ mod discovering;
 mod doctoring;
 mod environment;
 mod explaining;
+mod injecting;
 mod profiles;
 mod setup;
 mod status;
@@ -19,7 +20,7 @@ use std::{
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::{
-    cli::{cordoning::Mistake, environment::Environment},
+    cli::{cordoning::Mistake, environment::Environment, injecting::Inject},
     config::{self, Config, Diagnostics},
     daemon::{self, Abruptly, ConfigFile, Surroundings},
     host::{Host, descriptors},
@@ -174,6 +175,8 @@ enum Command {
         #[arg(long, value_name = "TEXT", default_value = "by hand")]
         reason: String,
     },
+    /// Have a device taken for ill or degraded for a while, to see what others do about it; nothing is wrong with it
+    Inject(Inject),
     /// Let a device be used again that is cordoned, or that the daemon holds unhealthy
     Uncordon {
         /// The id of the device
@@ -250,6 +253,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Explain { thing } => explain(&args, thing),
         Command::Cordon { device, resource, reason } => {
             done(cordoning::cordon(&args.state_dir, device, resource.as_deref(), reason))
+        }
+        Command::Inject(wanted) => {
+            done(injecting::inject(&args.state_dir, &Host::new(&args.host_root), wanted))
         }
         Command::Uncordon { device, resource } => {
             done(cordoning::uncordon(&args.state_dir, device, resource.as_deref()))

@@ -8,6 +8,7 @@ mod action;
 mod allocation;
 mod cdi;
 mod cdi_spec;
+mod clearing;
 mod collision;
 mod comparison;
 mod decode;
@@ -52,6 +53,10 @@ pub const PLUGIN_DIR: &str = "/var/lib/kubelet/device-plugins";
 /// (<https://github.com/cncf-tags/container-device-interface>).
 pub const CDI_DIR: &str = "/var/run/cdi";
 
+/// Where network plugins look for what device plugins say of their devices: a constant of Multus
+/// (<https://github.com/k8snetworkplumbingwg/device-info-spec>).
+pub const DEVICE_INFO_DIR: &str = "/var/run/k8s.cni.cncf.io/devinfo/dp";
+
 /// The checked configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -63,6 +68,8 @@ pub struct Config {
     pub cdi_dir: PathBuf,
     /// Where metrics are told, beside the status socket.
     pub metrics: Option<Metrics>,
+    /// Where network plugins look for what is said of devices.
+    pub device_info_dir: PathBuf,
     /// In file order. Never empty.
     pub resources: Vec<Resource>,
     /// What is no mistake, and yet may not be what was meant.
@@ -92,11 +99,14 @@ pub fn parse(file: &str, text: &str) -> Result<Config, Diagnostics> {
     let mut diagnostics = Diagnostics::new(file);
     let mut root = tree::parse(text, &mut diagnostics);
     let diagnostics = RefCell::new(diagnostics);
-    root.iter_mut().for_each(|it| profile::expand(it, &diagnostics));
+    let reads = root.as_mut().map(|it| profile::expand(it, &diagnostics)).unwrap_or_default();
     let root = root.as_ref().map(|it| Item::new(it, "the configuration", &diagnostics));
     let config = root.and_then(|it| it.map(file::config));
     match (config, diagnostics.into_inner()) {
-        (Some(config), diagnostics) if diagnostics.is_empty() => {
+        (Some(mut config), diagnostics) if diagnostics.is_empty() => {
+            for (resource, reads) in config.resources.iter_mut().zip(reads) {
+                resource.reads = reads.into();
+            }
             Ok(Config { notes: diagnostics.into_notes(), ..config })
         }
         (_, diagnostics) => Err(diagnostics),

@@ -2,6 +2,7 @@
 
 pub mod action;
 pub mod allocation;
+pub mod clearing;
 pub mod cordon;
 pub mod device;
 pub mod discovery;

@@ -41,6 +41,8 @@ resources:
               podResources: /var/lib/kubelet/pod-resources/kubelet.sock
             cdi:
               dir: /var/run/cdi
+            deviceInfo:
+              dir: /var/run/k8s.cni.cncf.io/devinfo/dp
             resources:
             - name: example.com/kvm
               discovery:
@@ -211,6 +213,8 @@ resources:
               podResources: /var/lib/kubelet/pod-resources/kubelet.sock
             cdi:
               dir: /var/run/cdi
+            deviceInfo:
+              dir: /var/run/k8s.cni.cncf.io/devinfo/dp
             resources:
             - name: example.com/gpu
               discovery:
@@ -330,6 +334,62 @@ fn check_health_is_shown_as_written(lines: &str) {
 }
 
 #[test]
+fn what_clears_a_fault_may_be_a_pattern_or_a_code_and_one_or_several() {
+    check_health_is_shown_as_written(
+        r#"kernelLog:
+  - pattern: Xid (?P<at>[0-9a-f:.]+), (?P<code>[0-9]+)
+    match:
+      at: pci.address
+    severity: ill
+    clears:
+    - code: "162"
+      of:
+      - "163"
+      - "164"
+    - pattern: Xid (?P<at>[0-9a-f:.]+), 154 .* to 0x0
+"#,
+    );
+    let shown = |clears: &str| {
+        let text = format!(
+            "{{ version: v1, resources: [{{ name: a/b, discovery: {{ sysfs: class/b }}, \
+             health: {{ kernelLog: [{{ pattern: x, clears: {clears} }}] }} }}] }}"
+        );
+        chandler::config::show(&chandler::config::parse("c.yaml", &text).unwrap())
+    };
+    assert_eq!(shown("all is well"), shown("[{ pattern: all is well }]"));
+}
+
+#[test]
+fn mistakes_in_what_clears_are_all_shown() {
+    check(
+        r#"version: v1
+resources:
+  - name: example.com/gpu
+    discovery: { sysfs: class/gpu }
+    health:
+      kernelLog:
+        - { pattern: x, clears: [] }
+        - { pattern: x, clears: { code: 1, of: [2] } }
+        - { pattern: x, clears: [{ pattern: "(" }, { of: [1] }, { code: 1, pattern: x }] }
+        - { pattern: "(?P<at>x) (?P<code>y)", match: { at: pci.address }, clears: z }
+        - { pattern: "(?P<code>y)", clears: { code: 1, of: [], since: 1m } }
+"#,
+        &expect![[r#"
+            c.yaml:7:33: clears: at least one entry is needed
+            c.yaml:8:35: code needs a group `code` in the pattern of the rule; write (?P<code>[0-9]+)
+            c.yaml:8:44: of needs a group `code` in the pattern of the rule; write (?P<code>[0-9]+)
+            c.yaml:9:45: `(` is not a regular expression: found open group without closing ')'
+            c.yaml:9:52: clears needs `pattern` or `code`; write { code: 162, of: [163] } or { pattern: … }
+            c.yaml:9:54: of needs a group `code` in the pattern of the rule; write (?P<code>[0-9]+)
+            c.yaml:9:67: pattern and code exclude each other; write one of them
+            c.yaml:10:83: the pattern of clears has no group `at`; write (?P<at>…), as in the pattern of the rule
+            c.yaml:11:60: of: at least one code is needed; without it, all are cleared
+            c.yaml:11:64: unknown key `since`; known here: pattern, code, of
+        "#]],
+    );
+}
+
+#[test]
 fn mistakes_in_events_are_all_shown() {
     check(
         r#"version: v1
@@ -395,6 +455,31 @@ resources:
 }
 
 #[test]
+fn a_code_means_one_thing() {
+    check(
+        r#"version: v1
+resources:
+  - name: example.com/gpu
+    discovery: { sysfs: class/gpu }
+    health:
+      kernelLog:
+        - { pattern: x, codes: [] }
+        - pattern: "(?P<code>x)"
+          ignoreCodes: [1]
+          codes: [{ code: [1, 2] }, { code: [2], severity: sick }, { action: reset }]
+"#,
+        &expect![[r#"
+            c.yaml:7:25: codes needs a group `code` in the pattern; write (?P<code>[0-9]+)
+            c.yaml:7:32: codes: at least one entry is needed
+            c.yaml:10:28: the code `1` is named twice
+            c.yaml:10:46: the code `2` is named twice
+            c.yaml:10:60: unknown severity `sick`; known here: degraded, ill
+            c.yaml:10:68: an entry of codes needs `code`
+        "#]],
+    );
+}
+
+#[test]
 fn comparisons_that_can_never_hold_or_mean_nothing_are_mistakes() {
     check(
         r#"version: v1
@@ -442,7 +527,6 @@ resources:
 }
 
 #[test]
-#[expect(clippy::too_many_lines, reason = "each mistake has a line")]
 fn mistakes_in_health_are_all_shown() {
     check(
         r#"version: v1
@@ -466,8 +550,6 @@ resources:
         - { pattern: "(", ignoreCodes: [1] }
         - { pattern: x, match: { address: pci.adress }, ignoreCodes: [1], hold: 1m }
         - { match: {} }
-        - { pattern: x, codes: [] }
-        - { pattern: "(?P<code>x)", ignoreCodes: [1], codes: [{ code: [1, 2] }, { code: [2], severity: sick }, { action: reset }] }
       command: { run: [check, "{index}"], timeout: 1s, shell: true }
       retries: 3
   - name: example.com/b
@@ -497,26 +579,20 @@ resources:
             c.yaml:20:34: the pattern has no group `address`; write (?P<address>…)
             c.yaml:20:43: match: unknown fact `pci.adress`; did you mean `pci.address`?
             c.yaml:20:57: ignoreCodes needs a group `code` in the pattern; write (?P<code>[0-9]+)
-            c.yaml:20:75: unknown key `hold`; known here: pattern, match, ignoreCodes, codes, severity, action
+            c.yaml:20:75: unknown key `hold`; known here: pattern, match, ignoreCodes, codes, severity, action, clears
             c.yaml:21:11: an entry of kernelLog needs `pattern`
-            c.yaml:22:25: codes needs a group `code` in the pattern; write (?P<code>[0-9]+)
-            c.yaml:22:32: codes: at least one entry is needed
-            c.yaml:23:72: the code `1` is named twice
-            c.yaml:23:90: the code `2` is named twice
-            c.yaml:23:104: unknown severity `sick`; known here: degraded, ill
-            c.yaml:23:112: an entry of codes needs `code`
-            c.yaml:24:24: the program must be an absolute path without `..`, not `check`
-            c.yaml:24:31: an argument: `index` has no value in health in `{index}`
-            c.yaml:24:56: unknown key `shell`; known here: run, timeout, severity, action
-            c.yaml:25:7: unknown key `retries`; known here: interval, timeout, rules, unhealthyAfter, healthyAfter, recovery, flapping, kernelLog, events, command
-            c.yaml:28:38: timeout must be a duration from 10ms to 1s, not `2s`
-            c.yaml:28:58: run: at least the program is needed
-            c.yaml:28:74: recovery must be a duration from 100ms to 168h, not `1ms`
-            c.yaml:28:89: flapping must be a map, not `off`
-            c.yaml:31:25: interval must be a duration from 100ms to 24h, not `50ms`
-            c.yaml:31:38: rules must be a list, not `x`; write ["x"]
-            c.yaml:31:52: kernelLog must be a list, not `x`; write ["x"]
-            c.yaml:31:64: command must be a map, not `x`; write { run: ["x"] }
+            c.yaml:22:24: the program must be an absolute path without `..`, not `check`
+            c.yaml:22:31: an argument: `index` has no value in health in `{index}`
+            c.yaml:22:56: unknown key `shell`; known here: run, timeout, severity, action
+            c.yaml:23:7: unknown key `retries`; known here: interval, timeout, rules, unhealthyAfter, healthyAfter, recovery, flapping, kernelLog, events, command
+            c.yaml:26:38: timeout must be a duration from 10ms to 1s, not `2s`
+            c.yaml:26:58: run: at least the program is needed
+            c.yaml:26:74: recovery must be a duration from 100ms to 168h, not `1ms`
+            c.yaml:26:89: flapping must be a map, not `off`
+            c.yaml:29:25: interval must be a duration from 100ms to 24h, not `50ms`
+            c.yaml:29:38: rules must be a list, not `x`; write ["x"]
+            c.yaml:29:52: kernelLog must be a list, not `x`; write ["x"]
+            c.yaml:29:64: command must be a map, not `x`; write { run: ["x"] }
         "#]],
     );
 }

@@ -12,12 +12,12 @@ use chandler::{
     discovery::scan,
     model::{
         allocation::Policy,
-        cordon::{Clearance, Cordon},
+        cordon::{Clearance, Cordon, Injected},
         event::{
             Attempt, Effect, Event, Hint, Holdings, KernelLine, PluginEvent, Refusal, Scan, Scope,
             SocketIdentity,
         },
-        health::{Fault, Outcome, Reading, Round},
+        health::{Consequence, Fault, Outcome, Reading, Round, Severity},
         name::{DeviceId, ResourceName},
         snapshot::Snapshot,
         state::{Holder, Remembered, RememberedDevice, RememberedDevices},
@@ -472,7 +472,7 @@ fn what_an_operator_or_the_kernel_says_of_a_device_is_published_at_once() {
         ("tty: tty1 is dead, code 13", None),
         ("something else", None),
         ("tty: tty1 is dead, code 1", Some(ill)),
-        ("tty: tty1 is dead, code 2", Some(ill)),
+        ("tty: tty1 is dead, code 2", None),
     ] {
         let line = KernelLine { sequence: 1, since_boot_us: 0, text: text.to_owned() };
         let effects = story.apply(Event::KernelLogged(line));
@@ -1060,4 +1060,40 @@ fn an_id_that_is_not_on_disk_waits_again_when_its_resource_is_removed_and_added(
     assert_eq!(last_list(effects), None);
     let effects = story.inventory.apply(Event::Stored(written), story.now);
     assert_eq!(last_list(effects).as_deref(), Some("tty1::0 Healthy, tty1::1 Healthy"));
+}
+
+#[test]
+fn an_injected_fault_ends_at_its_time_whatever_comes_and_is_no_illness() {
+    const ILL: Option<&str> = Some("tty1::0 Unhealthy, tty1::1 Unhealthy");
+    const WELL: Option<&str> = Some("tty1::0 Healthy, tty1::1 Healthy");
+    let mut story = Story::new();
+    assert_eq!(story.listed(&["tty1"]).as_deref(), WELL);
+    let inject = |story: &mut Story, seconds| {
+        let injected = Injected {
+            device: DeviceId::new("tty1").unwrap(),
+            resource: None,
+            consequence: Consequence { severity: Severity::Ill, repair: None },
+            reason: "drill".to_owned(),
+            until: story.now + Duration::from_secs(seconds),
+        };
+        last_list(story.apply(Event::Injected(vec![injected])))
+    };
+    assert_eq!(inject(&mut story, 60).as_deref(), ILL);
+    // Neither a good probe nor a scan ends it, and nothing else does before its time.
+    assert_eq!(last_list(story.probe(&["tty1"], &Outcome::default())), None);
+    assert_eq!(story.listed(&["tty1"]), None);
+    assert_eq!(story.inventory.deadline(), Some(story.now + Duration::from_secs(60)));
+    assert_eq!(story.later(59_999), None);
+    assert_eq!(story.later(1).as_deref(), WELL);
+    // What is really wrong is shown, and stays when the rehearsal ends.
+    inject(&mut story, 60);
+    let effects = story.probe(&["tty1"], &Outcome::bad(Fault::ill("node", "gone")));
+    assert!(format!("{effects:?}").contains("gone"), "{effects:?}");
+    assert_eq!(last_list(story.apply(Event::Injected(Vec::new()))), None);
+    assert_eq!(last_list(story.probe(&["tty1"], &Outcome::default())).as_deref(), WELL);
+    // However often it is: a device does not flap by it.
+    for _ in 0..10 {
+        assert_eq!(inject(&mut story, 1).as_deref(), ILL);
+        assert_eq!(story.later(1000).as_deref(), WELL);
+    }
 }

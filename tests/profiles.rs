@@ -413,3 +413,31 @@ fn where_no_hardware_is_known_setup_says_so_and_offers_nothing() {
     "#]]
     .assert_eq(text);
 }
+
+/// Directories that profiles read, as the chart has them.
+fn reads() -> String {
+    let mut text = String::from(
+        "# The directories of the host that each profile reads, made from the profiles by a test.\n",
+    );
+    for it in Profile::all().iter().filter(|it| !it.reads.is_empty()) {
+        text += &format!("{}: [{}]\n", it.name, it.reads.join(", "));
+    }
+    text
+}
+
+#[test]
+fn the_chart_mounts_what_each_profile_reads() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/helm/chandler/files/reads.yaml");
+    expect_file![path].assert_eq(&reads());
+}
+
+#[test]
+fn what_a_profile_reads_and_is_not_mounted_is_named_where_nothing_can_be_offered() {
+    let said = |hardware: &str| shown(&tree(hardware), "profile: nvidia-gpu");
+    let driven = "pci 0000:3b:00.0 nvidia\n  vendor 0x10de\n  class 0x030200\n";
+    for text in [said(""), said(driven)] {
+        assert!(text.contains("/proc/driver: its profile reads this directory"), "{text}");
+    }
+    let whole = format!("{driven}/proc/driver dir\n/sys/module dir\n/usr dir\n");
+    assert!(!said(&whole).contains("its profile reads"), "{}", said(&whole));
+}

@@ -12,7 +12,7 @@ use crate::{
     },
     operate::{
         boot::Boot,
-        cordons::{self, CordonsError, FILE_NAME},
+        cordons::{self, CordonsError, FILE_NAME, injections},
         remembered, report, running,
         state_file::StateError,
     },
@@ -61,8 +61,12 @@ pub(super) fn uncordon(
     let (device, resource) = parse(device, resource)?;
     let file = state_dir.join(FILE_NAME);
     let failed = |err| not_done(&file, &err);
+    let was_injected = injections::end(&file, &device, resource.as_ref()).map_err(failed)?;
     if cordons::uncordon(&file, &device, resource.as_ref()).map_err(failed)? {
         return Ok(format!("uncordoned {device}, in {}\n", file.display()));
+    }
+    if was_injected {
+        return Ok(format!("what was injected into {device} has ended, in {}\n", file.display()));
     }
     let memory = Memory::read(state_dir).map_err(Mistake::Failed)?;
     if let Some(unknown) = memory.unknown(&device, resource.as_ref()) {
@@ -103,7 +107,7 @@ fn lasting(device: &RememberedDevice) -> Option<Health> {
     Some(worst.fault.health())
 }
 
-fn not_done(file: &Path, err: &CordonsError) -> Mistake {
+pub(super) fn not_done(file: &Path, err: &CordonsError) -> Mistake {
     let what = report::chain(err);
     Mistake::Failed(match err {
         CordonsError::State(StateError::Read(..) | StateError::Malformed { .. })
@@ -112,7 +116,7 @@ fn not_done(file: &Path, err: &CordonsError) -> Mistake {
     })
 }
 
-fn parse(
+pub(super) fn parse(
     device: &str,
     resource: Option<&str>,
 ) -> Result<(DeviceId, Option<ResourceName>), Mistake> {
@@ -128,14 +132,14 @@ fn parse(
 }
 
 /// What the daemon has written down.
-struct Memory<'a> {
+pub(super) struct Memory<'a> {
     state_dir: &'a Path,
     remembered: Remembered,
-    is_running: bool,
+    pub(super) is_running: bool,
 }
 
 impl<'a> Memory<'a> {
-    fn read(state_dir: &'a Path) -> Result<Memory<'a>, String> {
+    pub(super) fn read(state_dir: &'a Path) -> Result<Memory<'a>, String> {
         let file = state_dir.join(remembered::FILE_NAME);
         // What is wrong with single devices is the daemon's to say.
         let (remembered, _) = remembered::read(&file, &Boot::default())?;
@@ -147,7 +151,7 @@ impl<'a> Memory<'a> {
     }
 
     /// What is remembered of a device, in one resource or in all.
-    fn entries(
+    pub(super) fn entries(
         &self,
         device: &DeviceId,
         resource: Option<&ResourceName>,
@@ -158,7 +162,11 @@ impl<'a> Memory<'a> {
     }
 
     /// Says that there is no such device, if there is none, and what may have been meant.
-    fn unknown(&self, device: &DeviceId, resource: Option<&ResourceName>) -> Option<String> {
+    pub(super) fn unknown(
+        &self,
+        device: &DeviceId,
+        resource: Option<&ResourceName>,
+    ) -> Option<String> {
         if self.entries(device, resource).next().is_some() {
             return None;
         }

@@ -18,7 +18,7 @@ use crate::{
         advice,
         boot::Boot,
         clock::Clock,
-        cordons,
+        cordons::{self, injections},
         discovered::{self, Discovered},
         remembered, running,
     },
@@ -35,6 +35,8 @@ pub(super) fn discover(args: &Args, config: &Config, output: Output) -> String {
     let scan = daemon::scan(&host, config, &remembered);
     let mut verdicts = probe::once(&host, config, &scan);
     heed_daemon(args, config, (&remembered, &orders.clearances), (&scan, &mut verdicts));
+    let injected = injections::current(&orders.injections, &boot, clock.now);
+    injections::heed(&injected, &scan, &mut verdicts);
     cordons::heed(&orders.cordons, &scan, &mut verdicts);
     let advice = advice::advice(&host, config, &scan);
     let all = Discovered { config, scan: &scan, verdicts: &verdicts, advice: &advice, clock };

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::{
     config::{
-        CDI_DIR, Config, Metrics, PLUGIN_DIR,
+        CDI_DIR, Config, DEVICE_INFO_DIR, Metrics, PLUGIN_DIR,
         decode::{Fields, Item},
         diagnostics::{Diagnostics, quoted, suggestion},
         overlap,
@@ -34,12 +34,14 @@ pub(super) fn config(fields: &mut Fields<'_>) -> Option<Config> {
     let (plugin_dir, pod_resources) = kubelet.unwrap_or_default();
     let cdi_dir = fields.map("cdi", |fields| fields.take("dir").and_then(path));
     let metrics = fields.map("metrics", metrics);
+    let device_info_dir = fields.map("deviceInfo", |fields| fields.take("dir").and_then(path));
     let resources = fields.require("resources").and_then(resources);
     Some(Config {
         plugin_dir: plugin_dir.unwrap_or_else(|| PathBuf::from(PLUGIN_DIR)),
         pod_resources,
         cdi_dir: cdi_dir.unwrap_or_else(|| PathBuf::from(CDI_DIR)),
         metrics,
+        device_info_dir: device_info_dir.unwrap_or_else(|| PathBuf::from(DEVICE_INFO_DIR)),
         resources: resources?,
         notes: Diagnostics::new(""),
     })

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::{
     config::{
+        clearing,
         decode::{Fields, Item, all},
         diagnostics::quoted,
         event_rule::event_rule,
@@ -150,6 +151,9 @@ fn log_rule(item: Item<'_>) -> Option<LogRule> {
         });
         let ignored = ignored.and_then(|it| it.list(code)).unwrap_or_default();
         let consequence = consequence(fields);
+        let clears = fields.take("clears").and_then(|it| {
+            clearing::clears(it, matches.as_deref().unwrap_or_default(), &has_group)
+        });
         let mut known = ignored.clone();
         let codes = codes.and_then(|it| {
             it.filled("at least one entry is needed", |it| codes_of(it, consequence, &mut known))
@@ -160,6 +164,7 @@ fn log_rule(item: Item<'_>) -> Option<LogRule> {
             ignore_codes: ignored,
             codes: codes.unwrap_or_default(),
             consequence,
+            clears: clears.unwrap_or_default(),
         })
     })
 }

@@ -64,6 +64,7 @@ pub(super) fn resource<'a>(fields: &mut Fields<'a>) -> Option<Resource> {
         health: Arc::new(health?),
         pre_start: Arc::new(pre_start?),
         release: Arc::new(release?),
+        reads: Arc::from([]),
     };
     collision::check(&resource, fields.item);
     Some(resource)

@@ -11,12 +11,21 @@ use crate::{
 
 /// `config` as YAML, in the grammar of the file.
 pub fn show(config: &Config) -> String {
-    let Config { plugin_dir, pod_resources: _, cdi_dir, metrics, resources, notes: _ } = config;
+    let Config {
+        plugin_dir,
+        pod_resources: _,
+        cdi_dir,
+        device_info_dir,
+        metrics,
+        resources,
+        notes: _,
+    } = config;
     let kubelet = Kubelet { plugin_dir, pod_resources: config.pod_resources() };
     serde_saphyr::to_string(&File {
         version: VERSION,
         kubelet,
-        cdi: Cdi { dir: cdi_dir },
+        cdi: Dir { dir: cdi_dir },
+        device_info: Dir { dir: device_info_dir },
         metrics: *metrics,
         resources,
     })
@@ -24,10 +33,12 @@ pub fn show(config: &Config) -> String {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct File<'a> {
     version: &'static str,
     kubelet: Kubelet<'a>,
-    cdi: Cdi<'a>,
+    cdi: Dir<'a>,
+    device_info: Dir<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     metrics: Option<Metrics>,
     resources: &'a [Resource],
@@ -41,6 +52,6 @@ struct Kubelet<'a> {
 }
 
 #[derive(Serialize)]
-struct Cdi<'a> {
+struct Dir<'a> {
     dir: &'a Path,
 }

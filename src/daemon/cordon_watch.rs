@@ -7,13 +7,15 @@ use std::{
 };
 
 use crate::{
-    host::outbox::Outbox,
+    host::{Host, outbox::Outbox},
     model::{
-        cordon::{Cordon, Orders},
+        cordon::{Cordon, Injected, Injection, Orders},
         event::Event,
     },
     operate::{
-        cordons::{self, FILE_NAME},
+        boot::Boot,
+        clock::Clock,
+        cordons::{self, FILE_NAME, injections},
         report,
     },
 };
@@ -24,6 +26,9 @@ pub(super) struct CordonReader {
     path: PathBuf,
     directory: PathBuf,
     cordons: Vec<Cordon>,
+    injections: Vec<Injection>,
+    /// The machine's present life, which the ends of injected faults are moments of.
+    boot: Boot,
     /// The tokens of the clearances that were read.
     heeded: BTreeSet<String>,
     /// Whether the file could be used once. What it clears the first time was cleared before we started,
@@ -44,6 +49,8 @@ impl CordonReader {
             path: directory.join(FILE_NAME),
             directory,
             cordons: Vec::new(),
+            injections: Vec::new(),
+            boot: Boot::default(),
             heeded: BTreeSet::new(),
             has_read: false,
             kept: None,
@@ -71,9 +78,15 @@ impl CordonReader {
     }
 
     /// Reads the file for the first time. What is cordoned comes last.
-    pub(super) fn begin(&mut self) -> [Event; 2] {
-        let Orders { cordons, clearances } = self.read_first();
-        [Event::ClearedBefore(clearances), Event::Cordons(cordons)]
+    pub(super) fn begin(&mut self, host: &Host) -> [Event; 3] {
+        self.boot = Boot::of(host, Some(Clock::read().now));
+        let Orders { cordons, clearances, injections } = self.read_first();
+        let injected = self.current(&injections);
+        [Event::ClearedBefore(clearances), Event::Injected(injected), Event::Cordons(cordons)]
+    }
+
+    fn current(&self, injections: &[Injection]) -> Vec<Injected> {
+        injections::current(injections, &self.boot, Clock::read().now)
     }
 
     /// What the file says, or else its last good copy.
@@ -89,6 +102,7 @@ impl CordonReader {
                 log::error!("{said}");
                 self.broken = Some(report::chain(&err));
                 self.cordons.clone_from(&orders.cordons);
+                self.injections.clone_from(&orders.injections);
                 orders
             }
         }
@@ -115,8 +129,12 @@ impl CordonReader {
     fn heed(&mut self, orders: Orders) -> Vec<Event> {
         self.keep(&orders);
         let is_first = !std::mem::replace(&mut self.has_read, true);
-        let Orders { cordons, clearances } = orders;
+        let Orders { cordons, clearances, injections } = orders;
         let mut events = Vec::from_iter(self.cordoned(cordons));
+        if injections != self.injections {
+            events.push(Event::Injected(self.current(&injections)));
+            self.injections = injections;
+        }
         if is_first {
             self.heeded = clearances.iter().map(|it| it.token.clone()).collect();
             events.push(Event::ClearedBefore(clearances));

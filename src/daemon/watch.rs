@@ -6,7 +6,7 @@
 //!
 //! The files may lie on a file system that does not answer, so nobody joins it.
 
-use std::{io, os::fd::AsFd, path::Path, sync::Arc};
+use std::{io, os::fd::AsFd, path::Path, sync::Arc, time::Duration};
 
 use crossbeam_channel::Sender;
 use nix::{
@@ -33,6 +33,9 @@ use crate::{
     model::{event::Event, resource::Resource},
 };
 
+/// How long the first scan waits for what the kernel has logged before us.
+const LOOK_BACK_MAX: Duration = Duration::from_secs(2);
+
 /// What is watched.
 #[derive(Debug)]
 pub(super) struct Watched {
@@ -58,7 +61,8 @@ impl WatchThread {
             let mut watcher = Watcher {
                 devdir: DevDir::new(host.clone(), events.clone()),
                 uevents: Uevents::listen(host.clone()),
-                kernel_log: KernelLog::new(host),
+                kernel_log: KernelLog::new(host.clone()),
+                host,
                 do_hints_arrive: true,
                 config,
                 cordons,
@@ -66,6 +70,7 @@ impl WatchThread {
                 check_at: Deadline::after(directories.patience()),
                 directories,
                 configured: Some(resources),
+                begin_by: Some(Deadline::after(LOOK_BACK_MAX)),
                 hints: Hints::new(events.clone()),
                 outbox: Outbox::new(events),
             };
@@ -91,6 +96,7 @@ impl Drop for WatchThread {
 
 /// What the thread owns.
 struct Watcher {
+    host: Host,
     devdir: DevDir,
     kernel_log: KernelLog,
     uevents: Uevents,
@@ -102,6 +108,9 @@ struct Watcher {
     /// Of the files of configuration and cordons.
     directories: Directories,
     check_at: Deadline,
+    /// Until what is cordoned has been said, after which the first scan begins: when to say it, though not all of what
+    /// the kernel has logged before us is read.
+    begin_by: Option<Deadline>,
     /// A configuration whose directories of nodes are not watched yet.
     configured: Option<Arc<Vec<Resource>>>,
     hints: Hints,
@@ -146,12 +155,16 @@ impl Watcher {
         self.directories.watch(directories);
         self.check_at = Deadline::after(self.directories.patience());
         self.watch_devices();
-        self.cordons.begin().into_iter().for_each(|it| self.outbox.push(it));
+        self.kernel_log.read(&mut self.outbox);
     }
 
     /// Does what is due, as far as it can be said.
     fn work(&mut self) -> io::Result<()> {
-        if self.outbox.is_empty() {
+        let is_late = self.begin_by.is_some_and(Deadline::has_passed);
+        if (is_late || self.kernel_log.has_caught_up()) && self.begin_by.take().is_some() {
+            self.cordons.begin(&self.host).into_iter().for_each(|it| self.outbox.push(it));
+        }
+        if self.outbox.is_empty() && self.begin_by.is_none() {
             self.cordons.read_if_due(&mut self.outbox);
         }
         if self.outbox.is_empty()
@@ -196,6 +209,7 @@ impl Watcher {
         let later = Deadline::earlier(later[0], later[1]).filter(|_| self.outbox.is_empty());
         let deadlines = [
             later,
+            self.begin_by,
             self.outbox.deadline(),
             self.hints.deadline(),
             self.devdir.deadline(),
@@ -233,5 +247,6 @@ impl Watcher {
 
 /// Which lines of the kernel's log the resources ask for.
 fn regexes(resources: &[Resource]) -> Vec<Regex> {
-    resources.iter().flat_map(|it| &it.health.kernel_log).map(|it| it.pattern.clone()).collect()
+    let rules = resources.iter().flat_map(|it| &it.health.kernel_log);
+    rules.flat_map(|it| it.patterns().cloned()).collect()
 }

@@ -2,6 +2,7 @@
 
 pub mod cdi;
 pub mod compat;
+pub mod device_info;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -12,6 +12,7 @@ pub mod compare;
 mod illness;
 mod probed;
 pub mod subject;
+pub mod told;
 mod trouble;
 mod window;
 
@@ -25,11 +26,12 @@ use crate::{
     decide::health::{
         compare::FirstSeen,
         probed::Streak,
+        told::{Over, TOLD_MAX, is_told},
         trouble::{EndedBy, Trouble},
         window::Window,
     },
     model::{
-        health::{Fault, HealthPolicy, Must, Outcome, Severity},
+        health::{Fault, HealthPolicy, KERNEL_LOG_CHECK, Must, Outcome, Severity},
         snapshot::Health,
     },
 };
@@ -54,6 +56,8 @@ pub enum Input<'a> {
         /// What the kernel has logged.
         line: &'a str,
     },
+    /// The kernel says that something is over that it has told of.
+    KernelOver(Over<'a>),
     /// A scan does not find it any more.
     Removed,
     /// A scan finds it again.
@@ -175,6 +179,7 @@ impl Monitor {
                 self.ill.n_bad = 0;
                 self.degraded.n_bad = 0;
             }
+            trouble.judge_end(&policy);
         }
         compare::retain(&policy, &mut self.first);
         self.policy = policy;
@@ -185,12 +190,8 @@ impl Monitor {
     pub fn apply(&mut self, input: Input<'_>, now: Instant) -> Option<Change> {
         match input {
             Input::Probed(outcome) => self.probed(outcome, now),
-            Input::KernelFault { fault, line } => {
-                let line = (line.len() <= illness::LINE_LEN_MAX).then(|| line.to_owned());
-                self.streak(fault.consequence.severity).n_bad = 0;
-                let trouble = Trouble::new(fault.clone(), EndedBy::Policy, now);
-                self.suffer(trouble.logged(line));
-            }
+            Input::KernelFault { fault, line } => self.told(fault, line, now),
+            Input::KernelOver(word) => told::end(&mut self.troubles, word),
             Input::Removed => {
                 self.present = false;
                 self.start_over();
@@ -216,6 +217,26 @@ impl Monitor {
         for trouble in &mut self.troubles {
             trouble.ended_by = EndedBy::Probes;
         }
+    }
+
+    /// The kernel has told of a fault. What it repeats keeps its first reason, so that it makes no news a thousand
+    /// times a second; but what is over begins anew.
+    fn told(&mut self, fault: &Fault, line: &str, now: Instant) {
+        self.streak(fault.consequence.severity).n_bad = 0;
+        let lasts = |it: &&mut Trouble| it.is_of(fault) && it.ended_by == EndedBy::Policy;
+        if let Some(trouble) = self.troubles.iter_mut().find(lasts) {
+            trouble.start_over();
+            return;
+        }
+        let is_known = self.troubles.iter().any(|it| it.is_of(fault));
+        let n_told = self.troubles.iter().filter(|it| is_told(&it.fault)).count();
+        // Of too many things one stands for all others, which no word of the kernel can end.
+        let (fault, line) = match is_known || n_told < TOLD_MAX {
+            true => (fault.clone(), Some(line).filter(|it| it.len() <= illness::LINE_LEN_MAX)),
+            false => (Fault { check: KERNEL_LOG_CHECK.to_owned(), ..fault.clone() }, None),
+        };
+        let trouble = Trouble::new(fault, EndedBy::Policy, now);
+        self.suffer(trouble.told(line.map(str::to_owned), &self.policy));
     }
 
     /// Takes a trouble on; it replaces what the same check has found before.

@@ -6,6 +6,8 @@
 
 mod devices;
 mod health;
+mod heard;
+pub mod injection;
 mod listing;
 mod quarantine;
 mod reload;
@@ -30,6 +32,7 @@ use crate::{
         hints,
         inventory::{
             devices::Devices,
+            heard::{Heard, Word},
             listing::{Listing, Publication},
             start::Start,
             status::Senses,
@@ -37,10 +40,10 @@ use crate::{
         },
         registration::Registration,
         release::Release,
-        rescan::{OVERDUE, Rescan},
+        rescan::Rescan,
     },
     model::{
-        cordon::{Clearance, Cordon},
+        cordon::{Clearance, Cordon, Injected},
         device::{Device, Problem},
         edits::Specs,
         event::{Effect, Event, Hint, PluginEvent, Scope, SocketIdentity},
@@ -79,8 +82,12 @@ pub struct Inventory {
     version: u64,
     release: Release,
     cordons: Vec<Cordon>,
+    // What they want to be taken for wrong for a while, to see what others do.
+    injected: Vec<Injected>,
     // The latest of them.
     clearances: Vec<Clearance>,
+    // What the kernel has told a short while ago.
+    heard: Heard,
     // What is written down, or was when we started.
     remembered: Arc<Remembered>,
     // How many devices of it have gone.
@@ -129,7 +136,9 @@ impl Inventory {
             version: 0,
             release: Release::new(cleans),
             cordons: Vec::new(),
+            injected: Vec::new(),
             clearances: Vec::new(),
+            heard: Heard::default(),
             remembered: Arc::default(),
             n_gone: 0,
             probed: Arc::new([]),
@@ -143,7 +152,8 @@ impl Inventory {
     pub fn deadline(&self) -> Option<Instant> {
         let served = self.served.values().filter_map(Served::deadline);
         let look = self.rescan.deadline().or(self.rescan.overdue_at());
-        served.chain(look).chain(self.release.deadline()).min()
+        let others = self.release.deadline().into_iter().chain(self.injected_until());
+        served.chain(look).chain(others).min()
     }
 
     /// Whether everything that the first scan found is served.
@@ -192,9 +202,10 @@ impl Inventory {
                 self.cleaned(&resource, &device, outcome, now);
             }
             Event::Probed(round) => self.probed(&round, now),
-            Event::KernelLogged(line) => self.kernel_logged(&line, now),
-            Event::Announced(uevent) => self.announced(&uevent, now),
+            Event::KernelLogged(line) => self.heard(Word::Line(line), now),
+            Event::Announced(uevent) => self.heard(Word::Event(uevent), now),
             Event::Cordons(cordons) => self.cordoned(cordons, now),
+            Event::Injected(injected) => self.injected(injected, now),
             Event::Cleared(clearance) => self.cleared(clearance, now),
             Event::ClearedBefore(clearances) => self.note_cleared(clearances),
             Event::Remembered(remembered) => self.remembered(remembered),
@@ -202,12 +213,7 @@ impl Inventory {
             Event::Stored(remembered) => self.stored(&remembered),
             Event::Terminate => effects.push(Effect::Stop),
         }
-        if self.rescan.is_overdue(now) {
-            log::error!(
-                "a scan has not ended after {OVERDUE:?}: a read of the host is blocked, and until it \
-                 ends no device that comes is seen"
-            );
-        }
+        self.heed_time(now);
         effects.extend(self.rescan.due(now).map(Effect::Scan));
         if self.release.due(now) {
             effects.push(Effect::AskPods);
@@ -304,9 +310,8 @@ impl Inventory {
             if start.due(now) {
                 effects.push(Effect::Serve(Arc::clone(&listing.published)));
             }
-            let is_first = listing.serve_by.is_some();
-            let has_news = devices.take_illness_changed(is_first)
-                | std::mem::take(&mut served.has_other_holders);
+            let has_news =
+                devices.take_illness_changed() | std::mem::take(&mut served.has_other_holders);
             if has_news {
                 written.push(name.clone());
             }

@@ -1,34 +1,90 @@
 //! Which devices a line of the kernel's log is about. Pure.
 
 use crate::{
-    decide::known::Known,
+    decide::{health::told, known::Known},
     model::{
+        clearing::{ClearedBy, Clearing},
         device::Device,
         fact::Form,
-        health::{Consequence, Fault, KERNEL_LOG_CHECK, LogRule},
+        health::{Consequence, Fault, KERNEL_LOG_CHECK, LogRule, Severity},
         template::Key,
     },
 };
+use regex_lite::Regex;
 
 /// How much of a line is quoted, in characters.
 const QUOTED_MAX: usize = 160;
 
-/// A line that says that devices are ill.
+/// What a line says of the devices that it is about.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Saying<'l> {
+    /// They are ill.
+    Ill(Hit<'l>),
+    /// What the rule has found before is over, as far as this clearing goes.
+    Over(Hit<'l>, &'l Clearing),
+}
+
+/// A line that is about devices.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hit<'l> {
     line: &'l str,
+    pattern: &'l str,
+    code: Option<&'l str>,
     consequence: Consequence,
     // `None` for a group that took no part, which is like nothing.
     wanted: Vec<(&'l Key, Option<&'l str>)>,
 }
 
-/// What `rule` makes of a line. `None` if it has nothing to say.
+/// What a line says by `rule`. That something is over counts first, as its pattern may be the narrower one.
+pub fn says<'l>(rule: &'l LogRule, line: &'l str) -> Vec<Saying<'l>> {
+    let found = Hit::of(rule, &rule.pattern, line);
+    let code = found.as_ref().and_then(|it| it.code);
+    let over = rule.clears.iter().filter_map(|clearing| {
+        let hit = match &clearing.by {
+            ClearedBy::Pattern(pattern) => Hit::of(rule, pattern, line),
+            ClearedBy::Code(word) => found.clone().filter(|_| code == Some(word)),
+        };
+        hit.map(|hit| Saying::Over(hit, clearing))
+    });
+    let over: Vec<Saying<'l>> = over.collect();
+    match found.filter(|_| over.is_empty()).and_then(|it| it.judged(rule)) {
+        Some(hit) => vec![Saying::Ill(hit)],
+        None => over,
+    }
+}
+
+/// The same if it says that devices are ill.
 pub fn hit<'l>(rule: &'l LogRule, line: &'l str) -> Option<Hit<'l>> {
-    let captures = rule.pattern.captures(line)?;
-    let group = |name: &str| captures.name(name).map(|it| it.as_str());
-    let consequence = rule.consequence_of(group("code"))?;
-    let wanted = rule.matches.iter().map(|(name, key)| (key, group(name))).collect();
-    Some(Hit { line, consequence, wanted })
+    says(rule, line).into_iter().find_map(|it| match it {
+        Saying::Ill(hit) => Some(hit),
+        Saying::Over(..) => None,
+    })
+}
+
+impl<'l> Hit<'l> {
+    fn of(rule: &'l LogRule, pattern: &Regex, line: &'l str) -> Option<Hit<'l>> {
+        let captures = pattern.captures(line)?;
+        let group = |name: &str| captures.name(name).map(|it| it.as_str());
+        let wanted = rule.matches.iter().map(|(name, key)| (key, group(name))).collect();
+        let (pattern, consequence) = (rule.pattern.as_str(), rule.consequence);
+        Some(Hit { line, pattern, code: group("code"), consequence, wanted })
+    }
+
+    /// With what its code means. `None` if that is nothing.
+    fn judged(self, rule: &LogRule) -> Option<Hit<'l>> {
+        let consequence = rule.consequence_of(self.code)?;
+        Some(Hit { consequence, ..self })
+    }
+
+    /// How bad it is.
+    pub fn severity(&self) -> Severity {
+        self.consequence.severity
+    }
+
+    /// The code in the line, if the pattern has a group for it.
+    pub fn code(&self) -> Option<&'l str> {
+        self.code
+    }
 }
 
 impl Hit<'_> {
@@ -47,7 +103,10 @@ impl Hit<'_> {
         if self.line.chars().count() > QUOTED_MAX {
             quoted.push('…');
         }
-        Fault::ill(KERNEL_LOG_CHECK, format!("kernel log: {quoted}")).with(self.consequence)
+        // What one rule finds with one code is one trouble, however often the kernel says it.
+        let thing = format!("{} {}", self.code.unwrap_or_default(), self.pattern);
+        let check = told::check(KERNEL_LOG_CHECK, &thing);
+        Fault::ill(&check, format!("kernel log: {quoted}")).with(self.consequence)
     }
 }
 

@@ -116,8 +116,23 @@ impl<'a> ResourceScanner<'a> {
         self.finish(drafts, &mut scanned.found);
         if scanned.found.devices.is_empty() {
             scanned.found.none_because = reasons;
+            self.name_what_is_missing(&mut scanned.found);
         }
         scanned
+    }
+
+    /// What a profile reads is there on every host, or there is none of its hardware. In a container it may be
+    /// that nobody has mounted it.
+    fn name_what_is_missing(&self, found: &mut Collected) {
+        let is_missing = |dir: &&String| matches!(self.host.kind(dir), Ok(None));
+        for dir in self.resource.reads.iter().filter(is_missing) {
+            let what = "its profile reads this directory, which is not there; a container must have it \
+                        mounted from the host";
+            match found.problems.is_empty() {
+                true => found.none_because.push(format!("{dir}: {what}")),
+                false => found.problem(dir, what.to_owned()),
+            }
+        }
     }
 
     /// The candidates that are taken, as groups that make one device each, in the order in which their

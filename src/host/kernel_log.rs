@@ -6,6 +6,9 @@
 //!
 //! The kernel gives its records one by one, to whoever may open `/dev/kmsg`. A container may not, whatever its
 //! capabilities: there the log is read as a whole again and again ([`ring`]).
+//!
+//! It is read from boot on, as far as the kernel has kept it: what was said of a device before we came is true of it
+//! all the same. Who judges lines knows which have been heeded already.
 
 mod ring;
 
@@ -13,6 +16,7 @@ use std::{
     fs::File,
     io::{self, Read, Seek, SeekFrom},
     os::fd::{AsFd, BorrowedFd},
+    time::Duration,
 };
 
 use regex_lite::Regex;
@@ -37,8 +41,15 @@ const RECORD_LEN_MAX: usize = 8192;
 /// How many bits of a record's priority are its level; the others are the facility (syslog(3)).
 const LEVEL_BITS: u32 = 3;
 
+/// A second.
+const SECOND: Duration = Duration::from_secs(1);
+
 /// The facility of what the kernel itself has said.
 const FACILITY_KERNEL: u32 = 0;
+
+/// How many records are read within a second. A kernel that says more than that has lost its mind; what it does not keep
+/// for us until the next second is missed, which is said.
+const RECORDS_PER_SECOND_MAX: u32 = 20_000;
 
 /// Reads the kernel's log while somebody asks for lines of it. This is no thread: whoever has one polls it.
 #[derive(Debug)]
@@ -47,6 +58,20 @@ pub struct KernelLog {
     source: Option<Source>,
     regexes: Vec<Regex>,
     has_gap: bool,
+    /// Whether all was read that was there when we began.
+    has_caught_up: bool,
+    /// The newest time stamp that was read.
+    newest: u64,
+    /// What was asked for until then: such lines were sent.
+    asked_before: Option<(u64, Vec<Regex>)>,
+    pace: Pace,
+}
+
+/// How much may still be read within a second.
+#[derive(Debug)]
+struct Pace {
+    second_ends: Deadline,
+    n_left: u32,
 }
 
 /// Where the lines come from.
@@ -61,20 +86,56 @@ enum Source {
 impl KernelLog {
     /// Asks for nothing yet.
     pub fn new(host: Host) -> KernelLog {
-        KernelLog { host, source: None, regexes: Vec::new(), has_gap: false }
+        KernelLog {
+            host,
+            source: None,
+            regexes: Vec::new(),
+            has_gap: false,
+            has_caught_up: false,
+            newest: 0,
+            asked_before: None,
+            pace: Pace { second_ends: Deadline::after(SECOND), n_left: RECORDS_PER_SECOND_MAX },
+        }
     }
 
-    /// From now on, the lines are sent that one of `regexes` finds something in. None of them is lost if
-    /// lines were asked for before.
+    /// From now on, the lines are sent that one of `regexes` finds something in, from boot on; each once, also if
+    /// others are asked for meanwhile.
     ///
     /// Where the log cannot be read it says so in the log.
     pub fn follow(&mut self, regexes: Vec<Regex>) {
-        self.regexes = regexes;
+        let is_known = |it: &Regex| self.regexes.iter().any(|known| known.as_str() == it.as_str());
+        let has_new = !regexes.iter().all(is_known);
+        let before = std::mem::replace(&mut self.regexes, regexes);
         if self.regexes.is_empty() {
-            self.source = None;
+            (self.source, self.asked_before) = (None, None);
         } else if self.source.is_none() {
             self.source = self.open();
+        } else if has_new && !before.is_empty() {
+            self.read_again(before);
         }
+    }
+
+    /// Begins anew: nobody has looked for what is asked for now in the lines that were read.
+    fn read_again(&mut self, before: Vec<Regex>) {
+        let rewound = match &mut self.source {
+            Some(Source::Records(file)) => file.seek(SeekFrom::Start(0)).map(drop),
+            Some(Source::Ring(ring)) => {
+                ring.rewind();
+                Ok(())
+            }
+            None => Ok(()),
+        };
+        match rewound {
+            Ok(()) => self.asked_before = Some((self.newest, before)),
+            Err(err) => log::warn!(
+                "{KMSG} cannot be read again from its beginning: {err}; new rules heed only lines to come"
+            ),
+        }
+    }
+
+    /// Whether everything has been read that was there when this was opened, or cannot be read.
+    pub(crate) fn has_caught_up(&self) -> bool {
+        self.has_caught_up || self.source.is_none()
     }
 
     /// How the log can be read, or why it cannot be.
@@ -117,7 +178,7 @@ impl KernelLog {
     /// What is readable when there is something to read.
     pub(crate) fn fd(&self) -> Option<BorrowedFd<'_>> {
         match &self.source {
-            Some(Source::Records(file)) => Some(file.as_fd()),
+            Some(Source::Records(file)) => Some(file.as_fd()).filter(|_| !self.pace.is_over()),
             Some(Source::Ring(_)) | None => None,
         }
     }
@@ -126,7 +187,8 @@ impl KernelLog {
     pub(crate) fn deadline(&self) -> Option<Deadline> {
         match &self.source {
             Some(Source::Ring(ring)) => Some(ring.next_at()),
-            Some(Source::Records(_)) | None => None,
+            Some(Source::Records(_)) => self.pace.is_over().then_some(self.pace.second_ends),
+            None => None,
         }
     }
 
@@ -149,7 +211,7 @@ impl KernelLog {
         let mut record = [0; RECORD_LEN_MAX];
         // A log that never ends must not keep us here.
         for _ in 0..1024 {
-            if !outbox.is_empty() {
+            if !outbox.is_empty() || !self.pace.goes_on() {
                 return Ok(());
             }
             match file.read(&mut record) {
@@ -159,7 +221,10 @@ impl KernelLog {
                         self.heard(&line, outbox);
                     }
                 }
-                Err(err) if err.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(err) if err.kind() == io::ErrorKind::WouldBlock => {
+                    self.has_caught_up = true;
+                    return Ok(());
+                }
                 Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
                 // Overwritten; the next read gives the oldest that is left.
                 Err(err) if err.kind() == io::ErrorKind::BrokenPipe => self.note_gap(),
@@ -194,6 +259,7 @@ impl KernelLog {
             }
         }
         ring.heeded(&reading.text[..n_heeded]);
+        self.has_caught_up |= n_heeded == reading.text.len();
         Ok(())
     }
 
@@ -207,8 +273,14 @@ impl KernelLog {
     }
 
     /// Sends the line if it was asked for.
-    fn heard(&self, line: &KernelLine, outbox: &mut Outbox) -> bool {
-        let is_wanted = self.regexes.iter().any(|it| it.is_match(&line.text));
+    fn heard(&mut self, line: &KernelLine, outbox: &mut Outbox) -> bool {
+        self.newest = self.newest.max(line.since_boot_us);
+        let is_in = |regexes: &[Regex]| regexes.iter().any(|it| it.is_match(&line.text));
+        let was_sent = self
+            .asked_before
+            .as_ref()
+            .is_some_and(|(until, before)| line.since_boot_us <= *until && is_in(before));
+        let is_wanted = !was_sent && is_in(&self.regexes);
         if is_wanted {
             outbox.push(Event::KernelLogged(line.clone()));
         }
@@ -216,11 +288,28 @@ impl KernelLog {
     }
 }
 
-/// The records to come.
+/// All records, from the first that the kernel has kept.
 fn records(host: &Host) -> io::Result<File> {
-    let mut file = host.open_nonblocking(KMSG)?;
-    file.seek(SeekFrom::End(0))?;
-    Ok(file)
+    host.open_nonblocking(KMSG)
+}
+
+impl Pace {
+    /// Whether no more may be read before the second is over.
+    fn is_over(&self) -> bool {
+        self.n_left == 0 && !self.second_ends.has_passed()
+    }
+
+    /// Takes one. False if there is none left.
+    fn goes_on(&mut self) -> bool {
+        if self.n_left == 0 {
+            if !self.second_ends.has_passed() {
+                return false;
+            }
+            *self = Pace { second_ends: Deadline::after(SECOND), n_left: RECORDS_PER_SECOND_MAX };
+        }
+        self.n_left -= 1;
+        true
+    }
 }
 
 /// Understands one record of the kernel: `<facility and level>,<sequence>,<microseconds>,<flags>…;<text>`,
@@ -419,12 +508,50 @@ mod tests {
         ] {
             let (sender, inbox) = bounded(10);
             let mut log = KernelLog::new(Host::new("/nowhere"));
-            log.source = Some(Source::Ring(Ring::unread(Box::new(Fixed(text)))));
+            log.source = Some(Source::Ring(Ring::open(Box::new(Fixed(text))).unwrap()));
             log.follow(asked(regex));
             log.read(&mut Outbox::new(sender.clone()));
             log.read(&mut Outbox::new(sender));
             assert_eq!(sent(&inbox), expected);
         }
+    }
+
+    #[test]
+    fn what_was_said_before_us_is_sent_once_whatever_is_asked_for_later() {
+        let text = "<3>[    1.000002] a 1\n<3>[    1.000003] b 2\n<3>[    1.000004] a b 3\n";
+        let (sender, inbox) = bounded(10);
+        let mut log = KernelLog::new(Host::new("/nowhere"));
+        log.source = Some(Source::Ring(Ring::open(Box::new(Fixed(text))).unwrap()));
+        let mut read = |regexes: &[&str]| {
+            log.follow(regexes.iter().map(|it| Regex::new(it).unwrap()).collect());
+            assert!(log.has_caught_up() == (regexes.len() > 1), "it was read once");
+            log.read(&mut Outbox::new(sender.clone()));
+            assert!(log.has_caught_up());
+            sent(&inbox)
+        };
+        assert_eq!(read(&["a"]), ["a 1", "a b 3"]);
+        assert_eq!(read(&["a", "b"]), ["b 2"]);
+        assert_eq!(read(&["b", "a"]), [""; 0]);
+    }
+
+    #[test]
+    fn no_more_is_read_within_a_second_than_there_is_time_for_and_nothing_of_it_is_lost() {
+        let (mut log, kernel) = fake("new");
+        let (sender, inbox) = bounded(10);
+        let mut outbox = Outbox::new(sender);
+        for n in 0..5 {
+            says(&kernel, 3, &format!("new {n}"));
+        }
+        log.pace = Pace { second_ends: Deadline::after(SECOND), n_left: 2 };
+        log.read(&mut outbox);
+        assert_eq!(sent(&inbox), ["new 0", "new 1"]);
+        assert!(log.fd().is_none() && log.deadline().is_some() && !log.has_caught_up());
+        log.read(&mut outbox);
+        assert_eq!(sent(&inbox), [""; 0]);
+        log.pace.second_ends = Deadline::after(Duration::ZERO);
+        log.read(&mut outbox);
+        assert_eq!(sent(&inbox), ["new 2", "new 3", "new 4"]);
+        assert!(log.fd().is_some() && log.deadline().is_none() && log.has_caught_up());
     }
 
     #[test]

@@ -73,6 +73,16 @@ impl WriteLock {
         self.put(&self.name, text)
     }
 
+    /// Replaces another file of the directory, where one lock is for all that we have there.
+    pub fn replace_beside(&self, name: &str, text: &str) -> io::Result<()> {
+        self.put(name, text)
+    }
+
+    /// Removes another file of the directory, if it is there.
+    pub fn remove_beside(&self, name: &str) -> io::Result<()> {
+        remove_if_there(&self.dir.join(name)).map(drop)
+    }
+
     /// Replaces the copy of the file whose name ends with `suffix`, in the same way.
     pub fn replace_copy(&self, suffix: &str, text: &str) -> io::Result<()> {
         self.put(&format!("{}{suffix}", self.name), text)

@@ -7,7 +7,7 @@ use std::{
 
 use crate::model::{
     action::Actions,
-    cordon::{Clearance, Cordon},
+    cordon::{Clearance, Cordon, Injected},
     device::{Device, Findings, Problem},
     edits::Specs,
     health::{Round, Target},
@@ -32,6 +32,8 @@ pub enum Event {
     Probed(Round),
     /// What an operator has taken out of use: all of it.
     Cordons(Vec<Cordon>),
+    /// An operator wants these to be taken for wrong, and nothing else; until a moment each.
+    Injected(Vec<Injected>),
     /// What the process before this one has left.
     Remembered(Remembered),
     /// What [`Effect::Remember`] asked for is on disk, or cannot be written.

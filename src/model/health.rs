@@ -13,10 +13,11 @@ use serde::Serialize;
 
 pub use crate::model::health::comparison::{Comparison, Relation, Shift, Standard};
 pub use crate::model::health::fault::{
-    COMMAND_CHECK, Consequence, Fault, Finding, KERNEL_LOG_CHECK, LINK_CHECK, NODE_CHECK, Repair,
-    Severity, TIMEOUT_CHECK,
+    COMMAND_CHECK, Consequence, EVENT_CHECK, Fault, Finding, KERNEL_LOG_CHECK, LINK_CHECK,
+    NODE_CHECK, Repair, Severity, TIMEOUT_CHECK,
 };
 use crate::model::{
+    clearing::{ClearedBy, Clearing},
     device::Device,
     discovery::Requirement,
     name::{DeviceId, ResourceName},
@@ -152,6 +153,20 @@ pub struct LogRule {
     /// What such a line means for a device, unless its code says so.
     #[serde(flatten)]
     pub consequence: Consequence,
+    /// Lines by which what others have said is over.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub clears: Vec<Clearing>,
+}
+
+impl LogRule {
+    /// What finds something in each line that the rule has to say something about.
+    pub fn patterns(&self) -> impl Iterator<Item = &regex_lite::Regex> {
+        let words = self.clears.iter().filter_map(|it| match &it.by {
+            ClearedBy::Pattern(pattern) => Some(pattern),
+            ClearedBy::Code(_) => None,
+        });
+        std::iter::once(&self.pattern).chain(words)
+    }
 }
 
 /// What some codes in lines of the kernel's log mean for a device.
@@ -186,6 +201,7 @@ impl PartialEq for LogRule {
             && self.ignore_codes == other.ignore_codes
             && self.codes == other.codes
             && self.consequence == other.consequence
+            && self.clears == other.clears
     }
 }
 

@@ -46,6 +46,9 @@ pub struct Resource {
     /// What is done to a device that nobody holds any more.
     #[serde(skip_serializing_if = "is_empty")]
     pub release: Arc<Actions>,
+    /// Directories that its profile reads beside those that all do.
+    #[serde(skip)]
+    pub reads: Arc<[String]>,
 }
 
 fn is_empty(actions: &Arc<Actions>) -> bool {

@@ -35,6 +35,9 @@ pub struct RememberedDevice {
     pub gone: Option<u64>,
     /// What it has not recovered from, whatever else makes it unhealthy.
     pub illness: Option<Illness>,
+    /// Until when lines of the kernel's log about it are heeded, in microseconds since boot, by the log. 0 if none can
+    /// be; `None` if that is not known.
+    pub logged_until: Option<u64>,
     /// What was first seen of it, where a rule asks.
     pub first: First,
     /// Which of `offers` pods hold, as far as the kubelet has said.
@@ -123,6 +126,11 @@ impl RememberedDevice {
         self.still(resource, device, (clearances, &uncleaned.heeded)).then_some(uncleaned)
     }
 
+    /// Whether it is about the same piece of hardware, as far as that is known.
+    pub fn is_of(&self, device: &Device) -> bool {
+        self.hardware.as_ref().is_none_or(|it| it.is_same_piece(&device.hardware))
+    }
+
     /// Whether it is the same piece of hardware, and nobody has cleared it since.
     fn still(
         &self,
@@ -130,9 +138,8 @@ impl RememberedDevice {
         device: &Device,
         (clearances, heeded): (&[Clearance], &BTreeSet<String>),
     ) -> bool {
-        let is_it = self.hardware.as_ref().is_none_or(|it| it.is_same_piece(&device.hardware));
         let mut cleared = clearances.iter().filter(|it| it.is_about(resource, &device.id));
-        is_it && cleared.all(|it| heeded.contains(&it.token))
+        self.is_of(device) && cleared.all(|it| heeded.contains(&it.token))
     }
 }
 

@@ -103,12 +103,18 @@ impl EventRule {
         if self.clears.iter().any(|it| it == value) {
             return Some(Saying::Well);
         }
-        let is_ill = match &self.ill {
+        self.ill.has(value).then_some(Saying::Ill(value))
+    }
+}
+
+impl Values {
+    /// Whether `value` is one of them.
+    pub fn has(&self, value: &str) -> bool {
+        match self {
             Values::In(values) => values.iter().any(|it| it == value),
             Values::Pattern(pattern) => pattern.is_match(value),
             Values::All => true,
-        };
-        is_ill.then_some(Saying::Ill(value))
+        }
     }
 }
 

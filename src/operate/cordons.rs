@@ -4,6 +4,8 @@
 //! `chandler cordon` and `chandler uncordon` write it, the daemon watches it. So a cordon can be set
 //! while no daemon runs, and needs no socket that somebody else might reach.
 
+pub mod injections;
+
 use std::{
     hash::{BuildHasher, RandomState},
     path::{Path, PathBuf},
@@ -16,7 +18,7 @@ use crate::{
     config::quoted,
     decide::health::cordoned,
     model::{
-        cordon::{Clearance, Cordon, Orders},
+        cordon::{Clearance, Cordon, Injection, Orders},
         event::Scan,
         health::Verdicts,
         name::{DeviceId, ResourceName},
@@ -118,12 +120,12 @@ pub fn instead(path: &Path, err: &CordonsError) -> (Orders, String) {
     match err {
         CordonsError::State(_) => (orders, said),
         CordonsError::Partly { .. } => {
-            let Orders { cordons, clearances } = orders;
+            let Orders { cordons, clearances, injections } = orders;
             let said = match cordons.is_empty() {
                 true => format!("{what}; the rest of it counts"),
                 false => format!("{what}; the rest of it counts, and so does {}", copy.display()),
             };
-            (Orders { cordons: err.cordons(&cordons), clearances }, said)
+            (Orders { cordons: err.cordons(&cordons), clearances, injections }, said)
         }
     }
 }
@@ -178,6 +180,13 @@ fn parse(path: &Path, body: &Body) -> Result<Orders, CordonsError> {
                 orders.clearances.push(Clearance { device, resource, token: it.token });
             }
             Err(what) => mistakes.push(format!("entry {} of `cleared`: {what}", idx + 1)),
+        }
+    }
+    let injected = body.get("injected").and_then(Value::as_array).into_iter().flatten();
+    for (idx, entry) in injected.enumerate() {
+        match injections::parse(entry) {
+            Ok(injection) => orders.injections.push(injection),
+            Err(what) => mistakes.push(format!("entry {} of `injected`: {what}", idx + 1)),
         }
     }
     match mistakes.into_iter().next() {
@@ -257,15 +266,22 @@ pub fn clear(
 struct Entries {
     cordons: Vec<Value>,
     cleared: Vec<Value>,
+    injected: Vec<Value>,
 }
 
 impl Entries {
     /// Gives how many there were. `cordons` are what the entries say, in their order.
     fn remove_cordons(&mut self, cordons: &[Cordon], is_meant: impl Fn(&Cordon) -> bool) -> usize {
-        let n_before = self.cordons.len();
-        let mut said = cordons.iter();
-        self.cordons.retain(|_| said.next().is_none_or(|it| !is_meant(it)));
-        n_before - self.cordons.len()
+        remove(&mut self.cordons, cordons, is_meant)
+    }
+
+    /// The same of what is injected.
+    fn remove_injections(
+        &mut self,
+        injections: &[Injection],
+        is_meant: impl Fn(&Injection) -> bool,
+    ) -> usize {
+        remove(&mut self.injected, injections, is_meant)
     }
 
     fn clear(&mut self, device: &DeviceId, resource: Option<&ResourceName>) {
@@ -275,6 +291,14 @@ impl Entries {
         let n_old = self.cleared.len().saturating_sub(CLEARANCES_MAX);
         self.cleared.drain(..n_old);
     }
+}
+
+/// Removes the entries that are meant, of which `all` is what they say, in their order.
+fn remove<T>(entries: &mut Vec<Value>, all: &[T], is_meant: impl Fn(&T) -> bool) -> usize {
+    let n_before = entries.len();
+    let mut said = all.iter();
+    entries.retain(|_| said.next().is_none_or(|it| !is_meant(it)));
+    n_before - entries.len()
 }
 
 /// Changes the file, while nobody else does, unless `change` says that there is nothing to change. What
@@ -292,7 +316,8 @@ fn change(
         Some(Value::Array(entries)) => entries,
         Some(_) | None => Vec::new(),
     };
-    let mut entries = Entries { cordons: list("cordons"), cleared: list("cleared") };
+    let (cordons, cleared, injected) = (list("cordons"), list("cleared"), list("injected"));
+    let mut entries = Entries { cordons, cleared, injected };
     if !change(&orders, &mut entries) {
         return Ok(false);
     }
@@ -300,6 +325,9 @@ fn change(
     body.insert("cordons".to_owned(), entries.cordons.into());
     if !entries.cleared.is_empty() {
         body.insert("cleared".to_owned(), entries.cleared.into());
+    }
+    if !entries.injected.is_empty() {
+        body.insert("injected".to_owned(), entries.injected.into());
     }
     file.write(&lock, &body, Layout::Pretty)?;
     Ok(true)
@@ -364,7 +392,7 @@ mod tests {
         for _ in 0..CLEARANCES_MAX {
             clear(&path, &of("a", "").device, None).unwrap();
         }
-        let Orders { cordons, clearances } = read(&path).unwrap();
+        let Orders { cordons, clearances, .. } = read(&path).unwrap();
         assert_eq!(cordons, [of("b", "fan")]);
         assert_eq!(clearances.len(), CLEARANCES_MAX);
         let tokens: BTreeSet<&str> =

@@ -69,6 +69,7 @@ struct Entry {
     #[serde(skip_serializing_if = "Option::is_none")]
     ill: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    logged: Option<u64>,
     first: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     held: Option<Value>,
@@ -324,6 +325,7 @@ fn device(
         verdict,
         gone,
         ill,
+        logged,
         first,
         held,
         unclean,
@@ -347,14 +349,19 @@ fn device(
     let uncleaned = holders::readable(unclean, holders::read_unclean, |it| {
         mistake(format!("why it is not clean: {it}"));
     });
-    let n_parts = parts;
+    // Where the machine was started again, nothing of its log can have been heeded.
+    let logged_until = match past.is_of_this_boot {
+        true => logged.filter(|_| past.boot.is_some()),
+        false => Some(0),
+    };
     let device = RememberedDevice {
         hardware,
-        n_parts,
+        n_parts: parts,
         offers,
         verdict,
         gone,
         illness,
+        logged_until,
         first,
         held,
         uncleaned,
@@ -377,6 +384,7 @@ fn entry(it: &RememberedDevice, unknown: Body, boot: &Boot) -> Entry {
         verdict: VerdictEntry::of(it.verdict.as_ref(), boot),
         gone: it.gone,
         ill: it.illness.as_ref().map(|it| json!(IllnessEntry::of(it, boot))),
+        logged: it.logged_until,
         first: health::write_first(&it.first),
         held: holders::write_held(&it.held, boot),
         unclean: it.uncleaned.as_ref().map(holders::write_unclean),

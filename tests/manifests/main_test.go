@@ -252,6 +252,55 @@ func TestSpecsOfCDITakeADirectoryAndNoOtherRight(t *testing.T) {
 	checkRights(t, withoutCDI(t, chart(t, "cdi: { enabled: true, dir: /var/cri/cdi }"), "/var/cri/cdi"))
 }
 
+// Takes the directories away that profiles read, which are not writable.
+func withoutReads(t *testing.T, all objects, dirs ...string) objects {
+	t.Helper()
+	spec := &all.daemonSet.Spec.Template.Spec
+	var found []string
+	spec.Volumes = slices.DeleteFunc(spec.Volumes, func(it corev1.Volume) bool {
+		if !strings.HasPrefix(it.Name, "reads-") {
+			return false
+		}
+		if *it.HostPath.Type != corev1.HostPathDirectory {
+			t.Errorf("%v", it)
+		}
+		found = append(found, it.Name+" "+it.HostPath.Path)
+		return true
+	})
+	mounts := &spec.Containers[0].VolumeMounts
+	*mounts = slices.DeleteFunc(*mounts, func(it corev1.VolumeMount) bool {
+		if !strings.HasPrefix(it.Name, "reads-") {
+			return false
+		}
+		at, isBelow := strings.CutPrefix(it.MountPath, "/host")
+		if !it.ReadOnly || !isBelow || !slices.Contains(found, it.Name+" "+at) {
+			t.Errorf("%v", it)
+		}
+		return true
+	})
+	for idx, it := range found {
+		if idx >= len(dirs) || !strings.HasSuffix(it, " "+dirs[idx]) {
+			t.Errorf("%v, not %v", found, dirs)
+		}
+	}
+	if len(found) != len(dirs) {
+		t.Errorf("%v, not %v", found, dirs)
+	}
+	return all
+}
+
+func TestWhatProfilesReadIsMountedAndNothingElse(t *testing.T) {
+	nvidia := []string{"/proc/driver", "/sys/module", "/usr"}
+	checkRights(t, withoutReads(t, kustomization(t, "nvidia-gpu"), nvidia...))
+	checkRights(t, withoutReads(t, kustomization(t, "vfio"), "/sys/kernel/iommu_groups"))
+	checkRights(t, withoutReads(t, chart(t, "config: { resources: [{ profile: kvm }] }")))
+	checkRights(t, withoutReads(t, chart(t, "config: { resources: [{ profile: nvidia-gpu }] }"), nvidia...))
+	both := "config: { resources: [{ profile: { name: nvidia-gpu, driver: cdi } }, { name: a/b, profile: vfio-pci }, { profile: tpu }] }"
+	checkRights(t, withoutReads(t, chart(t, both),
+		"/proc/driver", "/sys/kernel/iommu_groups", "/sys/module", "/usr"))
+	checkRights(t, withoutReads(t, chart(t, "existingConfigMap: mine\nhostPaths: [/etc/cdi]"), "/etc/cdi"))
+}
+
 // Every value of the chart, each with something to look for.
 func TestTheChartHeedsEachValue(t *testing.T) {
 	digest := "sha256:" + strings.Repeat("0a", 32)
@@ -268,6 +317,7 @@ func TestTheChartHeedsEachValue(t *testing.T) {
 		{"pluginDir: /data/plugins", "name: pod-resources, mountPath: \"/data/pod-resources\""},
 		{"podResourcesDir: /data/it", "hostPath: { path: \"/data/it\", type: Directory }"},
 		{"kernelLog: true", "add: [SYSLOG]"},
+		{"hostPaths: [/etc/cdi]", "mountPath: \"/host/etc/cdi\", readOnly: true"},
 		{"resources: { limits: { memory: 1Gi } }", "memory: 1Gi"},
 		{"priorityClassName: mine", "priorityClassName: mine"},
 		{"tolerations: [{ key: mine }]", "- key: mine"},
@@ -325,6 +375,8 @@ func TestTheSchemaRefusesMistakes(t *testing.T) {
 		"log: { format: xml }",
 		"pluginDir: relative",
 		"kernelLog: please",
+		"hostPaths: [relative]",
+		"hostPaths: [/]",
 		"cdi: true",
 		"cdi: { enabled: true, dir: relative }",
 		"tolerations: all",

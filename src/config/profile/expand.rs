@@ -26,10 +26,14 @@ struct Chosen {
 }
 
 /// Replaces each resource that names a profile by all that is said of it. One whose profile cannot be
-/// used keeps the word `profile`.
-pub(in crate::config) fn expand(root: &mut Node, diagnostics: &RefCell<Diagnostics>) {
+/// used keeps the word `profile`. Gives the directories that the profile of each resource reads.
+pub(in crate::config) fn expand(
+    root: &mut Node,
+    diagnostics: &RefCell<Diagnostics>,
+) -> Vec<Vec<String>> {
+    let mut reads = Vec::new();
     let Value::Map(entries) = &mut root.value else {
-        return;
+        return reads;
     };
     let lists = entries.iter_mut().filter(|(key, _)| key.as_text() == Some("resources"));
     let mut n_nodes = 0;
@@ -37,19 +41,20 @@ pub(in crate::config) fn expand(root: &mut Node, diagnostics: &RefCell<Diagnosti
         let Value::List(resources) = &mut list.value else {
             continue;
         };
-        for resource in resources {
+        for (idx, resource) in resources.iter_mut().enumerate() {
+            reads.resize(idx + 1, Vec::new());
             let Some(named) = resource.get("profile").filter(|it| !it.is_null()).cloned() else {
                 continue;
             };
             let item = Item::new(&named, "profile", diagnostics);
-            let Some(base) = chosen(item).and_then(|it| it.resource(item)) else {
-                continue;
-            };
+            let Some(chosen) = chosen(item) else { continue };
+            let Some(base) = chosen.resource(item) else { continue };
+            reads[idx].clone_from(&chosen.profile.reads);
             n_nodes += base.size();
             if n_nodes > NODES_MAX {
                 let what = format!("the profiles of the file up to here are more than {NODES_MAX}");
                 item.refuse_with::<()>(format!("{what} values"), "write fewer resources");
-                return;
+                return reads;
             }
             let mut own = resource.clone();
             if let Value::Map(entries) = &mut own.value {
@@ -58,6 +63,7 @@ pub(in crate::config) fn expand(root: &mut Node, diagnostics: &RefCell<Diagnosti
             *resource = merge(Layer::User, base, own);
         }
     }
+    reads
 }
 
 /// `NAME`, or a map of the name and the parameters.

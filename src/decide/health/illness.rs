@@ -3,17 +3,14 @@
 use std::{cmp::Reverse, collections::BTreeSet, sync::Arc, time::Instant};
 
 use crate::{
-    decide::{
-        health::{
-            Monitor,
-            trouble::{EndedBy, Trouble},
-        },
-        kernel_log,
+    decide::health::{
+        Monitor, told,
+        trouble::{EndedBy, Trouble},
     },
     model::{
         health::{
-            COMMAND_CHECK, Fault, HealthPolicy, KERNEL_LOG_CHECK, LINK_CHECK, NODE_CHECK, Recovery,
-            Rule, TIMEOUT_CHECK,
+            COMMAND_CHECK, Fault, HealthPolicy, LINK_CHECK, NODE_CHECK, Recovery, Repair, Rule,
+            TIMEOUT_CHECK,
         },
         state::{Illness, Lasting},
     },
@@ -43,7 +40,7 @@ impl Monitor {
     pub fn restore(&mut self, illness: &Illness, now: Instant) {
         let policy = Arc::clone(&self.policy);
         for lasting in remaining(&policy, illness) {
-            self.suffer(Trouble::restored(lasting, now));
+            self.suffer(Trouble::restored(lasting, &policy, now));
         }
         self.held_until = match (self.policy.flapping, illness.held_until) {
             (Some(flapping), Some(until)) if illness.is_of_this_boot => {
@@ -64,11 +61,7 @@ fn counts(policy: &HealthPolicy, fault: &Fault, line: Option<&str>) -> bool {
     let is_rule = rules_of(policy, fault).next().is_some();
     let severity = fault.consequence.severity;
     match fault.check.as_str() {
-        KERNEL_LOG_CHECK => {
-            let mut rules =
-                policy.kernel_log.iter().filter(|it| it.consequence.severity == severity);
-            rules.any(|rule| line.is_none_or(|line| kernel_log::hit(rule, line).is_some()))
-        }
+        _ if told::is_told(fault) => told::is_still_found(policy, fault, line),
         NODE_CHECK | LINK_CHECK | TIMEOUT_CHECK => true,
         COMMAND_CHECK => {
             is_rule || policy.command.as_ref().is_some_and(|it| it.consequence.severity == severity)
@@ -87,21 +80,24 @@ fn rules_of<'p>(policy: &'p HealthPolicy, fault: &Fault) -> impl Iterator<Item =
 }
 
 /// What is still wrong with a device of which a process before us has left this. Where the machine was started
-/// again since, its hardware was reset: only what waits for an operator is left.
+/// again since, its hardware was reset: only what waits for an operator is left, but for what is mended by that.
 fn remaining<'i>(policy: &HealthPolicy, illness: &'i Illness) -> impl Iterator<Item = &'i Lasting> {
-    let lasts = illness.is_of_this_boot || policy.recovery == Recovery::Manual;
-    let all = illness.lasting.iter().filter(move |_| lasts);
+    let lasts = move |it: &&Lasting| {
+        let is_mended = matches!(it.fault.consequence.repair, Some(Repair::Reset | Repair::Reboot));
+        illness.is_of_this_boot || (policy.recovery == Recovery::Manual && !is_mended)
+    };
+    let all = illness.lasting.iter().filter(lasts);
     all.filter(move |it| counts(policy, &it.fault, it.line.as_deref()))
 }
 
 /// The worst that is wrong with a device in the eyes of the next process, though a probe of it is good.
 pub fn lasting<'i>(policy: &HealthPolicy, illness: &'i Illness) -> Option<&'i Lasting> {
-    match policy.recovery {
-        Recovery::Auto => None,
-        Recovery::Manual | Recovery::After(_) => {
-            remaining(policy, illness).min_by_key(|it| Reverse(it.fault.consequence.severity))
-        }
-    }
+    let lasts = |it: &&Lasting| match policy.recovery {
+        Recovery::Auto => told::awaits_word(policy, &it.fault, it.line.as_deref()),
+        Recovery::Manual | Recovery::After(_) => true,
+    };
+    let all = remaining(policy, illness).filter(lasts);
+    all.min_by_key(|it| Reverse(it.fault.consequence.severity))
 }
 
 /// Whether what has found a fault under one policy would judge by the same under another.
@@ -112,7 +108,7 @@ pub(super) fn is_judged_alike(
 ) -> bool {
     let Trouble { fault, line, .. } = trouble;
     match fault.check.as_str() {
-        KERNEL_LOG_CHECK => counts(now, fault, line.as_deref()),
+        _ if told::is_told(fault) => counts(now, fault, line.as_deref()),
         COMMAND_CHECK => before.command == now.command,
         _ => rules_of(before, fault).all(|it| now.rules.contains(it)),
     }

@@ -328,8 +328,12 @@ fn a_line_of_the_kernels_log_holds_until_probes_are_good_again() {
     assert_eq!(life.does(logged(&kernel_fault("kernel log: fell off"))), "kernel log: fell off");
     assert_eq!(life.bad("no node"), "kernel log: fell off", "what was said first tells more");
     assert_eq!(life.good(), "kernel log: fell off");
-    assert_eq!(life.does(logged(&kernel_fault("kernel log: again"))), "kernel log: again");
-    assert_eq!(life.good(), "kernel log: again");
+    assert_eq!(
+        life.does(logged(&kernel_fault("kernel log: again"))),
+        "kernel log: fell off",
+        "what is repeated keeps its first reason, but needs good probes anew"
+    );
+    assert_eq!(life.good(), "kernel log: fell off");
     assert_eq!(life.good(), "Healthy");
 }
 

@@ -5,8 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::decide::health::told;
 use crate::model::{
-    health::{Fault, HealthPolicy, KERNEL_LOG_CHECK, Outcome, Recovery, Severity},
+    health::{Fault, HealthPolicy, Outcome, Recovery, Severity},
     state::Lasting,
 };
 
@@ -14,9 +15,11 @@ use crate::model::{
 #[derive(Debug, Clone)]
 pub(super) struct Trouble {
     pub(super) fault: Fault,
-    /// What the kernel has logged, if that is the fault, and unless it is very long.
+    /// What the kernel has told, if that is the fault, and unless it is very long.
     pub(super) line: Option<String>,
     pub(super) ended_by: EndedBy,
+    /// The kernel will say when it is over, and good probes do not.
+    awaits_word: bool,
     /// Since when the device has it.
     pub(super) since: Instant,
     /// The last probe has found it.
@@ -37,13 +40,28 @@ pub(super) enum EndedBy {
 
 impl Trouble {
     pub(super) fn new(fault: Fault, ended_by: EndedBy, now: Instant) -> Trouble {
-        let (line, is_current) = (None, true);
-        Trouble { fault, line, ended_by, since: now, is_current, n_good: 0, good_since: None }
+        Trouble {
+            fault,
+            line: None,
+            ended_by,
+            awaits_word: false,
+            since: now,
+            is_current: true,
+            n_good: 0,
+            good_since: None,
+        }
     }
 
-    /// The kernel has logged this.
-    pub(super) fn logged(self, line: Option<String>) -> Trouble {
-        Trouble { line, ..self }
+    /// The kernel has told this.
+    pub(super) fn told(self, line: Option<String>, policy: &HealthPolicy) -> Trouble {
+        let mut trouble = Trouble { line, ..self };
+        trouble.judge_end(policy);
+        trouble
+    }
+
+    /// How it ends, under this policy.
+    pub(super) fn judge_end(&mut self, policy: &HealthPolicy) {
+        self.awaits_word = told::awaits_word(policy, &self.fault, self.line.as_deref());
     }
 
     /// The device has it for longer.
@@ -52,14 +70,14 @@ impl Trouble {
     }
 
     /// What a process before us has seen, as far as it can be right.
-    pub(super) fn restored(lasting: &Lasting, now: Instant) -> Trouble {
+    pub(super) fn restored(lasting: &Lasting, policy: &HealthPolicy, now: Instant) -> Trouble {
         let Lasting { fault, line, since, good_since } = lasting;
         let since = since.map_or(now, |it| it.min(now));
-        Trouble {
-            line: line.clone(),
+        let trouble = Trouble {
             good_since: good_since.map(|it| it.min(now)),
             ..Trouble::new(fault.clone(), EndedBy::Policy, since)
-        }
+        };
+        trouble.told(line.clone(), policy)
     }
 
     /// For a process that comes after us.
@@ -84,9 +102,11 @@ impl Trouble {
 
     /// Which of several is shown: the least. What the kernel says tells more than what follows from it, and what
     /// is wrong now tells more than what waits to be forgotten.
-    pub(super) fn rank(&self) -> (Reverse<Severity>, bool, bool) {
-        let is_from_probes = self.fault.check != KERNEL_LOG_CHECK;
-        (Reverse(self.severity()), is_from_probes, !self.is_current)
+    pub(super) fn rank(&self) -> (Reverse<Severity>, bool, bool, Option<Reverse<Instant>>) {
+        let is_told = told::is_told(&self.fault);
+        // Of what the kernel says the last tells most: that a recovery has failed, after that it has begun.
+        let told_at = is_told.then_some(Reverse(self.since));
+        (Reverse(self.severity()), !is_told, !self.is_current, told_at)
     }
 
     /// Nothing before now counts towards its end.
@@ -111,7 +131,8 @@ impl Trouble {
         let good_for = self.good_since.map_or(Duration::ZERO, |it| now.duration_since(it));
         self.n_good >= policy.healthy_after
             && match (self.ended_by, policy.recovery) {
-                (EndedBy::Probes, _) | (EndedBy::Policy, Recovery::Auto) => true,
+                (EndedBy::Probes, _) => true,
+                (EndedBy::Policy, Recovery::Auto) => !self.awaits_word,
                 (EndedBy::Policy, Recovery::Manual) => false,
                 (EndedBy::Policy, Recovery::After(duration)) => good_for >= duration,
             }

@@ -3,6 +3,7 @@
 //! A device that was removed stays known as long as the kubelet may have given it to a pod.
 
 mod cleaning;
+mod orders;
 mod peers;
 
 use std::{
@@ -14,7 +15,12 @@ use std::{
 use crate::{
     decide::{
         health::{Change, Input, Monitor, compare::FirstSeen},
-        inventory::{quarantine::Quarantine, report},
+        inventory::{
+            heard::{self, Ears, Heard, Word},
+            injection::Injection,
+            quarantine::Quarantine,
+            report,
+        },
     },
     model::{
         cordon::Clearance,
@@ -22,7 +28,7 @@ use crate::{
         health::{HealthPolicy, Sample},
         name::{DeviceId, ResourceName},
         snapshot::Health,
-        state::{Illness, RememberedDevices, Uncleaned},
+        state::{Illness, RememberedDevices},
     },
 };
 
@@ -51,6 +57,8 @@ struct News {
     has_illness_changed: bool,
     /// How often a device has turned healthy, degraded or unhealthy, by the word for it and the class of the reason.
     transitions: BTreeMap<(&'static str, &'static str), u64>,
+    /// What was found that was not there before, since that was asked last.
+    new: BTreeSet<DeviceId>,
 }
 
 /// One device, present or removed.
@@ -59,10 +67,13 @@ struct Entry {
     device: Arc<Device>,
     is_present: bool,
     monitor: Monitor,
+    ears: Ears,
     /// What its last probe has read, for others to be compared with.
     samples: Vec<Sample>,
     /// What the monitor was told is cordoned, and why.
     cordon: Option<String>,
+    /// What an operator has it taken for.
+    injection: Option<Injection>,
     /// It is not listed before its first probe, or until then.
     list_by: Option<Instant>,
     /// It is not offered before then: parts of it may still be on their way.
@@ -121,10 +132,10 @@ impl Devices {
         self.all.get(id).map(|it| it.monitor.first_seen().clone()).unwrap_or_default()
     }
 
-    /// Whether a device has turned ill or recovered since this was asked last; later, if the list is the first
-    /// and not out yet: then it is written down with it.
-    pub(super) fn take_illness_changed(&mut self, is_first: bool) -> bool {
-        !is_first && std::mem::take(&mut self.news.has_illness_changed)
+    /// Whether a device has turned ill or recovered since this was asked last, also before the first list is out: the
+    /// kernel announces a thing once.
+    pub(super) fn take_illness_changed(&mut self) -> bool {
+        std::mem::take(&mut self.news.has_illness_changed)
     }
 
     /// How often a device has turned healthy, degraded or unhealthy, and by what.
@@ -163,6 +174,7 @@ impl Devices {
                 Some(entry) => entry.found(update, device, &mut self.news),
                 None => {
                     self.all.insert(device.id.clone(), Entry::new(update, device));
+                    self.news.new.insert(device.id.clone());
                     true
                 }
             };
@@ -179,6 +191,21 @@ impl Devices {
         has_changed
     }
 
+    /// What was found that was not there before.
+    pub(super) fn take_new(&mut self) -> BTreeSet<DeviceId> {
+        std::mem::take(&mut self.news.new)
+    }
+
+    /// Whether what the kernel says may be about this device. It is told then.
+    pub(super) fn hears(&mut self, id: &DeviceId, word: &Word) -> bool {
+        self.all.get_mut(id).is_some_and(|it| it.ears.hear(word))
+    }
+
+    /// Until when lines of the kernel's log about it are heeded.
+    pub(super) fn logged_until(&self, id: &DeviceId) -> Option<u64> {
+        self.all.get(id).map(|it| it.ears.logged_until())
+    }
+
     /// Tells the monitor of a device what has happened; gives whether others see a difference.
     pub(super) fn tell(
         &mut self,
@@ -192,26 +219,6 @@ impl Devices {
         };
         let is_probed = matches!(input, Input::Probed(_)) && entry.list_by.take().is_some();
         entry.tell(resource, input, now, &mut self.news) || is_probed
-    }
-
-    /// Tells each monitor whether its device is cordoned, and why.
-    pub(super) fn heed_cordons<'c>(
-        &mut self,
-        resource: &ResourceName,
-        reason_of: impl Fn(&DeviceId) -> Option<&'c String>,
-        now: Instant,
-    ) -> bool {
-        let mut has_changed = false;
-        for (id, entry) in &mut self.all {
-            let reason = reason_of(id);
-            if reason == entry.cordon.as_ref() {
-                continue;
-            }
-            entry.cordon = reason.cloned();
-            let input = reason.map_or(Input::Uncordoned, |it| Input::Cordoned(it));
-            has_changed |= entry.tell(resource, input, now, &mut self.news);
-        }
-        has_changed
     }
 
     /// Tells everybody who waits for it that time has passed.
@@ -258,6 +265,8 @@ pub(super) struct Update<'a> {
     pub(super) remembered: &'a RememberedDevices,
     /// What operators have cleared.
     pub(super) clearances: &'a [Clearance],
+    /// What the kernel has told before.
+    pub(super) heard: &'a Heard,
     /// Whether devices are to be clean before others get them.
     pub(super) is_cleaned: bool,
     pub(super) now: Instant,
@@ -282,12 +291,16 @@ impl Entry {
         {
             monitor.restore_first_seen(first);
         }
+        let Update { resource, remembered, clearances, heard, .. } = *update;
+        let before = heard::Known { resource, remembered, clearances };
         Entry {
+            ears: Ears::of(device, &before, heard),
             samples: Vec::new(),
             device: Arc::new(device.clone()),
             is_present: true,
             monitor,
             cordon: None,
+            injection: None,
             list_by: Some(now + patience(update.policy)),
             settles_at: settles.then(|| now + device.settle),
             quarantine: known
@@ -298,14 +311,18 @@ impl Entry {
     }
 
     fn view(&self) -> Viewed<'_> {
+        let health = match (self.monitor.health(), &self.quarantine) {
+            (Health::Healthy | Health::Degraded(_), Some(it)) => it.health(),
+            (health, _) => health,
+        };
+        // What is really wrong tells more.
+        let injection =
+            self.injection.as_ref().filter(|it| it.health.severity() > health.severity());
         Viewed {
             device: &self.device,
             is_present: self.is_present,
-            health: match (self.monitor.health(), &self.quarantine) {
-                (Health::Healthy | Health::Degraded(_), Some(it)) => it.health(),
-                (health, _) => health,
-            },
-            since: self.monitor.since(),
+            health: injection.map_or(health, |it| &it.health),
+            since: injection.map_or_else(|| self.monitor.since(), |it| it.since),
             is_awaited: self.list_by.is_some() || self.settles_at.is_some(),
             is_settling: self.settles_at.is_some(),
         }

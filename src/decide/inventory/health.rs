@@ -1,20 +1,23 @@
 //! What the inventory makes of probes, of the kernel's log and of what an operator says.
 
-use std::{sync::Arc, time::Instant};
+use std::{collections::BTreeSet, sync::Arc, time::Instant};
 
 use crate::{
-    config::quoted,
     decide::{
-        health::{Input, subject::is_about},
-        inventory::{Inventory, Served},
-        kernel_log,
+        health::{
+            Input,
+            subject::is_about,
+            told::{self, Announced, Over},
+        },
+        inventory::{Inventory, Served, heard::Word},
+        kernel_log::{self, Saying},
     },
     model::{
         cordon::{Clearance, Cordon},
-        event::{Effect, KernelLine},
-        health::{Fault, Round, Target},
+        device::Device,
+        event::Effect,
+        health::{HealthPolicy, Round, Target},
         name::{DeviceId, ResourceName},
-        uevent::{Saying, Uevent},
     },
 };
 
@@ -36,46 +39,17 @@ impl Inventory {
         }
     }
 
-    pub(super) fn kernel_logged(&mut self, line: &KernelLine, now: Instant) {
+    /// The kernel has told something, of devices that are there or that are found a moment later.
+    pub(super) fn heard(&mut self, word: Word, now: Instant) {
+        let mut told = BTreeSet::new();
         for (name, served) in &mut self.served {
-            let Some(configured) = self.resources.get(served.config_idx) else {
-                continue;
-            };
-            let policy = Arc::clone(&configured.health);
-            for hit in policy.kernel_log.iter().filter_map(|it| kernel_log::hit(it, &line.text)) {
-                let present = served.devices.present().filter(|it| hit.is_about(it));
-                let ids: Vec<DeviceId> = present.map(|it| it.id.clone()).collect();
-                for id in ids {
-                    let (fault, line) = (&hit.fault(), line.text.as_str());
-                    served.tell(name, &id, Input::KernelFault { fault, line }, now);
-                }
+            let configured = self.resources.get(served.config_idx);
+            let policy = configured.map(|it| Arc::clone(&it.health));
+            if policy.is_some_and(|policy| served.heard(name, &policy, (&word, None), now)) {
+                told.insert(name.clone());
             }
         }
-    }
-
-    pub(super) fn announced(&mut self, uevent: &Uevent, now: Instant) {
-        for (name, served) in &mut self.served {
-            let Some(configured) = self.resources.get(served.config_idx) else {
-                continue;
-            };
-            let policy = Arc::clone(&configured.health);
-            for rule in &policy.events {
-                let Some(Saying::Ill(value)) = rule.says(uevent) else { continue };
-                let said = format!("{}={value}", rule.property);
-                let reason = format!("event: {} is {}", rule.property, quoted(value));
-                let fault = Fault {
-                    check: format!("event {}", rule.property),
-                    reason,
-                    consequence: rule.consequence,
-                };
-                let present = served.devices.present().filter(|it| is_about(uevent, it));
-                let ids: Vec<DeviceId> = present.map(|it| it.id.clone()).collect();
-                for id in ids {
-                    let input = Input::KernelFault { fault: &fault, line: &said };
-                    served.tell(name, &id, input, now);
-                }
-            }
-        }
+        self.heard.keep(word, told, now);
     }
 
     /// An operator has said what is out of use: all of it.
@@ -128,5 +102,67 @@ impl Inventory {
         }
         self.probed = Arc::clone(&targets);
         Some(Effect::Probe(targets))
+    }
+}
+
+impl Served {
+    /// Tells the devices that a word is about, or those `only`, what it says of them. Gives whether it is about any.
+    pub(super) fn heard(
+        &mut self,
+        resource: &ResourceName,
+        policy: &HealthPolicy,
+        (word, only): (&Word, Option<&BTreeSet<DeviceId>>),
+        now: Instant,
+    ) -> bool {
+        let mut is_about_any = false;
+        let mut tell = |is_about: &dyn Fn(&Device) -> bool, input: Input<'_>| {
+            let concerned = self
+                .devices
+                .present()
+                .filter(|it| only.is_none_or(|only| only.contains(&it.id)) && is_about(it));
+            let ids: Vec<DeviceId> = concerned.map(|it| it.id.clone()).collect();
+            is_about_any |= !ids.is_empty();
+            for id in ids {
+                if self.devices.hears(&id, word) {
+                    self.listing.is_stale |= self.devices.tell(resource, &id, input, now);
+                }
+            }
+        };
+        match word {
+            Word::Line(line) => {
+                let line = line.text.as_str();
+                for rule in &policy.kernel_log {
+                    for saying in kernel_log::says(rule, line) {
+                        let (hit, fault);
+                        let input = match &saying {
+                            Saying::Ill(it) => {
+                                (hit, fault) = (it, it.fault());
+                                Input::KernelFault { fault: &fault, line }
+                            }
+                            Saying::Over(it, clearing) => {
+                                hit = it;
+                                Input::KernelOver(Over::Logged(rule, clearing))
+                            }
+                        };
+                        tell(&|it| hit.is_about(it), input);
+                    }
+                }
+            }
+            Word::Event(uevent) => {
+                let is_about = |it: &Device| is_about(uevent, it);
+                for rule in &policy.events {
+                    match told::announced(rule, uevent) {
+                        Some(Announced::Ill(fault, line)) => {
+                            tell(&is_about, Input::KernelFault { fault: &fault, line: &line });
+                        }
+                        Some(Announced::Over) => {
+                            tell(&is_about, Input::KernelOver(Over::Announced(rule)));
+                        }
+                        None => {}
+                    }
+                }
+            }
+        }
+        is_about_any
     }
 }

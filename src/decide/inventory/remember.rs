@@ -133,6 +133,7 @@ impl Served {
             let is_well = *viewed.health == Health::Healthy;
             it.verdict = (!is_well)
                 .then(|| Verdict { health: viewed.health.clone(), since: Some(viewed.since) });
+            it.logged_until = self.devices.logged_until(&viewed.device.id);
             let heeded = clearances.iter().filter(|it| it.is_about(name, &viewed.device.id));
             let heeded: BTreeSet<String> = heeded.map(|it| it.token.clone()).collect();
             let uncleaned = self.devices.uncleaned(&viewed.device.id);

@@ -17,6 +17,7 @@ use crate::{
             tally::Tally,
         },
         registration::Registration,
+        rescan::OVERDUE,
     },
     model::{
         device::{Findings, Problem},
@@ -27,6 +28,19 @@ use crate::{
 };
 
 impl Inventory {
+    /// Says what takes too long, and ends what has its end.
+    pub(super) fn heed_time(&mut self, now: Instant) {
+        if self.rescan.is_overdue(now) {
+            log::error!(
+                "a scan has not ended after {OVERDUE:?}: a read of the host is blocked, and until it \
+                 ends no device that comes is seen"
+            );
+        }
+        if self.injected_until().is_some_and(|it| it <= now) {
+            self.heed_injected(now);
+        }
+    }
+
     pub(super) fn scanned(&mut self, scan: Scan, now: Instant, effects: &mut Vec<Effect>) {
         if scan.version != self.version {
             // A scan for a configuration that has been replaced meanwhile; the next is under way.
@@ -52,7 +66,9 @@ impl Inventory {
         for name in absent {
             self.update(&name, Arc::default(), now);
         }
+        self.heard.scanned(now);
         self.heed_cordons(now);
+        self.heed_injected(now);
         effects.extend(self.retarget());
     }
 
@@ -118,10 +134,16 @@ impl Inventory {
             policy: &configured.health,
             remembered: &remembered,
             clearances: &self.clearances,
+            heard: &self.heard,
             is_cleaned: !configured.release.is_empty(),
             now,
         };
         served.listing.is_stale |= served.devices.update(&update, findings);
+        let new = served.devices.take_new();
+        let policy = Arc::clone(&configured.health);
+        for word in self.heard.about_new(name).filter(|_| !new.is_empty()) {
+            served.heard(name, &policy, (word, Some(&new)), now);
+        }
     }
 
     /// Says each problem once, and once more if it comes back.

@@ -82,27 +82,35 @@ pub(super) struct Ring {
     mark: Vec<u8>,
     /// The newest time stamp of what was heeded.
     newest: Option<u64>,
+    has_no_times: bool,
     next_at: Deadline,
 }
 
 impl Ring {
-    /// The lines to come.
+    /// All lines, from the first that the kernel has kept.
     pub(super) fn open(source: Box<dyn Source>) -> io::Result<Ring> {
         let mut ring = Ring::unread(source);
+        // Whether it may be read at all.
         let text = ring.text(USUAL_LEN)?;
-        ring.heeded(&text);
-        ring.next_at = Deadline::after(INTERVAL);
+        ring.has_no_times = !text.is_empty() && lines(&text).filter_map(stamp).next().is_none();
         Ok(ring)
     }
 
-    /// All lines, from the first that the kernel has kept.
-    pub(super) fn unread(source: Box<dyn Source>) -> Ring {
-        Ring { source, mark: Vec::new(), newest: None, next_at: Deadline::after(Duration::ZERO) }
+    fn unread(source: Box<dyn Source>) -> Ring {
+        let next_at = Deadline::after(Duration::ZERO);
+        Ring { source, mark: Vec::new(), newest: None, has_no_times: false, next_at }
+    }
+
+    /// All lines are new again.
+    pub(super) fn rewind(&mut self) {
+        self.mark.clear();
+        self.newest = None;
+        self.next_at = Deadline::after(Duration::ZERO);
     }
 
     /// Nothing can be told from a log without them.
     pub(super) fn has_no_times(&self) -> bool {
-        !self.mark.is_empty() && self.newest.is_none()
+        self.has_no_times
     }
 
     /// When there may be something to read.

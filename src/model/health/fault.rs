@@ -87,8 +87,11 @@ pub const TIMEOUT_CHECK: &str = "timeout";
 /// The [`Fault::check`] of [`HealthPolicy::command`](crate::model::health::HealthPolicy::command).
 pub const COMMAND_CHECK: &str = "command";
 
-/// The [`Fault::check`] of lines of the kernel's log.
+/// The beginning of the [`Fault::check`] of lines of the kernel's log.
 pub const KERNEL_LOG_CHECK: &str = "kernel log";
+
+/// The beginning of the [`Fault::check`] of announcements of the kernel.
+pub const EVENT_CHECK: &str = "kernel event";
 
 /// What is wrong with a device.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -59,6 +59,7 @@ fn known() -> RememberedDevice {
         verdict: Some(Health::unhealthy("kernel log: \"x\"").into()),
         gone: None,
         illness: None,
+        logged_until: None,
         first: First {
             seen: BTreeMap::from([("state".to_owned(), vec!["4: ACTIVE".to_owned()])]),
             heeded: BTreeSet::new(),
@@ -241,23 +242,26 @@ fn moments_of_an_illness_mean_the_same_to_the_next_process_and_nothing_after_a_r
         heeded: ["a".to_owned()].into(),
         is_of_this_boot: true,
     };
-    let ill_with = |illness: Illness| {
-        remembered([(id("a"), RememberedDevice { illness: Some(illness), ..known() })].into())
+    let ill_with = |illness: Illness, logged_until| {
+        let illness = Some(illness);
+        remembered([(id("a"), RememberedDevice { illness, logged_until, ..known() })].into())
     };
+    // By the log's own clock.
+    let logged = Some(77_000_001);
     let (memory, _) = Memory::open(&path, boot_of("one", "100.00", now));
-    memory.write(&ill_with(ill.clone())).unwrap();
+    memory.write(&ill_with(ill.clone(), logged)).unwrap();
     // Ten seconds later.
     let next = boot_of("one", "110.00", now + s(10));
-    assert_eq!(read(&path, &next).unwrap(), (ill_with(ill.clone()), None));
+    assert_eq!(read(&path, &next).unwrap(), (ill_with(ill.clone(), logged), None));
 
     let rebooted = boot_of("two", "110.00", now + s(10));
     let lasting = ill.lasting.iter().cloned();
     let lasting = lasting.map(|it| Lasting { since: None, good_since: None, ..it }).collect();
     let timeless = Illness { lasting, held_until: None, ..ill };
     let old = Illness { is_of_this_boot: false, ..timeless.clone() };
-    assert_eq!(read(&path, &rebooted).unwrap(), (ill_with(old), None));
+    assert_eq!(read(&path, &rebooted).unwrap(), (ill_with(old, Some(0)), None));
     // Where nothing is certain it is taken for the same, but times are not.
-    assert_eq!(read(&path, &boot()).unwrap(), (ill_with(timeless), None));
+    assert_eq!(read(&path, &boot()).unwrap(), (ill_with(timeless, None), None));
 }
 
 #[test]

@@ -14,6 +14,23 @@
 {{- end -}}
 {{- end -}}
 
+{{/* The directories of the host that the profiles of the configuration read, beside what all of them do. */}}
+{{- define "chandler.reads" -}}
+{{- $known := .Files.Get "files/reads.yaml" | fromYaml -}}
+{{- $dirs := .Values.hostPaths -}}
+{{- if not .Values.existingConfigMap -}}
+{{- range .Values.config.resources -}}
+{{- with .profile -}}
+{{- $name := kindIs "map" . | ternary (get (kindIs "map" . | ternary . dict) "name") . -}}
+{{- range get $known (toString $name) | default list -}}
+{{- $dirs = append $dirs . -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- $dirs | uniq | sortAlpha | toJson -}}
+{{- end -}}
+
 {{- define "chandler.selector" -}}
 app.kubernetes.io/name: chandler
 app.kubernetes.io/instance: {{ .Release.Name }}

@@ -44,8 +44,12 @@ impl Source for Fake {
     }
 }
 
+/// All that is there is heeded.
 fn open(kernel: &Fake) -> Ring {
-    Ring::open(Box::new(kernel.clone())).unwrap()
+    let mut ring = Ring::open(Box::new(kernel.clone())).unwrap();
+    let text = ring.read_if_due().unwrap().text;
+    ring.heeded(&text);
+    ring
 }
 
 /// What is new, all of which is heeded, and whether something is missing.
@@ -112,6 +116,19 @@ fn a_log_that_somebody_clears_says_nothing_twice() {
     let new = "<6>[   10.000000] line\n<6>[   11.000000] line\n";
     assert_eq!(news(&mut ring), (new.to_owned(), true));
     assert_eq!(news(&mut ring), (String::new(), false));
+}
+
+#[test]
+fn everything_since_boot_is_new_at_first_and_after_a_rewind() {
+    let kernel = Fake::new(1 << 20);
+    kernel.says_many(0, 3);
+    let mut ring = Ring::open(Box::new(kernel.clone())).unwrap();
+    let (all, has_gap) = news(&mut ring);
+    assert_eq!((all.lines().count(), has_gap), (3, false));
+    kernel.says_many(3, 4);
+    ring.rewind();
+    let (all, has_gap) = news(&mut ring);
+    assert_eq!((all.lines().count(), has_gap), (7, false));
 }
 
 #[test]

@@ -1,0 +1,80 @@
+//! What network plugins are told of devices, in a directory of theirs.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use nix::sys::signal::Signal;
+
+use crate::lifecycle::{Node, until};
+
+/// A card with two functions, of which one can do RDMA.
+const HOST: &str = "
+//- /sys/devices/pci0000:3b/0000:3b:00.0/virtfn0 -> ../0000:3b:02.0
+//- /sys/devices/pci0000:3b/0000:3b:00.0/virtfn1 -> ../0000:3b:02.1
+//- /sys/devices/pci0000:3b/0000:3b:02.0/class
+0x020000
+//- /sys/devices/pci0000:3b/0000:3b:02.0/physfn -> ../0000:3b:00.0
+//- /sys/devices/pci0000:3b/0000:3b:02.0/driver -> ../../../bus/pci/drivers/iavf
+//- /sys/devices/pci0000:3b/0000:3b:02.1/class
+0x020000
+//- /sys/devices/pci0000:3b/0000:3b:02.1/physfn -> ../0000:3b:00.0
+//- /sys/devices/pci0000:3b/0000:3b:02.1/driver -> ../../../bus/pci/drivers/iavf
+//- /sys/devices/pci0000:3b/0000:3b:02.1/infiniband_verbs/uverbs2/ibdev
+rocep59s2v1
+//- /sys/bus/pci/devices/0000:3b:02.0 -> ../../../devices/pci0000:3b/0000:3b:02.0
+//- /sys/bus/pci/devices/0000:3b:02.1 -> ../../../devices/pci0000:3b/0000:3b:02.1
+//- /sys/class/infiniband_verbs/uverbs2 -> ../../devices/pci0000:3b/0000:3b:02.1/infiniband_verbs/uverbs2
+//- /dev/infiniband/uverbs2 char
+//- /dev/infiniband/rdma_cm char
+";
+
+/// The files, and what they say.
+fn files(dir: &Path) -> BTreeMap<String, String> {
+    let entries = fs::read_dir(dir).unwrap().map(|it| it.unwrap().path());
+    let files = entries.map(|path| {
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        (name, fs::read_to_string(path).unwrap())
+    });
+    files.filter(|(name, _)| !name.starts_with('.')).collect()
+}
+
+#[test]
+fn network_plugins_are_told_of_each_function_as_long_as_it_is_listed() {
+    let (mut node, kubelet) = Node::with_kubelet(HOST, "version: v1\nresources: []\n");
+    let dir = node.dir.path().join("devinfo/dp");
+    fs::create_dir_all(&dir).unwrap();
+    let config = |rest: &str| {
+        format!(
+            "version: v1
+deviceInfo: {{ dir: {} }}
+resources:
+  - {{ name: intel.com/nic-rdma, profile: {{ name: sriov-net, rdma: true }} }}
+{rest}",
+            dir.display()
+        )
+    };
+    let file = node.dir.path().join("config.yaml");
+    fs::write(&file, config("  - { name: intel.com/nic, profile: sriov-net }\n")).unwrap();
+    node.start();
+    kubelet.expect_devices("intel.com/nic", "0000:3b:02.0 Healthy");
+    kubelet.expect_devices("intel.com/nic-rdma", "0000:3b:02.1 Healthy");
+    let plain = (
+        "intel.com-nic-0000:3b:02.0-device.json".to_owned(),
+        r#"{"type":"pci","version":"1.1.0","pci":{"pci-address":"0000:3b:02.0"}}"#.to_owned(),
+    );
+    let rdma = (
+        "intel.com-nic-rdma-0000:3b:02.1-device.json".to_owned(),
+        r#"{"type":"pci","version":"1.1.0","pci":{"pci-address":"0000:3b:02.1","rdma-device":"rocep59s2v1"}}"#
+            .to_owned(),
+    );
+    let both = BTreeMap::from([plain, rdma.clone()]);
+    until(|| files(&dir) == both, || format!("{:?}", files(&dir)));
+
+    fs::write(&file, config("")).unwrap();
+    let one = BTreeMap::from([rdma]);
+    until(|| files(&dir) == one, || format!("{:?}", files(&dir)));
+
+    // The network of a pod may be made anew while nobody runs.
+    node.signal(Signal::SIGTERM);
+    assert!(node.wait().success());
+    assert_eq!(files(&dir), one);
+}
