@@ -6,6 +6,7 @@ mod doctoring;
 mod environment;
 mod explaining;
 mod injecting;
+mod probing;
 mod profiles;
 mod setup;
 mod status;
@@ -24,7 +25,7 @@ use crate::{
     config::{self, Config, Diagnostics},
     daemon::{self, Abruptly, ConfigFile, Surroundings},
     host::{Host, descriptors},
-    operate::{logger, probing, report},
+    operate::{logger, report},
 };
 
 /// How a run ended, as scripts and supervisors see it.
@@ -262,14 +263,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         Command::Doctor => {
             let (text, is_fine) = doctoring::doctor(&args);
-            let printed = print(&text);
-            if is_fine { printed } else { ExitCode::Failed }
+            show(&text, is_fine)
         }
-        Command::Probe { sockets, live: _ } if !sockets.is_empty() => {
-            show(&probing::sockets(sockets))
-        }
-        Command::Probe { live: true, .. } => show(&probe_live(&args)),
-        Command::Probe { .. } => probe(&args),
+        Command::Probe { sockets, live } => probing::probe(&args, sockets, *live),
     }
 }
 
@@ -329,23 +325,10 @@ fn explain(args: &Args, thing: &str) -> ExitCode {
     }
 }
 
-fn probe(args: &Args) -> ExitCode {
-    match load(args) {
-        Ok((config, _)) => show(&probing::ours(&config.plugin_dir, &config.resources)),
-        Err(err) => refuse(&err),
-    }
-}
-
-/// The configuration may have been spoilt since the daemon read it, and that is no reason to end it.
-fn probe_live(args: &Args) -> probing::Report {
-    let configured = || load(args).map(|(config, _)| config.plugin_dir).ok();
-    let dir = args.kubelet_dir.clone().or_else(configured);
-    probing::ours(dir.as_deref().unwrap_or(Path::new(config::PLUGIN_DIR)), &[])
-}
-
-fn show(report: &probing::Report) -> ExitCode {
-    let printed = print(&report.text);
-    if report.is_fine { printed } else { ExitCode::Failed }
+/// Something that is wrong may be shown.
+fn show(text: &str, is_fine: bool) -> ExitCode {
+    let printed = print(text);
+    if is_fine { printed } else { ExitCode::Failed }
 }
 
 /// Why there is no configuration.

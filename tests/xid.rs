@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use chandler::{
     config::{self, Config},
-    decide::kernel_log,
+    decide::kernel_log::{self, Saying},
     discovery::scan,
     model::{
         device::Device,
@@ -71,6 +71,34 @@ resources:
             }
         };
         self.devices.iter().map(outcome).collect()
+    }
+}
+
+/// How many rules take a line about the first GPU for the end of what they have found.
+fn n_over(gpus: &Gpus, line: &str) -> usize {
+    let rules = &gpus.config.resources[0].health.kernel_log;
+    let over = rules.iter().flat_map(|it| kernel_log::says(it, line)).filter(|it| match it {
+        Saying::Over(hit, _) => hit.is_about(&gpus.devices[0]) && !hit.is_about(&gpus.devices[1]),
+        Saying::Ill(_) => false,
+    });
+    over.count()
+}
+
+#[test]
+fn the_driver_says_what_is_over() {
+    let gpus = Gpus::new();
+    let verdict = |to: &str| {
+        format!(
+            "NVRM: Xid (PCI:0000:3b:00): 154, GPU recovery action changed from 0x1 (Reset) to {to}"
+        )
+    };
+    assert_eq!(n_over(&gpus, &verdict("0x0 (None)")), 2, "numbers, and those of NVLink");
+    assert_eq!(
+        n_over(&gpus, "NVRM: Xid (PCI:0000:3b:00): 162, Power smoothing is engaged again"),
+        1
+    );
+    for line in [verdict("0x1 (Reset)"), "NVRM: Xid (PCI:0000:3b:00): 163".to_owned()] {
+        assert_eq!(n_over(&gpus, &line), 0, "{line}");
     }
 }
 
