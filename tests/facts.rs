@@ -360,13 +360,14 @@ fn routes_of_another_network_namespace_say_nothing_of_the_hosts_interfaces() {
     let fixture = Fixture::new(NETWORK);
     fixture.add("//- /proc/net/dev\nInter-|   Receive\n face |bytes\n  eth0: 0 0\n");
     let text = table(&fixture, "class/net", &["net.defaultRoute"]);
-    assert!(
-        text.contains("eth1 ! cannot read `net.defaultRoute`: the routes in /proc/net"),
-        "{text}"
-    );
+    assert!(text.contains("eth1 ! cannot read `net.defaultRoute`: the host's routes"), "{text}");
     fixture.add("//- /proc/net/dev\nx\neth0:1\neth1:1\neth2:1\neth3:1\neth0_0:1\nbond0:1\n");
     let text = table(&fixture, "class/net", &["net.defaultRoute"]);
     assert!(text.contains("eth1 true"), "{text}");
+    // In a pod that sees the host's first process.
+    fixture.add("//- /proc/1/net/route\nx\neth0\t00000000\t0\t0003\t0\t0\t0\t00000000\n");
+    let text = table(&fixture, "class/net", &["net.defaultRoute"]);
+    assert!(text.contains("eth0 true | eth0_0 false | eth1 false"), "{text}");
 }
 
 #[test]
@@ -404,10 +405,10 @@ rdma.portState: mlx5_1 ACTIVE | mlx5_10 DOWN,ACTIVE
         "rdma.device: uverbs0 mlx5_10 | uverbs1 mlx5_1 | uverbs2 rxe0 | uverbs7 mlx5_7\n"
     );
     // A pod has taken the device into its own network namespace.
-    let keys = ["rdma.device", "rdma.nodes"];
+    let keys = ["rdma.device", "rdma.nodes", "rdma.portState"];
     assert_eq!(
         table(&fixture, "bus/pci", &keys),
-        "rdma.device: 0000:60:00.0 mlx5_7\nrdma.nodes: 0000:60:00.0 /dev/infiniband/uverbs7\n"
+        "rdma.device: 0000:60:00.0 mlx5_7\nrdma.nodes: 0000:60:00.0 /dev/infiniband/uverbs7\nrdma.portState: 0000:60:00.0 away\n"
     );
 }
 
@@ -484,9 +485,13 @@ block.use: nvme0n1 mounted,partitioned | nvme0n1p1 mounted | sda held | sdb moun
 block.inUse: nvme0n1 true | nvme0n1p1 true | sda true | sdb true | sdc true | sdd false
 "
     );
+    // In a container, and in one that sees the host's processes.
     fixture.add("//- /proc/self/ns/pid -> pid:[4026532201]\n");
     let text = table(&fixture, "class/block", &["block.inUse"]);
     assert!(text.contains("sdd ! cannot read `block.inUse`: what the host has mounted"), "{text}");
+    fixture.add("//- /proc/2/comm\nkthreadd\n");
+    let text = table(&fixture, "class/block", &["block.use"]);
+    assert!(text.contains("sdb mounted | sdc swap | sdd"), "{text}");
 }
 
 #[test]

@@ -123,8 +123,8 @@ impl Namespace {
                 "`Documentation/ABI/testing/sysfs-bus-usb`, `Documentation/ABI/stable/sysfs-bus-usb`"
             }
             Namespace::Net => {
-                "`Documentation/ABI/testing/sysfs-class-net`; routes from `/proc/net/route` and \
-                 `/proc/net/ipv6_route` (`Documentation/filesystems/proc.rst`)"
+                "`Documentation/ABI/testing/sysfs-class-net`; routes from `/proc/1/net/route` and \
+                 `ipv6_route` beside it (`Documentation/filesystems/proc.rst`)"
             }
             Namespace::Sriov => {
                 "`Documentation/ABI/testing/sysfs-bus-pci`, `Documentation/PCI/pci-iov-howto.rst`"

@@ -14,9 +14,15 @@ use crate::{
     model::fact::Fact,
 };
 
-/// What is mounted, as the first process of this PID namespace sees it; and as we do, who may not see that
-/// one where the service manager hides it. A service's own mounts are the host's and a few more.
-const MOUNTS: [&str; 2] = ["/proc/1/mountinfo", "/proc/self/mountinfo"];
+/// What is mounted, as the host's first process sees it.
+const MOUNTS: &str = "/proc/1/mountinfo";
+
+/// The same as we see it, where the service manager hides that process. A service's own mounts are the host's and
+/// a few more.
+const OWN_MOUNTS: &str = "/proc/self/mountinfo";
+
+/// The process of this number is `kthreadd` on the host, and something else in a container.
+const SECOND: &str = "/proc/2/comm";
 
 /// What swap is on, one a line after a heading.
 const SWAPS: &str = "/proc/swaps";
@@ -151,19 +157,24 @@ struct Mount {
     source: String,
 }
 
-fn mounts(host: &Host) -> io::Result<Vec<Mount>> {
+/// The host's table of mounts. A container sees its own mounts, which say little of the host's: `None` if there
+/// is no table that is surely the host's.
+fn mountinfo(host: &Host) -> io::Result<Option<String>> {
+    let second = host.attribute(SECOND)?;
     let namespace = host.link_name("/proc/self/ns/pid")?;
-    // A container sees its own mounts, which say little of the host's. A tree that was captured has no
-    // namespaces.
-    if namespace.is_some_and(|it| it != HOST_PIDS) {
-        let what = "what the host has mounted cannot be seen from here: Chandler must be in the host's PID \
-                    namespace (in a pod: hostPID)";
-        return Err(io::Error::other(what));
+    match (second.as_deref(), namespace.as_deref()) {
+        (Some("kthreadd"), _) => host.table(MOUNTS),
+        (_, Some(HOST_PIDS)) => host.table(OWN_MOUNTS),
+        // A tree that was captured.
+        (None, None) => host.table(MOUNTS),
+        (Some(_), None) | (_, Some(_)) => Ok(None),
     }
-    let [first, own] = MOUNTS;
-    let text = match host.table(first)? {
-        Some(text) => text,
-        None => host.table(own)?.unwrap_or_default(),
+}
+
+fn mounts(host: &Host) -> io::Result<Vec<Mount>> {
+    let Some(text) = mountinfo(host)? else {
+        let what = "what the host has mounted cannot be seen; in a pod, mount the node's /proc at /host/proc";
+        return Err(io::Error::other(what));
     };
     let mut mounts = Vec::new();
     for line in text.lines() {

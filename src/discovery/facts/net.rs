@@ -23,8 +23,9 @@ const STACK_MAX: usize = 8;
 const RTF_UP: u32 = 0x1;
 const RTF_REJECT: u32 = 0x200;
 
-/// Where the tables of this network namespace are.
-const TABLES: &str = "/proc/net";
+/// Where the tables of the host's network namespace are: those of its first process, and ours where the service
+/// manager hides that one.
+const TABLES: [&str; 2] = ["/proc/1/net", "/proc/net"];
 
 /// Where all interfaces of the host are.
 const INTERFACES: &str = "/sys/class/net";
@@ -93,18 +94,16 @@ fn link_type(number: &str) -> &str {
 }
 
 /// Whether a default route of the host leads through one of the interfaces, or through a bond, a bridge or a
-/// VLAN on top of it. `None` if there are no tables of routes.
+/// VLAN on top of it.
 fn default_route(host: &Host, interfaces: &[String]) -> io::Result<Option<Vec<String>>> {
-    let v4 = host.table(&format!("{TABLES}/route"))?;
-    let v6 = host.table(&format!("{TABLES}/ipv6_route"))?;
-    if interfaces.is_empty() || (v4.is_none() && v6.is_none()) {
+    if interfaces.is_empty() {
         return Ok(None);
     }
-    if !is_of_host(host)? {
-        let what = "the routes in /proc/net are those of another network namespace than the interfaces \
-                    in /sys: Chandler must run in the host's (in a pod: hostNetwork)";
+    let Some((v4, v6)) = routes(host)? else {
+        let what =
+            "the host's routes cannot be seen; in a pod, mount the node's /proc at /host/proc";
         return Err(io::Error::other(what));
-    }
+    };
     let mut routed: BTreeSet<&str> =
         v4.iter().flat_map(|it| it.lines()).filter_map(v4_default).collect();
     routed.extend(v6.iter().flat_map(|it| it.lines()).filter_map(v6_default));
@@ -123,10 +122,22 @@ fn default_route(host: &Host, interfaces: &[String]) -> io::Result<Option<Vec<St
     Ok(Some(vec!["false".to_owned()]))
 }
 
+/// The host's tables of routes, of both kinds. `None` if there are none that are surely the host's.
+fn routes(host: &Host) -> io::Result<Option<(Option<String>, Option<String>)>> {
+    for tables in TABLES {
+        let v4 = host.table(&format!("{tables}/route"))?;
+        let v6 = host.table(&format!("{tables}/ipv6_route"))?;
+        if (v4.is_some() || v6.is_some()) && are_of_host(host, tables)? {
+            return Ok(Some((v4, v6)));
+        }
+    }
+    Ok(None)
+}
+
 /// Whether the tables are of the network namespace whose interfaces sysfs shows: a pod has a namespace and
 /// tables of its own, and often sees the host's sysfs.
-fn is_of_host(host: &Host) -> io::Result<bool> {
-    let Some(text) = host.table(&format!("{TABLES}/dev"))? else {
+fn are_of_host(host: &Host, tables: &str) -> io::Result<bool> {
+    let Some(text) = host.table(&format!("{tables}/dev"))? else {
         return Ok(true);
     };
     let counted: BTreeSet<&str> =

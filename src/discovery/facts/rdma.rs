@@ -20,6 +20,9 @@ const UVERBS: (&str, &str) = ("infiniband_verbs", "uverbs");
 const UMAD: (&str, &str) = ("infiniband_mad", "umad");
 const ISSM: (&str, &str) = ("infiniband_mad", "issm");
 
+/// The state of the ports of a device that a pod has taken into its own network namespace.
+const AWAY: &str = "away";
+
 pub(super) fn lookup(host: &Host, dir: &str, fact: Fact) -> io::Result<Option<Vec<String>>> {
     let dirs = || devices_at(host, dir);
     match fact.name() {
@@ -28,7 +31,12 @@ pub(super) fn lookup(host: &Host, dir: &str, fact: Fact) -> io::Result<Option<Ve
         "uverbs" => nodes(host, dir, &[UVERBS]),
         "umad" => nodes(host, dir, &[UMAD]),
         "issm" => nodes(host, dir, &[ISSM]),
-        "portState" => of_ports(host, &dirs()?, "state"),
+        "portState" => match (dirs()?, names(host, dir)?) {
+            (dirs, names) if dirs.is_empty() && !names.is_empty() => {
+                Ok(Some(vec![AWAY.to_owned()]))
+            }
+            (dirs, _) => of_ports(host, &dirs, "state"),
+        },
         "physState" => of_ports(host, &dirs()?, "phys_state"),
         "linkLayer" => of_ports(host, &dirs()?, "link_layer"),
         "nodeGuid" => of_each(host, &dirs()?, "node_guid"),
