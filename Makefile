@@ -8,6 +8,8 @@
 #   make test-cdi      the library of container runtimes, on the specs that Chandler writes (needs Go)
 #   make lab           stories in a real kernel with real drivers, in a virtual machine (needs QEMU);
 #                      ARCH=aarch64 on that architecture, STORIES="usb numa" some of them
+#   make fuzz          what others write, changed at random, for SECONDS=60 each: configurations, uevents, the
+#                      kernel's log, state files, CDI specs, requests, trees of hardware
 #   make soak          a million allocations, ten thousand hotplugs and more in one daemon: minutes; PERCENT=5
 #                      of it; the program of dist/ if there is one
 #   make bench         the figures of docs/performance.md, as root; ARGS="--runs 3 --against 'COMMAND'" (needs make sim static)
@@ -31,7 +33,7 @@ export CMAKE_CXX_COMPILER_LAUNCHER ?= ccache
 export CCACHE_NOHASHDIR ?= 1
 endif
 
-.PHONY: demo test check build setup fmt clippy docs deny test-kubelet test-cdi lab soak test-cluster
+.PHONY: demo test check build setup fmt clippy docs deny test-kubelet test-cdi lab fuzz soak test-cluster
 .PHONY: static sim bench image deb test-manifests simulator
 
 ARCH ?= $(shell uname -m)
@@ -86,6 +88,10 @@ test-cdi: setup
 
 lab: setup
 	@ARCH=$(ARCH) ./tests/lab/make.sh $(STORIES)
+
+SECONDS ?= 60
+fuzz: setup
+	@FUZZ_SECONDS=$(SECONDS) cargo test --quiet --locked --test it fuzz:: -- --nocapture
 
 PERCENT ?= 100
 soak: setup

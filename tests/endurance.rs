@@ -8,18 +8,17 @@ use std::{
     os::unix::{fs::symlink, net::UnixStream},
     path::PathBuf,
     process::Command,
-    sync::Arc,
     thread,
     time::Instant,
 };
 
-use grpcio::{CallOption, ChannelBuilder, Client, EnvBuilder};
+use grpcio::CallOption;
 use nix::sys::signal::Signal;
 
 use crate::{
     kubelet::{Device, Kubelet},
     lifecycle::{Node, until},
-    storms::{ALLOCATE, container, varint},
+    storms::{ALLOCATE, client, container, varint},
 };
 
 /// A probe that finds a node gone just before a scan does would make the device unhealthy until the next one.
@@ -155,9 +154,7 @@ fn calls(world: &World, request: &[u8], n: usize, is_right: fn(bool) -> bool) {
     thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
-                let env = Arc::new(EnvBuilder::new().cq_count(1).name_prefix("client").build());
-                let at = format!("unix:{}", socket.display());
-                let client = Client::new(ChannelBuilder::new(env).connect(&at));
+                let client = client(&socket);
                 for _ in 0..n / 4 {
                     let request = request.to_vec();
                     let answer = client.unary_call(&ALLOCATE, &request, CallOption::default());

@@ -32,6 +32,7 @@ mod drafts;
 mod endurance;
 mod explain;
 mod facts;
+mod fuzz;
 mod health;
 mod heard;
 mod histories;

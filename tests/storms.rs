@@ -26,12 +26,18 @@ resources:
 ";
 
 /// `Allocate` with a request that nobody has checked.
-pub(crate) const ALLOCATE: Method<Vec<u8>, Vec<u8>> = Method {
-    ty: MethodType::Unary,
-    name: "/v1beta1.DevicePlugin/Allocate",
-    req_mar: BYTES,
-    resp_mar: BYTES,
-};
+pub(crate) const ALLOCATE: Method<Vec<u8>, Vec<u8>> = unary("/v1beta1.DevicePlugin/Allocate");
+
+const fn unary(name: &'static str) -> Method<Vec<u8>, Vec<u8>> {
+    Method { ty: MethodType::Unary, name, req_mar: BYTES, resp_mar: BYTES }
+}
+
+/// The calls whose requests anybody may fill.
+pub(crate) const MESSAGES: [Method<Vec<u8>, Vec<u8>>; 3] = [
+    ALLOCATE,
+    unary("/v1beta1.DevicePlugin/GetPreferredAllocation"),
+    unary("/v1beta1.DevicePlugin/PreStartContainer"),
+];
 
 const BYTES: Marshaller<Vec<u8>> = Marshaller {
     ser: |bytes, to| {
@@ -45,11 +51,15 @@ const BYTES: Marshaller<Vec<u8>> = Marshaller {
     },
 };
 
+/// Somebody who asks the plugin at `socket`.
+pub(crate) fn client(socket: &Path) -> Client {
+    let env = Arc::new(EnvBuilder::new().cq_count(1).name_prefix("attacker").build());
+    Client::new(ChannelBuilder::new(env).connect(&format!("unix:{}", socket.display())))
+}
+
 /// Asks the plugin at `socket`. Gives how it refuses.
 fn refusal(socket: &Path, request: &Vec<u8>) -> (RpcStatusCode, String) {
-    let env = Arc::new(EnvBuilder::new().cq_count(1).name_prefix("attacker").build());
-    let channel = ChannelBuilder::new(env).connect(&format!("unix:{}", socket.display()));
-    match Client::new(channel).unary_call(&ALLOCATE, request, CallOption::default()) {
+    match client(socket).unary_call(&ALLOCATE, request, CallOption::default()) {
         Err(Error::RpcFailure(status)) => (status.code(), status.message().to_owned()),
         other => panic!("{other:?}"),
     }

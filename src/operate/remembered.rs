@@ -70,6 +70,7 @@ struct Entry {
     ill: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     logged: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     first: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     held: Option<Value>,

@@ -70,6 +70,9 @@ pub(super) struct IllnessEntry {
     held_until: Option<u64>,
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     heeded: BTreeSet<String>,
+    /// It is of an earlier boot than the file, because the device has not been there since.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    earlier: bool,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -101,17 +104,18 @@ impl IllnessEntry {
             more: ill.chain(degraded.into_iter().map(|it| LastingEntry::of(it, boot))).collect(),
             held_until: it.held_until.and_then(|it| boot.ms_of(it)),
             heeded: it.heeded.clone(),
+            earlier: !it.is_of_this_boot,
         }
     }
 
     pub(super) fn read(self, past: &Past<'_>) -> Illness {
-        let IllnessEntry { worst, more, held_until, heeded } = self;
+        let IllnessEntry { worst, more, held_until, heeded, earlier } = self;
         let all = std::iter::once(worst).chain(more);
         Illness {
             lasting: all.filter_map(|it| it.read(past)).collect(),
             held_until: past.boot.and_then(|boot| boot.moment(held_until?)),
             heeded,
-            is_of_this_boot: past.is_of_this_boot,
+            is_of_this_boot: past.is_of_this_boot && !earlier,
         }
     }
 }

@@ -259,9 +259,14 @@ fn moments_of_an_illness_mean_the_same_to_the_next_process_and_nothing_after_a_r
     let lasting = lasting.map(|it| Lasting { since: None, good_since: None, ..it }).collect();
     let timeless = Illness { lasting, held_until: None, ..ill };
     let old = Illness { is_of_this_boot: false, ..timeless.clone() };
-    assert_eq!(read(&path, &rebooted).unwrap(), (ill_with(old, Some(0)), None));
+    assert_eq!(read(&path, &rebooted).unwrap(), (ill_with(old.clone(), Some(0)), None));
     // Where nothing is certain it is taken for the same, but times are not.
     assert_eq!(read(&path, &boot()).unwrap(), (ill_with(timeless, None), None));
+    // It stays one of an earlier boot, though the file is of this one now.
+    let (memory, _) = Memory::open(&path, rebooted);
+    memory.write(&ill_with(old.clone(), Some(0))).unwrap();
+    let again = boot_of("two", "111.00", now + s(11));
+    assert_eq!(read(&path, &again).unwrap(), (ill_with(old, Some(0)), None));
 }
 
 #[test]
