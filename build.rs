@@ -13,6 +13,11 @@ use protobuf2::Message as Message2;
 const PROTOS: &[&str] = &["deviceplugin", "podresources", "pluginregistration"];
 
 fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo:rerun-if-changed=deploy/no-unwind.ld");
+    if env::var("CARGO_CFG_TARGET_ENV")? == "musl" {
+        let dir = env::var("CARGO_MANIFEST_DIR")?;
+        println!("cargo:rustc-link-arg-bins=-Wl,-T,{dir}/deploy/no-unwind.ld");
+    }
     let out = env::var("OUT_DIR")?;
     let out = Path::new(&out).join("proto");
     fs::create_dir_all(&out)?;
