@@ -1,5 +1,6 @@
 //! The command line: flags and commands, and the exit codes that scripts may rely on.
 
+mod capturing;
 mod cordoning;
 mod discovering;
 mod doctoring;
@@ -138,6 +139,13 @@ enum Command {
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
     },
+    /// Write what is known of this machine's hardware into an archive, for a bug report; serial numbers in it are
+    /// made up
+    Capture {
+        /// The file to write, a tar archive, which must not exist
+        #[arg(short, long, value_name = "FILE", default_value = "chandler-capture.tar")]
+        output: PathBuf,
+    },
     /// Look once and show what would be offered, and what would not and why
     Discover {
         /// How it is shown
@@ -243,6 +251,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Profiles { name: None } => print(&profiles::table()),
         Command::Profiles { name: Some(name) } => done(profiles::text(name)),
         Command::Setup { output } => done(setup::setup(&args, output.as_deref())),
+        Command::Capture { output } => done(capturing::capture_into(&args, output)),
         Command::Discover { output } => discover(&args, *output),
         Command::Status { output, html, watch } => {
             let output = if *html { StatusOutput::Html } else { *output };

@@ -2,6 +2,7 @@
 
 pub mod advice;
 pub mod boot;
+pub mod capture;
 pub mod clock;
 pub mod cordons;
 pub mod discovered;

@@ -1,6 +1,6 @@
 //! Profiles: what the program knows of kinds of hardware, and what a user says beside one.
 
-use std::fs;
+use std::{fs, process::Command};
 
 use chandler::{
     config::{self, Profile},
@@ -8,6 +8,7 @@ use chandler::{
     discovery::scan,
     operate::{
         advice::Advice,
+        capture::capture,
         clock::Clock,
         discovered::{self, Discovered},
         suggested,
@@ -441,3 +442,43 @@ fn what_a_profile_reads_and_is_not_mounted_is_named_where_nothing_can_be_offered
     let whole = format!("{driven}/proc/driver dir\n/sys/module dir\n/usr dir\n");
     assert!(!said(&whole).contains("its profile reads"), "{}", said(&whole));
 }
+
+#[test]
+fn a_captured_machine_is_discovered_as_the_machine_itself_with_other_serial_numbers() {
+    let text = fs::read_to_string("tests/fixtures/custom-accelerator.txt").unwrap();
+    let hardware: Vec<&str> = text.lines().filter(|it| !it.starts_with("try ")).collect();
+    let machine = tree(&format!("{}\n{DISK}", hardware.join("\n")));
+    let captured = capture(&machine.host);
+    assert_eq!(captured.n_made_up, 4, "three cards and a disk");
+    let copy = Fixture::new("");
+    fs::write(copy.real("/it.tar"), captured.archive).unwrap();
+    let root = copy.root().to_str().unwrap();
+    let tar = Command::new("tar").args(["xf", &format!("{root}/it.tar"), "-C", root]).output();
+    let tar = tar.unwrap();
+    assert!(tar.status.success() && tar.stderr.is_empty(), "{tar:?}");
+    for profile in ["custom-accelerator", "nvme"] {
+        let of = |it: &Fixture| shown(it, &format!("profile: {profile}"));
+        let made_up = of(&copy);
+        let renamed = of(&machine)
+            .replace("SN-0017", "SN-0001")
+            .replace("SN-0018", "SN-0002")
+            .replace("SN-0019", "SN-0003");
+        let renamed = renamed.replace(
+            "eui.36344830526010750025384500000001",
+            "eui.00000000000000000000000000000004",
+        );
+        assert_eq!(made_up, renamed);
+    }
+}
+
+/// One whose paths are longer than what old archives have room for.
+const DISK: &str = "
+pci 0000:00:1c.0
+pci 0000:01:00.0 behind 0000:00:1c.0
+pci 0000:02:00.0 behind 0000:01:00.0
+pci 0000:03:00.0 behind 0000:02:00.0 nvme
+class nvme/nvme0 in 0000:03:00.0 /dev/nvme0
+  state live
+class block/nvme0n1 in nvme0 /dev/nvme0n1
+  wwid eui.36344830526010750025384500000001
+";

@@ -26,14 +26,18 @@ pub(super) fn setup(args: &Args, output: Option<&Path>) -> Result<String, Mistak
         return Ok(text);
     };
     let shown = path.display();
-    let written = File::create_new(path).and_then(|mut file| file.write_all(text.as_bytes()));
-    match written {
-        Ok(()) => Ok(format!(
-            "{shown} is written; `chandler --config {shown} discover` shows what it offers\n"
-        )),
-        Err(err) if err.kind() == ErrorKind::AlreadyExists => {
-            Err(Mistake::Usage(format!("{shown} is there already; write -o with another name")))
+    write_new(path, text.as_bytes())?;
+    Ok(format!("{shown} is written; `chandler --config {shown} discover` shows what it offers\n"))
+}
+
+/// Writes a file that must not exist.
+pub(super) fn write_new(path: &Path, content: &[u8]) -> Result<(), Mistake> {
+    let shown = path.display();
+    let written = File::create_new(path).and_then(|mut file| file.write_all(content));
+    written.map_err(|err| {
+        if err.kind() == ErrorKind::AlreadyExists {
+            return Mistake::Usage(format!("{shown} is there already; write -o with another name"));
         }
-        Err(err) => Err(Mistake::Failed(format!("cannot write {shown}: {err}"))),
-    }
+        Mistake::Failed(format!("cannot write {shown}: {err}"))
+    })
 }
