@@ -3,6 +3,7 @@
 //! A device that was removed stays known as long as the kubelet may have given it to a pod.
 
 mod cleaning;
+mod entry;
 mod orders;
 mod peers;
 
@@ -14,18 +15,17 @@ use std::{
 
 use crate::{
     decide::{
-        health::{Change, Input, Monitor, compare::FirstSeen},
+        health::{Input, compare::FirstSeen},
         inventory::{
-            heard::{self, Ears, Heard, Word},
-            injection::Injection,
+            devices::entry::Entry,
+            heard::{Heard, Word},
             quarantine::Quarantine,
-            report,
         },
     },
     model::{
         cordon::Clearance,
         device::{Device, Findings},
-        health::{HealthPolicy, Sample},
+        health::HealthPolicy,
         name::{DeviceId, ResourceName},
         snapshot::Health,
         state::{Illness, RememberedDevices},
@@ -59,27 +59,6 @@ struct News {
     transitions: BTreeMap<(&'static str, &'static str), u64>,
     /// What was found that was not there before, since that was asked last.
     new: BTreeSet<DeviceId>,
-}
-
-/// One device, present or removed.
-#[derive(Debug)]
-struct Entry {
-    device: Arc<Device>,
-    is_present: bool,
-    monitor: Monitor,
-    ears: Ears,
-    /// What its last probe has read, for others to be compared with.
-    samples: Vec<Sample>,
-    /// What the monitor was told is cordoned, and why.
-    cordon: Option<String>,
-    /// What an operator has it taken for.
-    injection: Option<Injection>,
-    /// It is not listed before its first probe, or until then.
-    list_by: Option<Instant>,
-    /// It is not offered before then: parts of it may still be on their way.
-    settles_at: Option<Instant>,
-    /// It is not clean since a pod has had it.
-    quarantine: Option<Quarantine>,
 }
 
 /// A device as others see it.
@@ -270,109 +249,4 @@ pub(super) struct Update<'a> {
     /// Whether devices are to be clean before others get them.
     pub(super) is_cleaned: bool,
     pub(super) now: Instant,
-}
-
-impl Entry {
-    fn new(update: &Update<'_>, device: &Device) -> Entry {
-        let now = update.now;
-        let known = update.remembered.get(&device.id);
-        // What is complete as it was does not wait: a pod may ask for it already.
-        let is_complete = known.is_some_and(|it| it.n_parts == device.n_parts());
-        let settles = !device.settle.is_zero() && !is_complete;
-        let mut monitor = Monitor::new(Arc::clone(update.policy), now);
-        if let Some(illness) =
-            known.and_then(|it| it.illness_of(update.resource, device, update.clearances))
-        {
-            monitor.restore(illness, now);
-            report::restored(update.resource, &device.id, monitor.illness().as_ref());
-        }
-        if let Some(first) =
-            known.and_then(|it| it.first_of(update.resource, device, update.clearances))
-        {
-            monitor.restore_first_seen(first);
-        }
-        let Update { resource, remembered, clearances, heard, .. } = *update;
-        let before = heard::Known { resource, remembered, clearances };
-        Entry {
-            ears: Ears::of(device, &before, heard),
-            samples: Vec::new(),
-            device: Arc::new(device.clone()),
-            is_present: true,
-            monitor,
-            cordon: None,
-            injection: None,
-            list_by: Some(now + patience(update.policy)),
-            settles_at: settles.then(|| now + device.settle),
-            quarantine: known
-                .filter(|_| update.is_cleaned)
-                .and_then(|it| it.uncleaned_of(update.resource, device, update.clearances))
-                .map(|it| Quarantine::new(it, now)),
-        }
-    }
-
-    fn view(&self) -> Viewed<'_> {
-        let health = match (self.monitor.health(), &self.quarantine) {
-            (Health::Healthy | Health::Degraded(_), Some(it)) => it.health(),
-            (health, _) => health,
-        };
-        // What is really wrong tells more.
-        let injection =
-            self.injection.as_ref().filter(|it| it.health.severity() > health.severity());
-        Viewed {
-            device: &self.device,
-            is_present: self.is_present,
-            health: injection.map_or(health, |it| &it.health),
-            since: injection.map_or_else(|| self.monitor.since(), |it| it.since),
-            is_awaited: self.list_by.is_some() || self.settles_at.is_some(),
-            is_settling: self.settles_at.is_some(),
-        }
-    }
-
-    /// A scan has found it, perhaps again or otherwise. Gives whether anything is different.
-    fn found(&mut self, update: &Update<'_>, device: &Device, news: &mut News) -> bool {
-        let was_present = std::mem::replace(&mut self.is_present, true);
-        if *self.device != *device {
-            if !self.device.has_parts_of(device) && !device.settle.is_zero() {
-                self.settles_at = Some(update.now + device.settle);
-            }
-            self.device = Arc::new(device.clone());
-        } else if was_present {
-            return false;
-        }
-        if !was_present {
-            log::info!("resource={} device={} is back", update.resource, device.id);
-            self.tell(update.resource, Input::Back, update.now, news);
-        }
-        true
-    }
-
-    /// Tells the monitor what has happened; gives whether others see a difference. `news` tell if there is
-    /// another illness than before, which nobody else may see.
-    fn tell(
-        &mut self,
-        resource: &ResourceName,
-        input: Input<'_>,
-        now: Instant,
-        news: &mut News,
-    ) -> bool {
-        let noted = |it: &Monitor| (it.illness(), it.first_seen().clone());
-        let before = noted(&self.monitor);
-        let change = self.monitor.apply(input, now);
-        news.has_illness_changed |= before != noted(&self.monitor);
-        self.report(resource, change, news)
-    }
-
-    /// Gives whether there is anything to report.
-    fn report(&self, resource: &ResourceName, change: Option<Change>, news: &mut News) -> bool {
-        let Some(change) = change else {
-            return false;
-        };
-        let health = self.monitor.health();
-        if change.from.severity() != health.severity() {
-            let key = (health.word(), self.monitor.class());
-            *news.transitions.entry(key).or_default() += 1;
-        }
-        report::health(resource, &self.device.id, &change, health);
-        true
-    }
 }
