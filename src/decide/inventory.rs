@@ -9,6 +9,7 @@ mod health;
 mod heard;
 pub mod injection;
 mod listing;
+mod near;
 mod quarantine;
 mod reload;
 mod remember;
@@ -44,7 +45,7 @@ use crate::{
     },
     model::{
         cordon::{Clearance, Cordon, Injected},
-        device::{Device, Problem},
+        device::Problem,
         edits::Specs,
         event::{Effect, Event, Hint, PluginEvent, Scope, SocketIdentity},
         health::Target,
@@ -351,17 +352,6 @@ impl Inventory {
         // What is removed is named by no answer from now on.
         effects.extend(self.write_specs());
         written
-    }
-
-    /// For each resource whose devices should be near to those of another: these.
-    fn nears(&self) -> BTreeMap<ResourceName, Vec<Arc<Device>>> {
-        let of = |served: &Served| {
-            let near = self.resources.get(served.config_idx)?.choice.near.as_ref()?;
-            let near = self.served.get(&near.resource)?;
-            Some(near.devices.present().cloned().collect())
-        };
-        let all = self.served.iter();
-        all.filter_map(|(name, served)| Some((name.clone(), of(served)?))).collect()
     }
 }
 

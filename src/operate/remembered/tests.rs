@@ -272,6 +272,33 @@ fn moments_of_an_illness_mean_the_same_to_the_next_process_and_nothing_after_a_r
 }
 
 #[test]
+fn what_an_earlier_version_has_written_makes_ill_and_it_finds_the_worst_where_it_looks() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(FILE_NAME);
+    let text = r#"{"version":2,"resources":{"example.com/a":{"a":{"offers":["a"],"unhealthy":"hot",
+        "ill":{"check":"heat","reason":"hot"}}}}}"#;
+    fs::write(&path, text).unwrap();
+    let (found, said) = read(&path, &boot()).unwrap();
+    assert_eq!(said, None);
+    let mut device = found[&name("example.com/a")][&id("a")].clone();
+    assert_eq!(device.verdict, Some(Health::unhealthy("hot").into()));
+    let illness = device.illness.as_mut().unwrap();
+    assert_eq!(illness.lasting[0].fault, Fault::ill("heat", "hot"));
+
+    // Something slighter came before it.
+    let consequence = Consequence { severity: Severity::Degraded, repair: None };
+    let fault = Fault::ill("width", "narrow").with(consequence);
+    illness.lasting.insert(0, Lasting { fault, ..illness.lasting[0].clone() });
+    let (memory, _) = Memory::open(&path, boot());
+    memory.write(&remembered([(id("a"), device)].into())).unwrap();
+    let written: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+    let ill = &written["resources"]["example.com/a"]["a"]["ill"];
+    assert_eq!((&ill["check"], &ill["reason"]), (&json!("heat"), &json!("hot")));
+    assert_eq!(ill["more"][0]["severity"], "degraded");
+}
+
+#[test]
 fn an_illness_that_cannot_be_read_makes_no_device_forgotten() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join(FILE_NAME);
