@@ -30,7 +30,6 @@ use std::{
 use crate::{
     decide::{
         health::Input,
-        hints,
         inventory::{
             devices::Devices,
             heard::{Heard, Word},
@@ -47,7 +46,7 @@ use crate::{
         cordon::{Clearance, Cordon, Injected},
         device::Problem,
         edits::Specs,
-        event::{Effect, Event, Hint, PluginEvent, Scope, SocketIdentity},
+        event::{Effect, Event, PluginEvent, SocketIdentity},
         health::Target,
         name::{DeviceId, ResourceName},
         resource::Resource,
@@ -285,16 +284,6 @@ impl Inventory {
             served.registration.appoint(is_scout);
             is_wanted &= !is_scout;
         }
-    }
-
-    fn hinted(&mut self, hint: &Hint, now: Instant) {
-        let scope = match hint {
-            Hint::Everything => Scope::All,
-            Hint::Uevent { .. } | Hint::Directory(_) | Hint::ScanEnded { .. } => {
-                Scope::Some(hints::concerned(&self.resources, hint).into_iter().collect())
-            }
-        };
-        self.rescan.hinted(&scope, hints::is_early(hint), now);
     }
 
     /// Publishes what the kubelet would see a difference in, or would be told if it asked. Gives the

@@ -72,6 +72,10 @@ class Node(Lab):
         for resource, n in before.items():
             self._until(lambda: self.registrations(resource) > n, f"{resource} to be registered after the restart")
 
+    def resume(self, *flags):
+        """Starts Chandler again, which was stopped, beside the same kubelet."""
+        self._run(flags)
+
     def _run(self, flags):
         self.sh(f"chandler run --config /share/config.yaml --kubelet-dir /run/kubelet {' '.join(flags)} >> /share/chandler 2>&1 & echo $! > /run/chandler.pid", check=True)
         self.running = True
@@ -196,6 +200,10 @@ class Node(Lab):
                 if text != "\n".join(lines):
                     text, up = "\n".join(lines), it["up"]
         return text, up
+
+    def lists(self, resource):
+        """Each list of a resource that the kubelet was told, in order, as {id: health}."""
+        return [{d["id"]: d["health"] for d in it["devices"]} for it in self.kubelet() if it["event"] == "devices" and it["resource"] == resource]
 
     def registrations(self, resource):
         """How often a resource has registered."""

@@ -9,6 +9,7 @@ use std::{
 use crate::{
     decide::{
         hash::fnv1a,
+        hints,
         inventory::{
             Inventory, Served,
             devices::{self, Devices, Update},
@@ -21,7 +22,7 @@ use crate::{
     },
     model::{
         device::{Findings, Problem},
-        event::{Effect, Found, Scan, SocketIdentity},
+        event::{Effect, Found, Hint, Scan, Scope, SocketIdentity},
         name::{DeviceId, ResourceName},
         resource::NamePattern,
     },
@@ -70,6 +71,17 @@ impl Inventory {
         self.heed_cordons(now);
         self.heed_injected(now);
         effects.extend(self.retarget());
+    }
+
+    /// Asks for a scan of what a hint concerns.
+    pub(super) fn hinted(&mut self, hint: &Hint, now: Instant) {
+        let scope = match hint {
+            Hint::Everything => Scope::All,
+            Hint::Uevent { .. } | Hint::Directory(_) | Hint::ScanEnded { .. } => {
+                Scope::Some(hints::concerned(&self.resources, hint).into_iter().collect())
+            }
+        };
+        self.rescan.hinted(&scope, hints::is_early(hint), now);
     }
 
     fn found(&mut self, found: Found, now: Instant) {
