@@ -165,6 +165,10 @@ enum Command {
         /// Show it again each two seconds
         #[arg(short, long, conflicts_with = "html")]
         watch: bool,
+
+        /// Write the metrics into this file, for the textfile collector of node_exporter
+        #[arg(long, value_name = "FILE", conflicts_with_all = ["output", "html", "watch"])]
+        textfile: Option<PathBuf>,
     },
     /// Say of one thing what each resource makes of it: who takes it, or what it lacks
     Explain {
@@ -253,7 +257,10 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Setup { output } => done(setup::setup(&args, output.as_deref())),
         Command::Capture { output } => done(capturing::capture_into(&args, output)),
         Command::Discover { output } => discover(&args, *output),
-        Command::Status { output, html, watch } => {
+        Command::Status { textfile: Some(file), .. } => {
+            done(status::textfile(&args.runtime_dir, file))
+        }
+        Command::Status { output, html, watch, .. } => {
             let output = if *html { StatusOutput::Html } else { *output };
             done(match watch {
                 true => status::watch(&args.runtime_dir, output),

@@ -482,3 +482,28 @@ class nvme/nvme0 in 0000:03:00.0 /dev/nvme0
 class block/nvme0n1 in nvme0 /dev/nvme0n1
   wwid eui.36344830526010750025384500000001
 ";
+
+#[test]
+fn on_a_captured_node_with_an_h200_a_container_gets_the_nodes_and_libraries_that_cuda_needs() {
+    let machine = tree(&fs::read_to_string("tests/fixtures/h200.txt").unwrap());
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/h200.golden");
+    expect_file![path].assert_eq(&shown(&machine, "profile: nvidia-gpu"));
+}
+
+#[test]
+fn libraries_are_looked_up_again_when_the_driver_has_another_version() {
+    let machine = tree(&fs::read_to_string("tests/fixtures/h200.txt").unwrap());
+    let dir = "/usr/lib/x86_64-linux-gnu";
+    let is_given =
+        |file: &str| shown(&machine, "profile: nvidia-gpu").contains(&format!("{dir}/{file} at"));
+    assert!(is_given("libnvidia-gpucomp.so.580.159.04"));
+    for (path, text) in [
+        ("/sys/module/nvidia/version", "590.1"),
+        (&format!("{dir}/libcuda.so.590.1"), ""),
+        (&format!("{dir}/libnvidia-gpucomp.so.590.1"), ""),
+    ] {
+        fs::write(machine.real(path), text).unwrap();
+    }
+    assert!(is_given("libnvidia-gpucomp.so.590.1"));
+    assert!(!is_given("libnvidia-gpucomp.so.580.159.04"));
+}

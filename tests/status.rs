@@ -2,15 +2,16 @@
 
 use std::{
     fs,
-    io::{Read, Write},
+    io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
     os::unix::net::{UnixListener, UnixStream},
     path::{Path, PathBuf},
-    process::Output,
+    process::{Command, Output},
     time::{Duration, Instant},
 };
 
 use chandler::model::status::Status;
+use nix::sys::signal::Signal;
 
 use crate::{
     cli::chandler,
@@ -89,6 +90,50 @@ fn status_tells_of_the_kubelet_and_of_each_device_with_its_health() {
 }
 
 #[test]
+fn a_file_for_node_exporter_has_the_metrics_or_says_that_nobody_answers() {
+    let (mut node, _kubelet) = node();
+    let file = node.dir.path().join("chandler.prom");
+    let write = |node: &Node| {
+        let output = run(node, &["--textfile", file.to_str().unwrap()]);
+        (output.status.code(), fs::read_to_string(&file).unwrap())
+    };
+    let (code, text) = write(&node);
+    assert_eq!(code, Some(0));
+    assert!(text.contains("\nchandler_up 1\n") && text.contains("\nchandler_ready 1\n"), "{text}");
+    node.signal(Signal::SIGTERM);
+    node.wait();
+    let (code, text) = write(&node);
+    assert_eq!(code, Some(1));
+    assert!(text.ends_with("\nchandler_up 0\n"), "{text}");
+}
+
+#[test]
+fn the_plugin_for_node_problem_detector_tells_of_the_first_ill_device() {
+    let (mut node, kubelet) = node();
+    let bin = node.dir.path().join("bin");
+    fs::create_dir(&bin).unwrap();
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_chandler"), bin.join("chandler")).unwrap();
+    let path = format!("{}:/usr/bin:/bin", bin.display());
+    let plugin = |node: &Node| {
+        let mut command = Command::new("deploy/node-problem-detector/chandler.sh");
+        command.env("PATH", &path).env("CHANDLER_RUNTIME_DIR", socket(node).parent().unwrap());
+        let output = command.output().unwrap();
+        (output.status.code(), stdout(&output))
+    };
+    assert_eq!(plugin(&node), (Some(0), "all devices are healthy\n".to_owned()));
+    fs::write(node.host.real("/sys/class/acc/acc1/status"), "offline\n").unwrap();
+    kubelet.expect_devices("example.com/acc", "acc0 Healthy\nacc1 Unhealthy");
+    let said = "1 unhealthy: example.com/acc: acc1: `status` is `offline`, not `online`\n";
+    assert_eq!(plugin(&node), (Some(1), said.to_owned()));
+    node.signal(Signal::SIGTERM);
+    node.wait();
+    let (code, said) = plugin(&node);
+    assert!(code == Some(2) && said.starts_with("no daemon answers at "), "{said}");
+    let config = fs::read_to_string("deploy/node-problem-detector/chandler.json").unwrap();
+    serde_json::from_str::<serde_json::Value>(&config).unwrap();
+}
+
+#[test]
 fn without_a_daemon_status_says_what_to_do() {
     let node = Node::new(TWO_CARDS, &config(STATUS));
     let output = run(&node, &[]);
@@ -112,7 +157,7 @@ fn it_is_healthy_while_it_runs_and_ready_when_each_resource_is_registered() {
     let kubelet = node.kubelet();
     kubelet.expect_devices("example.com/acc", |it: &[Device]| it.len() == 2);
     until(|| get(&node, "/readyz").starts_with("HTTP/1.1 200 "), || get(&node, "/readyz"));
-    node.signal(nix::sys::signal::Signal::SIGTERM);
+    node.signal(Signal::SIGTERM);
     node.wait();
     assert!(!socket(&node).exists(), "the socket goes with the daemon");
 }
@@ -140,6 +185,36 @@ fn who_listens_hears_of_a_device_that_fails_within_two_seconds() {
     let failed = Instant::now();
     hear("Unhealthy");
     assert!(failed.elapsed() < Duration::from_secs(2), "{:?}", failed.elapsed());
+}
+
+#[test]
+fn an_agent_hears_the_health_of_all_devices_and_then_each_change_as_lines_of_json() {
+    let (node, _kubelet) = node();
+    let mut stream = UnixStream::connect(socket(&node)).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream.write_all(b"GET /health HTTP/1.1\r\n\r\n").unwrap();
+    let mut lines = BufReader::new(stream).lines().map(Result::unwrap);
+    let head: Vec<String> = lines.by_ref().take_while(|it| !it.is_empty()).collect();
+    assert!(
+        head.iter().any(|it| it == "Content-Type: application/jsonl; charset=utf-8"),
+        "{head:?}"
+    );
+    let mut next = || {
+        let line = lines.find(|it| !it.contains("\"alive\"")).unwrap();
+        let value: serde_json::Value = serde_json::from_str(&line).unwrap();
+        let text = |key: &str| value[key].as_str().unwrap_or("-").to_owned();
+        ["kind", "id", "health", "severity", "reason"].map(text).join(" ")
+    };
+    let first: Vec<String> = (0..4).map(|_| next()).collect();
+    assert_eq!(
+        first,
+        ["begin - - - -", "device acc0 Healthy - -", "device acc1 Healthy - -", "complete - - - -"]
+    );
+
+    fs::write(node.host.real("/sys/class/acc/acc1/status"), "offline\n").unwrap();
+    assert_eq!(next(), "device acc1 Unhealthy ill `status` is `offline`, not `online`");
+    fs::write(node.host.real("/sys/class/acc/acc1/status"), "online\n").unwrap();
+    assert_eq!(next(), "device acc1 Healthy - -");
 }
 
 #[test]

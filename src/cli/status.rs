@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     cli::{ExitCode, StatusOutput, cordoning::Mistake, print},
-    host::deadline::Deadline,
+    host::{deadline::Deadline, replace::WriteLock},
     model::status::{Moment, Status},
     operate::{
         report,
@@ -17,6 +17,9 @@ use crate::{
 
 /// How often `--watch` asks.
 const WATCH_INTERVAL: Duration = Duration::from_secs(2);
+
+/// How long another writer of the same file may take.
+const WRITE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What the daemon says whose socket is in `runtime_dir`.
 pub(super) fn status(runtime_dir: &Path, output: StatusOutput) -> Result<String, Mistake> {
@@ -51,6 +54,21 @@ pub(super) fn watch(runtime_dir: &Path, output: StatusOutput) -> Result<String, 
         }
         Deadline::after(WATCH_INTERVAL).wait();
     }
+}
+
+/// Has `file` say what Prometheus would be told, or that nobody answers.
+pub(super) fn textfile(runtime_dir: &Path, file: &Path) -> Result<String, Mistake> {
+    let asked = status::ask(&runtime_dir.join(SOCKET_NAME), Asked::Metrics);
+    let (is_up, metrics) = asked.as_ref().map_or((0, ""), |it| (1, it));
+    let text = format!(
+        "# HELP chandler_up Whether a daemon has answered when this file was written.\n# TYPE chandler_up \
+         gauge\nchandler_up {is_up}\n{metrics}"
+    );
+    let lock = WriteLock::take(file, WRITE_PATIENCE);
+    if let Err(err) = lock.and_then(|it| it.replace(&text)) {
+        return Err(Mistake::Failed(format!("cannot write {}: {err}", file.display())));
+    }
+    asked.map(|_| String::new()).map_err(|err| Mistake::Failed(remedy(&err)))
 }
 
 fn remedy(err: &AskError) -> String {

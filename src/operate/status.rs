@@ -5,6 +5,7 @@ mod answer;
 mod client;
 mod connection;
 mod door;
+mod health_feed;
 mod http;
 mod listener;
 mod metrics;

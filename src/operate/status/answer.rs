@@ -30,6 +30,7 @@ impl Renderer {
         let (kind, body) = match route {
             Route::Status => (Kind::Json, json(status) + "\n"),
             Route::Events => (Kind::Events, String::new()),
+            Route::Feed => (Kind::Lines, String::new()),
             Route::Metrics => (Kind::Metrics, metrics::text(status, self.holders)),
             Route::Page => (Kind::Html, page::html(&json(status))),
             Route::Health => return Response::text(Code::Fine, "ok"),
@@ -45,8 +46,8 @@ impl Renderer {
 }
 
 /// How the answer to those begins who want to listen.
-pub(super) fn stream_head() -> String {
-    http::head(Code::Fine, Kind::Events, None)
+pub(super) fn stream_head(kind: Kind) -> String {
+    http::head(Code::Fine, kind, None)
 }
 
 /// On one line: what is quoted has no line ends.

@@ -20,6 +20,8 @@ pub enum Asked {
     Status,
     /// The page of the node.
     Page,
+    /// What Prometheus is told.
+    Metrics,
 }
 
 /// Why there is no answer.
@@ -63,6 +65,7 @@ fn exchange(mut stream: UnixStream, asked: Asked) -> io::Result<String> {
     let path = match asked {
         Asked::Status => "/status",
         Asked::Page => "/",
+        Asked::Metrics => "/metrics",
     };
     stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes())?;
     let mut answer = String::new();

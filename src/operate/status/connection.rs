@@ -13,6 +13,7 @@ use nix::poll::PollFlags;
 use crate::{
     host::deadline::Deadline,
     operate::status::{
+        health_feed::Lines,
         http::{self, HEAD_LEN_MAX, Received, Request},
         listener,
     },
@@ -33,6 +34,8 @@ pub(super) struct Connection {
     until: Option<Deadline>,
     /// It makes room for others from then on.
     idle_at: Deadline,
+    /// What it has heard of each device, if it listens for that.
+    heard: Option<Arc<Lines>>,
 }
 
 #[derive(Debug)]
@@ -68,7 +71,19 @@ impl Connection {
             state: State::Reading(Vec::new()),
             until: Some(Deadline::after(PATIENCE)),
             idle_at: Deadline::after(IDLE),
+            heard: None,
         }
+    }
+
+    /// What it has heard of each device, if it listens for that.
+    pub(super) fn heard(&self) -> Option<&Arc<Lines>> {
+        self.heard.as_ref()
+    }
+
+    /// Sends what brings it to `lines`.
+    pub(super) fn send_lines(&mut self, bytes: Arc<[u8]>, lines: Arc<Lines>) -> Turn {
+        self.heard = Some(lines);
+        self.send(bytes, Then::Listen)
     }
 
     /// What to wait for.

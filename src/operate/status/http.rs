@@ -13,6 +13,8 @@ pub(super) enum Route {
     Status,
     /// The same whenever it changes, as events.
     Events,
+    /// The health of each device, as lines of JSON: all, and then what changes.
+    Feed,
     /// The same for Prometheus.
     Metrics,
     /// Whether the daemon lives.
@@ -75,6 +77,7 @@ pub(super) enum Kind {
     Metrics,
     Html,
     Events,
+    Lines,
 }
 
 /// Understands what was received.
@@ -100,12 +103,13 @@ pub(super) fn parse(received: &[u8]) -> Received {
     let route = match path {
         "/status" => Route::Status,
         "/events" => Route::Events,
+        "/health" => Route::Feed,
         "/metrics" => Route::Metrics,
         "/healthz" | "/livez" => Route::Health,
         "/readyz" => Route::Ready,
         "/" => Route::Page,
         _ => {
-            let what = "there is /, /status, /metrics, /healthz, /readyz and /events";
+            let what = "there is /, /status, /metrics, /healthz, /readyz, /health and /events";
             return Received::Refused(Response::text(Code::Unknown, what));
         }
     };
@@ -149,6 +153,7 @@ pub(super) fn head(status: Code, kind: Kind, len: Option<usize>) -> String {
              img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
         }
         Kind::Events => "text/event-stream",
+        Kind::Lines => "application/jsonl; charset=utf-8",
     };
     let len = len.map(|it| format!("Content-Length: {it}\r\n")).unwrap_or_default();
     format!(

@@ -34,7 +34,8 @@ use crate::{
         answer::{self, Renderer},
         connection::{Connection, Then, Turn},
         door::Door,
-        http::{Code, Request, Response, Route},
+        health_feed::{self, Lines},
+        http::{Code, Kind, Request, Response, Route},
         metrics::Holders,
     },
 };
@@ -228,6 +229,7 @@ impl Server {
         if has_streams && self.heartbeat_at.has_passed() {
             self.heartbeat_at = Deadline::after(HEARTBEAT);
             self.tell(&Arc::from(answer::HEARTBEAT.as_bytes()));
+            self.tell_lines(|heard| Some((health_feed::HEARTBEAT.to_owned(), Arc::clone(heard))));
         }
         let is_asked = self.connections.iter().any(|it| it.request().is_some());
         let is_curious = has_streams && self.news_at.has_passed();
@@ -262,7 +264,7 @@ impl Server {
         self.connections.retain_mut(|connection| {
             let Some(Request { route, is_head }) = connection.request() else { return true };
             let turn = match route {
-                Route::Events if is_head || n_streams >= STREAMS_MAX => {
+                Route::Events | Route::Feed if is_head || n_streams >= STREAMS_MAX => {
                     let what = "too many listen already";
                     let response = Response::text(Code::Unavailable, what);
                     connection.send(response.bytes(is_head).into(), Then::End)
@@ -270,9 +272,17 @@ impl Server {
                 Route::Events => {
                     n_streams += 1;
                     let news = renderer.news(&status);
-                    let bytes = [answer::stream_head().as_bytes(), &news[..]].concat();
+                    let head = answer::stream_head(Kind::Events);
+                    let bytes = [head.as_bytes(), &news[..]].concat();
                     *told = Some(news);
                     connection.send(bytes.into(), Then::Listen)
+                }
+                Route::Feed => {
+                    n_streams += 1;
+                    let lines = health_feed::lines(&status);
+                    let head = answer::stream_head(Kind::Lines);
+                    let text = head + &health_feed::whole(&status.version, &lines);
+                    connection.send_lines(text.into_bytes().into(), lines)
                 }
                 Route::Status | Route::Metrics | Route::Health | Route::Ready | Route::Page => {
                     let response = renderer.response(route, &status);
@@ -295,24 +305,47 @@ impl Server {
 
     /// Tells those who listen what has changed.
     fn tell_news(&mut self) {
-        let Some(status) = &self.status else { return };
-        if !self.connections.iter().any(Connection::is_stream) {
+        let Some(status) = self.status.clone() else { return };
+        if self.connections.iter().any(|it| it.heard().is_some()) {
+            let lines = health_feed::lines(&status);
+            self.tell_lines(|heard| {
+                let text = health_feed::changes(heard, &lines);
+                (!text.is_empty()).then(|| (text, Arc::clone(&lines)))
+            });
+        }
+        if !self.connections.iter().any(is_event_stream) {
             return;
         }
-        let news = self.renderer.news(status);
+        let news = self.renderer.news(&status);
         if self.told.as_ref() != Some(&news) {
             self.tell(&news);
             // Who is still at the last news hears of these when something changes again, or a second later.
-            let all = self.connections.iter().filter(|it| it.is_stream());
+            let all = self.connections.iter().filter(|it| is_event_stream(it));
             self.told = all.clone().all(Connection::is_listening).then_some(news);
         }
     }
 
     fn tell(&mut self, bytes: &Arc<[u8]>) {
         self.connections.retain_mut(|it| {
-            !it.is_listening() || it.send(Arc::clone(bytes), Then::Listen) == Turn::GoesOn
+            let is_its = is_event_stream(it) && it.is_listening();
+            !is_its || it.send(Arc::clone(bytes), Then::Listen) == Turn::GoesOn
         });
     }
+
+    /// Tells those who listen for lines what `said` says to one who has heard so much, and what it has heard then. Who
+    /// is still at what was said before hears all that is new the next time.
+    fn tell_lines(&mut self, said: impl Fn(&Arc<Lines>) -> Option<(String, Arc<Lines>)>) {
+        self.connections.retain_mut(|it| {
+            let heard = it.heard().filter(|_| it.is_listening());
+            let Some((text, lines)) = heard.and_then(&said) else { return true };
+            it.send_lines(text.into_bytes().into(), lines) == Turn::GoesOn
+        });
+    }
+}
+
+/// Whether it hears of all that changes, and not of the health of devices only.
+fn is_event_stream(connection: &Connection) -> bool {
+    connection.is_stream() && connection.heard().is_none()
 }
 
 /// Room for one more.
