@@ -436,6 +436,8 @@ vfio-noiommu
 //- /dev/vfio/noiommu-9 char
 //- /sys/devices/pci0000:3a/0000:3b:03.2/83b8f4f2-509f-382f-3c1e-e6bfe0fa1001/subsystem -> ../../../../bus/mdev
 //- /sys/devices/pci0000:3a/0000:3b:03.2/83b8f4f2-509f-382f-3c1e-e6bfe0fa1001/iommu_group -> ../../../../kernel/iommu_groups/12
+//- /sys/kernel/iommu_groups/12/name
+vfio-noiommu
 //- /sys/bus/mdev/devices/83b8f4f2-509f-382f-3c1e-e6bfe0fa1001 -> ../../../devices/pci0000:3a/0000:3b:03.2/83b8f4f2-509f-382f-3c1e-e6bfe0fa1001
 ",
     );

@@ -252,6 +252,28 @@ func TestSpecsOfCDITakeADirectoryAndNoOtherRight(t *testing.T) {
 	checkRights(t, withoutCDI(t, chart(t, "cdi: { enabled: true, dir: /var/cri/cdi }"), "/var/cri/cdi"))
 }
 
+// Takes the directory away that Multus reads, which is written to.
+func withoutDeviceInfo(t *testing.T, all objects) objects {
+	t.Helper()
+	spec := &all.daemonSet.Spec.Template.Spec
+	mounts, volumes := &spec.Containers[0].VolumeMounts, &spec.Volumes
+	dir := "/var/run/k8s.cni.cncf.io/devinfo/dp"
+	mount := slices.Index(*mounts, corev1.VolumeMount{Name: "device-info", MountPath: dir})
+	volume := slices.IndexFunc(*volumes, func(it corev1.Volume) bool { return it.Name == "device-info" })
+	if mount < 0 || volume < 0 || (*volumes)[volume].HostPath.Path != dir {
+		t.Fatalf("%v %v", *mounts, *volumes)
+	}
+	*mounts = slices.Delete(*mounts, mount, mount+1)
+	*volumes = slices.Delete(*volumes, volume, volume+1)
+	return all
+}
+
+func TestNetworkPluginsAreToldInADirectoryAndByNoOtherRight(t *testing.T) {
+	network := withoutDeviceInfo(t, kustomization(t, "network"))
+	checkRights(t, withoutReads(t, network, "/proc", "/sys/kernel/iommu_groups"))
+	checkRights(t, withoutDeviceInfo(t, chart(t, "deviceInfo: true")))
+}
+
 // Takes the directories away that profiles read, which are not writable.
 func withoutReads(t *testing.T, all objects, dirs ...string) objects {
 	t.Helper()
@@ -293,6 +315,8 @@ func TestWhatProfilesReadIsMountedAndNothingElse(t *testing.T) {
 	nvidia := []string{"/proc/driver", "/sys/module", "/usr"}
 	checkRights(t, withoutReads(t, kustomization(t, "nvidia-gpu"), nvidia...))
 	checkRights(t, withoutReads(t, kustomization(t, "vfio"), "/sys/kernel/iommu_groups"))
+	checkRights(t, withoutReads(t, kustomization(t, "disks"), "/proc"))
+	checkRights(t, withoutReads(t, chart(t, "config: { resources: [{ profile: nvme }] }"), "/proc"))
 	checkRights(t, withoutReads(t, chart(t, "config: { resources: [{ profile: kvm }] }")))
 	checkRights(t, withoutReads(t, chart(t, "config: { resources: [{ profile: nvidia-gpu }] }"), nvidia...))
 	both := "config: { resources: [{ profile: { name: nvidia-gpu, driver: cdi } }, { name: a/b, profile: vfio-pci }, { profile: tpu }] }"
@@ -317,6 +341,7 @@ func TestTheChartHeedsEachValue(t *testing.T) {
 		{"pluginDir: /data/plugins", "name: pod-resources, mountPath: \"/data/pod-resources\""},
 		{"podResourcesDir: /data/it", "hostPath: { path: \"/data/it\", type: Directory }"},
 		{"kernelLog: true", "add: [SYSLOG]"},
+		{"deviceInfo: true", "mountPath: /var/run/k8s.cni.cncf.io/devinfo/dp }"},
 		{"hostPaths: [/etc/cdi]", "mountPath: \"/host/etc/cdi\", readOnly: true"},
 		{"resources: { limits: { memory: 1Gi } }", "memory: 1Gi"},
 		{"priorityClassName: mine", "priorityClassName: mine"},

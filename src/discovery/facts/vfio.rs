@@ -45,14 +45,23 @@ pub(super) fn lookup(host: &Host, dir: &str, fact: Fact) -> io::Result<Option<St
 /// The directory of the mediated device or the PCI function that the device is, or is part of.
 fn grouped<'d>(host: &Host, dir: &'d str) -> io::Result<Option<&'d str>> {
     // A mediated device lies below the function that it is made from, and is in another group.
-    if host.link_name(&format!("{dir}/subsystem"))?.as_deref() == Some("mdev") {
+    if is_mediated(host, dir)? {
         return Ok(Some(dir));
     }
     Ok(pci::function(host, dir)?.or(Some(dir)))
 }
 
+fn is_mediated(host: &Host, dir: &str) -> io::Result<bool> {
+    Ok(host.link_name(&format!("{dir}/subsystem"))?.as_deref() == Some("mdev"))
+}
+
 /// Whether the group is one that VFIO has made up where there is no IOMMU.
 fn is_unprotected(host: &Host, at: &str, group: &str) -> io::Result<bool> {
+    // Its driver stands between the guest and the hardware. Its group is made up too, and has the same name
+    // (`vfio_noiommu_group_alloc` in `drivers/vfio/group.c`).
+    if is_mediated(host, at)? {
+        return Ok(false);
+    }
     if let Some(name) = host.attribute(&format!("{at}/iommu_group/name"))? {
         return Ok(name == "vfio-noiommu");
     }
