@@ -6,6 +6,7 @@ mod discovering;
 mod doctoring;
 mod environment;
 mod explaining;
+mod forgetting;
 mod injecting;
 mod probing;
 mod profiles;
@@ -19,10 +20,13 @@ use std::{
     process,
 };
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::{
-    cli::{cordoning::Mistake, environment::Environment, injecting::Inject},
+    cli::{
+        cordoning::Mistake, discovering::Output, environment::Environment, injecting::Inject,
+        status::StatusOutput,
+    },
     config::{self, Config, Diagnostics},
     daemon::{self, Abruptly, ConfigFile, Surroundings},
     host::{Host, descriptors},
@@ -202,6 +206,15 @@ enum Command {
     /// Look at this node: what is missing for devices to be offered, why it matters, and what mends it; exit
     /// with 1 if something is
     Doctor,
+    /// Take out of the list what was removed for good, where the kubelet cannot be asked who holds it
+    Forget {
+        /// The id of a device, or a resource: all of its devices that were removed
+        thing: String,
+
+        /// Of this resource only
+        #[arg(long, value_name = "NAME")]
+        resource: Option<String>,
+    },
     /// Ask plugins by their sockets whether they serve; exit with 1 if one does not
     Probe {
         /// Sockets of plugins, whosever they are [default: those of the chandler that runs here;
@@ -215,22 +228,9 @@ enum Command {
     },
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Output {
-    /// For people
-    Table,
-    /// For programs
-    Json,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum StatusOutput {
-    /// For people
-    Table,
-    /// For programs
-    Json,
-    /// A page with a picture of the machine
-    Html,
+/// The command line, for what is made from it: completions of shells, manual pages.
+pub fn command() -> clap::Command {
+    Args::command()
 }
 
 /// Runs the command that `args` ask for, the program's name first.
@@ -280,6 +280,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Doctor => {
             let (text, is_fine) = doctoring::doctor(&args);
             show(&text, is_fine)
+        }
+        Command::Forget { thing, resource } => {
+            done(forgetting::forget(&args.state_dir, thing, resource.as_deref()))
         }
         Command::Probe { sockets, live } => probing::probe(&args, sockets, *live),
     }

@@ -12,7 +12,7 @@ use chandler::{
     discovery::scan,
     model::{
         allocation::Policy,
-        cordon::{Clearance, Cordon, Injected},
+        cordon::{Clearance, Cordon, Injected, Said},
         event::{
             Attempt, Effect, Event, Hint, Holdings, KernelLine, PluginEvent, Refusal, Scan, Scope,
             SocketIdentity,
@@ -134,7 +134,7 @@ fn list(snapshot: &Snapshot) -> String {
 
 fn clearance(token: &str) -> Clearance {
     let device = DeviceId::new("tty1").unwrap();
-    Clearance { device, resource: None, token: token.to_owned() }
+    Clearance { device, resource: None, token: token.to_owned(), said: Said::Cleared }
 }
 
 fn identity(n: i128) -> SocketIdentity {

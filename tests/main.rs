@@ -32,6 +32,7 @@ mod drafts;
 mod endurance;
 mod explain;
 mod facts;
+mod forget;
 mod fuzz;
 mod health;
 mod heard;
@@ -42,6 +43,7 @@ mod inject;
 mod inventory;
 mod kernel_log;
 mod lifecycle;
+mod monitoring;
 mod ownership;
 mod partial;
 mod prepare;
@@ -59,6 +61,7 @@ mod supervised;
 mod xid;
 
 mod cli;
+mod generated;
 mod packaging;
 
 // The source itself, and what is said about it.

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::{
     config::{near, quoted},
     model::{
-        cordon::Cordon,
+        cordon::{Cordon, Said},
         name::{DEVICE_ID_LEN_MAX, DeviceId, ResourceName},
         snapshot::Health,
         state::{Remembered, RememberedDevice},
@@ -85,7 +85,7 @@ pub(super) fn uncordon(
             state_dir.display()
         )));
     }
-    cordons::clear(&file, &device, resource.as_ref()).map_err(failed)?;
+    cordons::say(&file, &device, resource.as_ref(), Said::Cleared).map_err(failed)?;
     let reason = report::one_line(health.finding().map_or("", |it| &it.reason));
     let when = if memory.is_running { "" } else { "a daemon runs and " };
     Ok(match health {
@@ -134,7 +134,7 @@ pub(super) fn parse(
 /// What the daemon has written down.
 pub(super) struct Memory<'a> {
     state_dir: &'a Path,
-    remembered: Remembered,
+    pub(super) remembered: Remembered,
     pub(super) is_running: bool,
 }
 

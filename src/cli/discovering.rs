@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
+use clap::ValueEnum;
+
 use crate::{
-    cli::{Args, Output, complain},
+    cli::{Args, complain},
     config::Config,
     daemon,
     host::{Host, socket},
@@ -24,6 +26,15 @@ use crate::{
     },
     probe,
 };
+
+/// How it is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Output {
+    /// For people
+    Table,
+    /// For programs
+    Json,
+}
 
 /// What is shown.
 pub(super) fn discover(args: &Args, config: &Config, output: Output) -> String {

@@ -5,8 +5,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use clap::ValueEnum;
+
 use crate::{
-    cli::{ExitCode, StatusOutput, cordoning::Mistake, print},
+    cli::{ExitCode, cordoning::Mistake, print},
     host::{deadline::Deadline, replace::WriteLock},
     model::status::{Moment, Status},
     operate::{
@@ -14,6 +16,17 @@ use crate::{
         status::{self, AskError, Asked, SOCKET_NAME},
     },
 };
+
+/// How it is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum StatusOutput {
+    /// For people
+    Table,
+    /// For programs
+    Json,
+    /// A page with a picture of the machine
+    Html,
+}
 
 /// How often `--watch` asks.
 const WATCH_INTERVAL: Duration = Duration::from_secs(2);
@@ -30,14 +43,18 @@ pub(super) fn status(runtime_dir: &Path, output: StatusOutput) -> Result<String,
     };
     let answer = status::ask(&path, asked).map_err(|err| Mistake::Failed(remedy(&err)))?;
     match output {
-        StatusOutput::Json | StatusOutput::Html => Ok(answer),
-        StatusOutput::Table => {
-            let status: Status = serde_json::from_str(&answer).map_err(|err| {
-                Mistake::Failed(format!("the daemon's answer cannot be understood: {err}"))
-            })?;
-            Ok(status::table(&status, now()))
+        StatusOutput::Html => Ok(answer),
+        StatusOutput::Json => {
+            let pretty = serde_json::to_string_pretty(&parsed(&answer)?).unwrap_or(answer);
+            Ok(pretty + "\n")
         }
+        StatusOutput::Table => Ok(status::table(&parsed(&answer)?, now())),
     }
+}
+
+fn parsed(answer: &str) -> Result<Status, Mistake> {
+    serde_json::from_str(answer)
+        .map_err(|err| Mistake::Failed(format!("the daemon's answer cannot be understood: {err}")))
 }
 
 /// Shows it again and again, until somebody ends that or there is no answer.

@@ -64,6 +64,7 @@ impl WatchThread {
                 kernel_log: KernelLog::new(host.clone()),
                 host,
                 do_hints_arrive: true,
+                does_log_arrive: true,
                 config,
                 cordons,
                 ask,
@@ -102,6 +103,8 @@ struct Watcher {
     uevents: Uevents,
     /// What the main thread believes.
     do_hints_arrive: bool,
+    /// The same of the kernel's log.
+    does_log_arrive: bool,
     config: ConfigReader,
     cordons: CordonReader,
     ask: Wake,
@@ -184,6 +187,11 @@ impl Watcher {
         if arrive != self.do_hints_arrive && self.outbox.is_empty() {
             self.do_hints_arrive = arrive;
             self.outbox.push(Event::HintsArrive(arrive));
+        }
+        let arrives = !self.kernel_log.is_degraded();
+        if arrives != self.does_log_arrive && self.outbox.is_empty() {
+            self.does_log_arrive = arrives;
+            self.outbox.push(Event::KernelLogArrives(arrives));
         }
         self.hints.flush();
         Ok(())

@@ -10,6 +10,7 @@ mod heard;
 pub mod injection;
 mod listing;
 mod near;
+mod peers;
 mod quarantine;
 mod reload;
 mod remember;
@@ -181,17 +182,11 @@ impl Inventory {
             }
             Event::EndpointsDisturbed { successors_gone, predecessors_gone } => {
                 effects.extend(self.served.keys().cloned().map(Effect::CheckEndpoint));
-                for (name, served) in &mut self.served {
-                    if successors_gone.contains(&name.tag()) {
-                        served.successor_left(name, now);
-                    }
-                    if predecessors_gone.contains(&name.tag()) {
-                        served.registration.predecessor_left(now);
-                    }
-                }
+                self.endpoints_gone(&successors_gone, &predecessors_gone, now);
             }
             Event::Plugin(resource, event) => self.plugin(&resource, &event, now),
             Event::Hinted(hint) => self.hinted(&hint, now),
+            Event::KernelLogArrives(arrives) => self.senses.lacks_kernel_log = !arrives,
             Event::HintsArrive(arrive) => self.set_hints_arrive(arrive, now),
             Event::StatusAsked(clock) => self.status_asked(clock, now, &mut effects),
             Event::Reconfigured(resources) => self.reconfigured(&resources, now, &mut effects),
@@ -371,11 +366,5 @@ impl Served {
     /// Tells the monitor of a device what has happened, and the kubelet what comes of it.
     fn tell(&mut self, resource: &ResourceName, device: &DeviceId, input: Input<'_>, now: Instant) {
         self.listing.is_stale |= self.devices.tell(resource, device, input, now);
-    }
-
-    fn successor_left(&mut self, resource: &ResourceName, now: Instant) {
-        if self.registration.successor_left(now) {
-            log::info!("resource={resource} another process came after us, and is gone");
-        }
     }
 }

@@ -76,9 +76,19 @@ fn telling(found: &[Lookup]) -> Vec<&Lookup> {
     }
 }
 
+/// A counter's number, which is never negative.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "what is out of range becomes the nearest number that is not"
+)]
+pub fn whole_number(number: f64) -> u64 {
+    number as u64
+}
+
 /// A number, or a table of them such as `aer_dev_fatal`: a line that begins with `TOTAL` is the sum,
 /// or else we make it (`Documentation/ABI/testing/sysfs-bus-pci-devices-aer`).
-fn number_in(text: &str) -> Option<f64> {
+pub fn number_in(text: &str) -> Option<f64> {
     if let Some(number) = parse_number(text.trim()) {
         return Some(number);
     }

@@ -175,6 +175,11 @@ impl KernelLog {
         }
     }
 
+    /// Whether rules ask for the log, and it is not read.
+    pub fn is_degraded(&self) -> bool {
+        self.source.is_none() && !self.regexes.is_empty()
+    }
+
     /// What is readable when there is something to read.
     pub(crate) fn fd(&self) -> Option<BorrowedFd<'_>> {
         match &self.source {

@@ -58,7 +58,7 @@ impl Injected {
     }
 }
 
-/// An operator says, once, that a device may be used again.
+/// An operator says something of a device, once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Clearance {
     /// The device, by the id of the hardware.
@@ -67,6 +67,18 @@ pub struct Clearance {
     pub resource: Option<ResourceName>,
     /// Tells it from every other, so that a daemon heeds it once.
     pub token: String,
+    /// What is said.
+    pub said: Said,
+}
+
+/// What an operator says of a device, once.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Said {
+    /// It may be used again.
+    #[default]
+    Cleared,
+    /// It was removed and will not come back, and no pod holds it.
+    Forgotten,
 }
 
 impl Clearance {

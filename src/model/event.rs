@@ -28,6 +28,8 @@ pub enum Event {
     Hinted(Hint),
     /// Whether hints reach us has changed: the kernel's uevents, and changes in directories of device nodes.
     HintsArrive(bool),
+    /// Whether the kernel's log can be read has changed, which rules ask for.
+    KernelLogArrives(bool),
     /// Devices of a resource were probed.
     Probed(Round),
     /// What an operator has taken out of use: all of it.

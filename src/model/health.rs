@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use crate::model::health::comparison::{Comparison, Relation, Shift, Standard};
 pub use crate::model::health::fault::{
@@ -281,6 +281,19 @@ pub struct Round {
     pub readings: Vec<Reading>,
 }
 
+/// Errors of PCI Express that the kernel has counted since a function was found
+/// (`Documentation/ABI/testing/sysfs-bus-pci-devices-aer`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PcieErrors {
+    /// Those that the hardware has mended.
+    pub correctable: u64,
+    /// Those that have lost something, and not the link.
+    pub nonfatal: u64,
+    /// Those after which the link is not to be trusted.
+    pub fatal: u64,
+}
+
 /// What one probe says of one device.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reading {
@@ -299,6 +312,8 @@ pub struct Outcome {
     pub counts: Vec<Count>,
     /// What is compared with [`Standard::Baseline`] or [`Standard::Peers`].
     pub samples: Vec<Sample>,
+    /// What its PCI functions have counted, if the kernel counts.
+    pub pcie_errors: Option<PcieErrors>,
 }
 
 impl Outcome {

@@ -8,7 +8,7 @@ use std::{
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::model::state::Holder;
+use crate::model::{health::PcieErrors, state::Holder};
 
 /// What the daemon knows at one moment. It differs from the one before only if something has changed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,6 +108,9 @@ pub struct DeviceStatus {
     /// The PCI functions on the way to it, from the root port on; the last is its own, or that of its controller.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub pci_path: Vec<String>,
+    /// Errors that its PCI functions have counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pcie_errors: Option<PcieErrors>,
     /// Its nodes on the host.
     pub nodes: Vec<String>,
     /// What the kubelet calls it: one id for each replica.

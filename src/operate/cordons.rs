@@ -18,7 +18,7 @@ use crate::{
     config::quoted,
     decide::health::cordoned,
     model::{
-        cordon::{Clearance, Cordon, Injection, Orders},
+        cordon::{Clearance, Cordon, Injection, Orders, Said},
         event::Scan,
         health::Verdicts,
         name::{DeviceId, ResourceName},
@@ -90,6 +90,12 @@ struct ClearedEntry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     resource: Option<String>,
     token: String,
+    #[serde(default, skip_serializing_if = "is_false")]
+    forgotten: bool,
+}
+
+fn is_false(it: &bool) -> bool {
+    !it
 }
 
 fn file(path: &Path) -> StateFile {
@@ -177,7 +183,8 @@ fn parse(path: &Path, body: &Body) -> Result<Orders, CordonsError> {
     for (idx, entry) in cleared.enumerate() {
         match about(entry, |it: &ClearedEntry| (&it.device, it.resource.as_deref())) {
             Ok((device, resource, it)) => {
-                orders.clearances.push(Clearance { device, resource, token: it.token });
+                let said = if it.forgotten { Said::Forgotten } else { Said::Cleared };
+                orders.clearances.push(Clearance { device, resource, token: it.token, said });
             }
             Err(what) => mistakes.push(format!("entry {} of `cleared`: {what}", idx + 1)),
         }
@@ -243,20 +250,22 @@ pub fn uncordon(
         };
         let n_removed = entries.remove_cordons(&orders.cordons, is_meant);
         if n_removed > 0 {
-            entries.clear(device, resource);
+            entries.say(device, resource, Said::Cleared);
         }
         n_removed > 0
     })
 }
 
-/// Says to the daemon that runs, or to the next, that a device may be used again, in one resource or in all.
-pub fn clear(
+/// Says something of a device to the daemon that runs, in one resource or in all; that it may be used again also to
+/// the next one.
+pub fn say(
     path: &Path,
     device: &DeviceId,
     resource: Option<&ResourceName>,
+    said: Said,
 ) -> Result<(), CordonsError> {
     let cleared = change(path, |_, entries| {
-        entries.clear(device, resource);
+        entries.say(device, resource, said);
         true
     });
     cleared.map(drop)
@@ -284,10 +293,11 @@ impl Entries {
         remove(&mut self.injected, injections, is_meant)
     }
 
-    fn clear(&mut self, device: &DeviceId, resource: Option<&ResourceName>) {
+    fn say(&mut self, device: &DeviceId, resource: Option<&ResourceName>, said: Said) {
+        let forgotten = said == Said::Forgotten;
         let token = format!("{:016x}", RandomState::new().hash_one(device));
         let (device, resource) = (device.to_string(), resource.map(ToString::to_string));
-        self.cleared.push(json!(ClearedEntry { device, resource, token }));
+        self.cleared.push(json!(ClearedEntry { device, resource, token, forgotten }));
         let n_old = self.cleared.len().saturating_sub(CLEARANCES_MAX);
         self.cleared.drain(..n_old);
     }
@@ -386,11 +396,11 @@ mod tests {
         assert!(!text(&path).contains("cleared"), "what says nothing is left out");
 
         let resource = ResourceName::parse("example.com/x").unwrap();
-        clear(&path, &of("a", "").device, Some(&resource)).unwrap();
+        say(&path, &of("a", "").device, Some(&resource), Said::Cleared).unwrap();
         let first = read(&path).unwrap().clearances;
         assert_eq!(first[0].resource, Some(resource));
         for _ in 0..CLEARANCES_MAX {
-            clear(&path, &of("a", "").device, None).unwrap();
+            say(&path, &of("a", "").device, None, Said::Cleared).unwrap();
         }
         let Orders { cordons, clearances, .. } = read(&path).unwrap();
         assert_eq!(cordons, [of("b", "fan")]);

@@ -9,7 +9,7 @@ use crate::{
         device::{Device, DeviceNumber},
         health::{
             COMMAND_CHECK, Count, Fault, HealthPolicy, LINK_CHECK, Must, NODE_CHECK, Outcome,
-            Sample, Severity, Standard,
+            PcieErrors, Sample, Severity, Standard,
         },
     },
 };
@@ -44,7 +44,7 @@ fn look(
     outcome: &mut Outcome,
 ) -> Result<(), Fault> {
     nodes(host, device)?;
-    pci_links(host, device)?;
+    pci_links(host, device, outcome)?;
     for rule in &policy.rules {
         let key = rule.key();
         let found = lookups(host, device, key);
@@ -132,7 +132,7 @@ fn nodes(host: &Host, device: &Device) -> Result<(), Fault> {
 }
 
 /// A card whose link is lost does not answer, and every read gives bits that are all ones.
-fn pci_links(host: &Host, device: &Device) -> Result<(), Fault> {
+fn pci_links(host: &Host, device: &Device, outcome: &mut Outcome) -> Result<(), Fault> {
     let unreadable = |err: std::io::Error| {
         Fault::ill(LINK_CHECK, format!("cannot read its PCI function: {err}"))
     };
@@ -160,8 +160,22 @@ fn pci_links(host: &Host, device: &Device) -> Result<(), Fault> {
         {
             return Err(lost("configuration"));
         }
+        count_errors(host, function, &mut outcome.pcie_errors);
     }
     Ok(())
+}
+
+/// Adds what `function` has counted. One that counts nothing has no such files.
+fn count_errors(host: &Host, function: &str, errors: &mut Option<PcieErrors>) {
+    let count = |kind: &str| {
+        let text = host.attribute(&format!("{function}/aer_dev_{kind}")).ok().flatten()?;
+        Some(rules::whole_number(rules::number_in(&text)?))
+    };
+    let Some(correctable) = count("correctable") else { return };
+    let all = errors.get_or_insert_default();
+    all.correctable += correctable;
+    all.nonfatal += count("nonfatal").unwrap_or_default();
+    all.fatal += count("fatal").unwrap_or_default();
 }
 
 #[cfg(test)]
@@ -171,6 +185,26 @@ mod tests {
         device::{Description, HostPath, Node, Ownership},
         name::DeviceId,
     };
+
+    #[test]
+    fn what_a_pci_function_has_counted_is_read_and_one_that_counts_nothing_has_nothing() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(root.path().join("sys/f")).unwrap();
+        let host = Host::new(root.path());
+        let mut errors = None;
+        count_errors(&host, "/sys/f", &mut errors);
+        assert_eq!(errors, None);
+        let file = |name: &str, text: &str| {
+            std::fs::write(root.path().join("sys/f").join(name), text).unwrap();
+        };
+        file("aer_dev_correctable", "RxErr 2\nBadTLP 1\nTOTAL_ERR_COR 3\n");
+        file("aer_dev_fatal", "Undefined 0\nTOTAL_ERR_FATAL 1\n");
+        for n in [1, 2] {
+            count_errors(&host, "/sys/f", &mut errors);
+            let expected = PcieErrors { correctable: 3 * n, nonfatal: 0, fatal: n };
+            assert_eq!(errors, Some(expected), "those of all members");
+        }
+    }
 
     #[test]
     fn a_node_that_is_another_device_now_is_a_fault() {

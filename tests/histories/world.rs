@@ -9,7 +9,7 @@ use std::{
 use chandler::{
     decide::inventory::{Inventory, SCAN_INTERVAL},
     model::{
-        cordon::{Clearance, Cordon},
+        cordon::{Clearance, Cordon, Said},
         device::Device,
         event::{
             Attempt, Effect, Event, Hint, Holdings, PluginEvent, Refusal, Scan, SocketIdentity,
@@ -424,7 +424,12 @@ impl World {
         if self.dice.below(4) == 0 {
             let device = DeviceId::new(id).unwrap();
             let token = self.dice.below(1_000_000).to_string();
-            return self.apply(Event::Cleared(Clearance { device, resource: None, token }));
+            return self.apply(Event::Cleared(Clearance {
+                device,
+                resource: None,
+                token,
+                said: Said::Cleared,
+            }));
         }
         if !self.cordoned.remove(&id) {
             self.cordoned.insert(id);

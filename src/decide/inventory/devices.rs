@@ -57,7 +57,7 @@ struct News {
     has_illness_changed: bool,
     /// How often a device has turned healthy, degraded or unhealthy, by the word for it and the class of the reason.
     transitions: BTreeMap<(&'static str, &'static str), u64>,
-    /// What was found that was not there before, since that was asked last.
+    /// What was found that was not there before, or not just before, since that was asked last.
     new: BTreeSet<DeviceId>,
 }
 

@@ -13,7 +13,7 @@ use crate::{
         kernel_log::{self, Saying},
     },
     model::{
-        cordon::{Clearance, Cordon},
+        cordon::{Clearance, Cordon, Said},
         device::Device,
         event::Effect,
         health::{HealthPolicy, Round, Target},
@@ -71,6 +71,10 @@ impl Inventory {
 
     /// An operator says that a device may be used again, whatever was wrong with it.
     pub(super) fn cleared(&mut self, clearance: Clearance, now: Instant) {
+        match clearance.said {
+            Said::Cleared => {}
+            Said::Forgotten => return self.forget(&clearance),
+        }
         for (name, served) in &mut self.served {
             if clearance.is_about(name, &clearance.device) {
                 served.tell(name, &clearance.device, Input::Cleared, now);
@@ -80,9 +84,29 @@ impl Inventory {
         self.note_cleared([clearance]);
     }
 
+    /// An operator says that a device is gone for good, and that no pod holds it. What a pod is known to hold stays.
+    fn forget(&mut self, said: &Clearance) {
+        for (name, served) in
+            self.served.iter_mut().filter(|(it, _)| said.is_about(it, &said.device))
+        {
+            for id in served.listing.kept_of(&said.device) {
+                if let Some((_, hold)) = self.release.holders(name).find(|(it, _)| **it == id) {
+                    log::warn!(
+                        "resource={name} device={id} is not forgotten: {} holds it",
+                        hold.holder
+                    );
+                    continue;
+                }
+                log::info!("resource={name} device={id} is forgotten");
+                self.release.forget(name, &id);
+                served.listing.released(&id);
+            }
+        }
+    }
+
     /// Notes what was cleared, for what comes after us, and for what was before us and is found later.
     pub(super) fn note_cleared(&mut self, clearances: impl IntoIterator<Item = Clearance>) {
-        self.clearances.extend(clearances);
+        self.clearances.extend(clearances.into_iter().filter(|it| it.said == Said::Cleared));
         let n_old = self.clearances.len().saturating_sub(CLEARANCES_MAX);
         self.clearances.drain(..n_old);
     }

@@ -90,6 +90,11 @@ impl Ears {
         Ears { deaf_until: before.max(heard.forgotten), newest: None }
     }
 
+    /// The device is there again: what was said long before is not about it, as it is not about one that is new.
+    pub(super) fn back(&mut self, heard: &Heard) {
+        self.deaf_until = self.deaf_until.max(heard.forgotten);
+    }
+
     /// Whether a word may be about the device; if so, it is told.
     pub(super) fn hear(&mut self, word: &Word) -> bool {
         let stamp = word.stamp();

@@ -134,6 +134,12 @@ impl Listing {
             && self.unstored.is_empty()
     }
 
+    /// The ids of a device that are listed only because pods may hold them.
+    pub(super) fn kept_of(&self, device: &DeviceId) -> Vec<DeviceId> {
+        let kept = self.kept.iter().filter(|(_, of)| *of == device);
+        kept.map(|(id, _)| id.clone()).collect()
+    }
+
     /// The devices whose ids pods may hold though they are not offered.
     pub(super) fn kept_devices(&self) -> BTreeSet<&DeviceId> {
         self.kept.values().collect()

@@ -26,6 +26,8 @@ pub(super) struct Senses {
     pub(super) lacks_hints: bool,
     /// The kubelet does not say which pods hold what.
     pub(super) lacks_pods: bool,
+    /// Rules ask for the kernel's log, which cannot be read.
+    pub(super) lacks_kernel_log: bool,
     /// How many scans have ended.
     pub(super) n_scans: u64,
 }
@@ -79,6 +81,11 @@ impl Inventory {
                 "changes are not heard of at once, so everything is scanned each 10 s",
             ),
             (
+                self.senses.lacks_kernel_log,
+                "kernelLog",
+                "the kernel's log cannot be read, so that rules about it have no effect",
+            ),
+            (
                 self.senses.lacks_pods,
                 "podResources",
                 "the kubelet does not say which pods hold what, so removed devices stay listed",
@@ -107,7 +114,8 @@ impl Inventory {
         for viewed in served.devices.view() {
             let offers = of.remove(&viewed.device.id).unwrap_or_default();
             let offers = offers.into_iter().map(offer).collect();
-            devices.push(DeviceStatus { offers, ..device(&viewed, clock) });
+            let pcie_errors = served.tally.pcie_errors(&viewed.device.id);
+            devices.push(DeviceStatus { offers, pcie_errors, ..device(&viewed, clock) });
         }
         // What pods may hold since before this process, and nothing is known of.
         for (id, offers) in of {

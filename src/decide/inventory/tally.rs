@@ -1,12 +1,13 @@
 //! How often things have happened to a resource, and how long they took.
 
-use std::time::Instant;
+use std::{collections::BTreeMap, time::Instant};
 
 use crate::{
     decide::registration::Registration,
     model::{
         event::Attempt,
-        health::{Round, TIMEOUT_CHECK},
+        health::{PcieErrors, Round, TIMEOUT_CHECK},
+        name::DeviceId,
         status::{Latencies, ResourceCounts},
     },
 };
@@ -14,6 +15,8 @@ use crate::{
 /// What is counted of one resource.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
+    /// What the functions of each device have counted when it was probed last.
+    pcie_errors: BTreeMap<DeviceId, PcieErrors>,
     probes: u64,
     bad_probes: u64,
     timeouts: u64,
@@ -41,9 +44,17 @@ impl Tally {
         for reading in &round.readings {
             let faults = &reading.outcome.faults;
             self.probes += 1;
+            if let Some(errors) = reading.outcome.pcie_errors {
+                self.pcie_errors.insert(reading.device.clone(), errors);
+            }
             self.bad_probes += u64::from(!faults.is_empty());
             self.timeouts += u64::from(faults.iter().any(|it| it.check == TIMEOUT_CHECK));
         }
+    }
+
+    /// What the functions of a device have counted.
+    pub(super) fn pcie_errors(&self, device: &DeviceId) -> Option<PcieErrors> {
+        self.pcie_errors.get(device).copied()
     }
 
     /// All of it, and what `registration` has counted.

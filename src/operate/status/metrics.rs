@@ -116,6 +116,21 @@ pub(super) const METRICS: &[Metric] = &[
         },
     },
     Metric {
+        name: "chandler_pcie_aer_errors_total",
+        kind: Kind::Counter,
+        labels: &["resource_name", "resource", "device", "pci_bus_id", "severity"],
+        help: "Errors of PCI Express that the device's own functions have counted. Of the first 2048 devices.",
+        tell: |status, family| {
+            for (resource, device) in all_devices(status).take(SERIES_MAX) {
+                let pci = device.pci_path.last().map_or("", String::as_str);
+                let Some(errors) = device.pcie_errors else { continue };
+                family.of(resource, &[&device.id, pci, "correctable"], errors.correctable);
+                family.of(resource, &[&device.id, pci, "nonfatal"], errors.nonfatal);
+                family.of(resource, &[&device.id, pci, "fatal"], errors.fatal);
+            }
+        },
+    },
+    Metric {
         name: HELD_BY,
         kind: Kind::Gauge,
         labels: &["resource_name", "resource", "device", "namespace", "pod", "container"],

@@ -106,6 +106,8 @@ impl Entry {
         }
         if !was_present {
             log::info!("resource={} device={} is back", update.resource, device.id);
+            self.ears.back(update.heard);
+            news.new.insert(device.id.clone());
             self.tell(update.resource, Input::Back, update.now, news);
         }
         true

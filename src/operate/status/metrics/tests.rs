@@ -6,7 +6,10 @@ use std::{
 use expect_test::{expect, expect_file};
 
 use super::*;
-use crate::model::status::{HolderStatus, OfferStatus, ProblemStatus};
+use crate::model::{
+    health::PcieErrors,
+    status::{HolderStatus, OfferStatus, ProblemStatus},
+};
 
 const HOSTILE: &str = "a\"b\\c\nd} 1\n# TYPE x counter";
 
@@ -16,6 +19,7 @@ fn status() -> Status {
     let device = |id: &str, health: &str| DeviceStatus {
         id: id.to_owned(),
         health: health.to_owned(),
+        pcie_errors: Some(PcieErrors { correctable: 3, nonfatal: 0, fatal: 1 }),
         pci_path: vec!["0000:00:01.0".to_owned(), "0000:01:00.0".to_owned()],
         offers: vec![OfferStatus { id: id.to_owned(), holder: Some(holder.clone()) }],
         ..DeviceStatus::default()
@@ -70,6 +74,18 @@ fn values_join_with_those_of_others_and_what_hardware_says_is_escaped() {
         &expect![[r#"
             chandler_registrations_total{resource_name="nvidia.com/gpu-x",resource="nvidia_com_gpu_x",result="ok"} 2
             chandler_registrations_total{resource_name="nvidia.com/gpu-x",resource="nvidia_com_gpu_x",result="refused"} 1
+        "#]],
+    );
+}
+
+#[test]
+fn errors_of_pci_express_are_told_by_their_severity() {
+    check(
+        "chandler_pcie_aer_errors_total{resource_name=\"nvidia.com/gpu-x\",resource=\"nvidia_com_gpu_x\",device=\"well\"",
+        &expect![[r#"
+            chandler_pcie_aer_errors_total{resource_name="nvidia.com/gpu-x",resource="nvidia_com_gpu_x",device="well",pci_bus_id="0000:01:00.0",severity="correctable"} 3
+            chandler_pcie_aer_errors_total{resource_name="nvidia.com/gpu-x",resource="nvidia_com_gpu_x",device="well",pci_bus_id="0000:01:00.0",severity="nonfatal"} 0
+            chandler_pcie_aer_errors_total{resource_name="nvidia.com/gpu-x",resource="nvidia_com_gpu_x",device="well",pci_bus_id="0000:01:00.0",severity="fatal"} 1
         "#]],
     );
 }
@@ -142,6 +158,8 @@ says so once, it is tried again each ten seconds, and everything else goes on. A
 
 Under systemd an address needs the drop-in `systemd/metrics.conf` (in the package `/usr/share/doc/chandler/metrics.conf`), which opens the
 network to the unit. In a pod nothing else is needed: `listen: 0.0.0.0:9400`.
+
+The health of each device, as a stream for other agents on the node, and a file for node_exporter: [health-stream.md](health-stream.md).
 
 Without TCP: `curl --unix-socket /run/chandler/status.sock http://localhost/metrics`.
 
