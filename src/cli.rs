@@ -25,7 +25,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::{
     cli::{
         cordoning::Mistake, discovering::Output, environment::Environment, injecting::Inject,
-        status::StatusOutput,
+        status::StatusArgs,
     },
     config::{self, Config, Diagnostics},
     daemon::{self, Abruptly, ConfigFile, Surroundings},
@@ -157,23 +157,7 @@ enum Command {
         output: Output,
     },
     /// Ask the daemon that runs here what it knows: what is offered, how it is, and who holds it
-    Status {
-        /// How it is shown
-        #[arg(short, long, value_name = "FORMAT", default_value = "table")]
-        output: StatusOutput,
-
-        /// The page of the node, to be opened in a browser: the same as `--output html`
-        #[arg(long, conflicts_with = "output")]
-        html: bool,
-
-        /// Show it again each two seconds
-        #[arg(short, long, conflicts_with = "html")]
-        watch: bool,
-
-        /// Write the metrics into this file, for the textfile collector of node_exporter
-        #[arg(long, value_name = "FILE", conflicts_with_all = ["output", "html", "watch"])]
-        textfile: Option<PathBuf>,
-    },
+    Status(StatusArgs),
     /// Say of one thing what each resource makes of it: who takes it, or what it lacks
     Explain {
         /// What the kernel calls it, a path below /sys or /dev, or the id of a device
@@ -257,16 +241,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Setup { output } => done(setup::setup(&args, output.as_deref())),
         Command::Capture { output } => done(capturing::capture_into(&args, output)),
         Command::Discover { output } => discover(&args, *output),
-        Command::Status { textfile: Some(file), .. } => {
-            done(status::textfile(&args.runtime_dir, file))
-        }
-        Command::Status { output, html, watch, .. } => {
-            let output = if *html { StatusOutput::Html } else { *output };
-            done(match watch {
-                true => status::watch(&args.runtime_dir, output),
-                false => status::status(&args.runtime_dir, output),
-            })
-        }
+        Command::Status(wanted) => done(status::run(&args.runtime_dir, wanted)),
         Command::Explain { thing } => explain(&args, thing),
         Command::Cordon { device, resource, reason } => {
             done(cordoning::cordon(&args.state_dir, device, resource.as_deref(), reason))

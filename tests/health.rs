@@ -89,6 +89,8 @@ fn a_device_that_is_degraded_is_offered_and_shown_with_what_mends_it_and_since_w
 
     set(&node, "/sys/class/acc/acc0/status", "offline\n");
     kubelet.expect_devices("example.com/acc", "acc0 Unhealthy\nacc1 Healthy");
+    let state = || fs::read_to_string(node.dir.path().join("state/offered.json")).unwrap();
+    until(|| state().contains("offline") && state().contains(r#""degraded":"`width`"#), state);
     let table = discover(&node, "table");
     assert!(table.contains("acc1    Degraded "), "{table}");
     let ill = "unhealthy:\n  example.com/acc: acc0: `status` is `offline`, not `online`; for ";

@@ -507,3 +507,23 @@ fn libraries_are_looked_up_again_when_the_driver_has_another_version() {
     assert!(is_given("libnvidia-gpucomp.so.590.1"));
     assert!(!is_given("libnvidia-gpucomp.so.580.159.04"));
 }
+
+#[test]
+fn what_is_said_of_discovery_counts_for_each_source_of_a_profile_and_a_list_replaces_them() {
+    let alternatives = |discovery: &str| {
+        let resource = format!("  - {{ profile: amd-gpu, discovery: {discovery} }}\n");
+        let text = format!("version: v1\nresources:\n{resource}");
+        let config = config::parse("c.yaml", &text).unwrap_or_else(|err| panic!("{err}"));
+        config.resources[0].alternatives.clone()
+    };
+    let whole = alternatives("{}");
+    let limited =
+        alternatives("{ limit: 1, exclude: [{ key: numaNode, operator: In, values: [1] }] }");
+    assert_eq!((whole.len(), limited.len()), (2, 2));
+    for (whole, limited) in whole.iter().zip(&limited) {
+        assert_eq!((whole.limit, limited.limit), (None, Some(1)));
+        assert_eq!(limited.matches.len(), whole.matches.len());
+        assert_eq!(limited.excludes.len(), whole.excludes.len() + 1);
+    }
+    assert_eq!(alternatives("[{ nodes: [/dev/kfd] }]").len(), 1);
+}

@@ -92,7 +92,7 @@ fn the_driver_says_what_is_over() {
             "NVRM: Xid (PCI:0000:3b:00): 154, GPU recovery action changed from 0x1 (Reset) to {to}"
         )
     };
-    assert_eq!(n_over(&gpus, &verdict("0x0 (None)")), 2, "numbers, and those of NVLink");
+    assert_eq!(n_over(&gpus, &verdict("0x0 (None)")), 3, "numbers, those of NVLink, off the bus");
     assert_eq!(
         n_over(&gpus, "NVRM: Xid (PCI:0000:3b:00): 162, Power smoothing is engaged again"),
         1

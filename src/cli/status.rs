@@ -1,11 +1,11 @@
 //! `chandler status`.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
-use clap::ValueEnum;
+use clap::{Args, ValueEnum};
 
 use crate::{
     cli::{ExitCode, cordoning::Mistake, print},
@@ -19,7 +19,7 @@ use crate::{
 
 /// How it is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum StatusOutput {
+enum StatusOutput {
     /// For people
     Table,
     /// For programs
@@ -34,8 +34,38 @@ const WATCH_INTERVAL: Duration = Duration::from_secs(2);
 /// How long another writer of the same file may take.
 const WRITE_PATIENCE: Duration = Duration::from_secs(2);
 
+/// What is asked for.
+#[derive(Debug, Args)]
+pub(super) struct StatusArgs {
+    /// How it is shown
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    output: StatusOutput,
+
+    /// The page of the node, to be opened in a browser: the same as `--output html`
+    #[arg(long, conflicts_with = "output")]
+    html: bool,
+
+    /// Show it again each two seconds
+    #[arg(short, long, conflicts_with = "html")]
+    watch: bool,
+
+    /// Write the metrics into this file, for the textfile collector of node_exporter
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["output", "html", "watch"])]
+    textfile: Option<PathBuf>,
+}
+
+/// Asks the daemon whose socket is in `runtime_dir`.
+pub(super) fn run(runtime_dir: &Path, wanted: &StatusArgs) -> Result<String, Mistake> {
+    let output = if wanted.html { StatusOutput::Html } else { wanted.output };
+    match (&wanted.textfile, wanted.watch) {
+        (Some(file), _) => textfile(runtime_dir, file),
+        (None, true) => watch(runtime_dir, output),
+        (None, false) => status(runtime_dir, output),
+    }
+}
+
 /// What the daemon says whose socket is in `runtime_dir`.
-pub(super) fn status(runtime_dir: &Path, output: StatusOutput) -> Result<String, Mistake> {
+fn status(runtime_dir: &Path, output: StatusOutput) -> Result<String, Mistake> {
     let path = runtime_dir.join(SOCKET_NAME);
     let asked = match output {
         StatusOutput::Table | StatusOutput::Json => Asked::Status,
@@ -58,7 +88,7 @@ fn parsed(answer: &str) -> Result<Status, Mistake> {
 }
 
 /// Shows it again and again, until somebody ends that or there is no answer.
-pub(super) fn watch(runtime_dir: &Path, output: StatusOutput) -> Result<String, Mistake> {
+fn watch(runtime_dir: &Path, output: StatusOutput) -> Result<String, Mistake> {
     loop {
         let shown = status(runtime_dir, output)?;
         let text = match output {
@@ -74,7 +104,7 @@ pub(super) fn watch(runtime_dir: &Path, output: StatusOutput) -> Result<String, 
 }
 
 /// Has `file` say what Prometheus would be told, or that nobody answers.
-pub(super) fn textfile(runtime_dir: &Path, file: &Path) -> Result<String, Mistake> {
+fn textfile(runtime_dir: &Path, file: &Path) -> Result<String, Mistake> {
     let asked = status::ask(&runtime_dir.join(SOCKET_NAME), Asked::Metrics);
     let (is_up, metrics) = asked.as_ref().map_or((0, ""), |it| (1, it));
     let text = format!(

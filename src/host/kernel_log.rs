@@ -5,7 +5,7 @@
 //! to the same log, and what they say must not condemn hardware (`Documentation/ABI/testing/dev-kmsg`).
 //!
 //! The kernel gives its records one by one, to whoever may open `/dev/kmsg`. A container may not, whatever its
-//! capabilities: there the log is read as a whole again and again ([`ring`]).
+//! capabilities: there the log is read as a whole again and again (`ring`).
 //!
 //! It is read from boot on, as far as the kernel has kept it: what was said of a device before we came is true of it
 //! all the same. Who judges lines knows which have been heeded already.

@@ -550,11 +550,12 @@ fn random_lives_never_offer_what_must_not_be_offered() {
             let spoken = one_step(&mut dice, &mut life, &mut truth, &policy);
             let at = || format!("seed {seed}, step {step}: {truth:?} {:?}", life.monitor);
             check(&life, &truth, &policy, &at);
-            n_healthy += usize::from(*life.monitor.health() == Health::Healthy);
+            n_healthy += usize::from(life.monitor.health().is_offered());
             if spoken {
                 truth.turned_at.clear();
             }
-            let turned = was == Health::Healthy && life.word() != "Healthy" && !truth.cordoned;
+            let is_offered = life.monitor.health().is_offered();
+            let turned = was.is_offered() && !is_offered && !truth.cordoned;
             if turned {
                 truth.turned_at.push(life.now);
             }
@@ -629,14 +630,16 @@ fn one_step(dice: &mut Dice, life: &mut Life, truth: &mut Truth, policy: &Health
                 truth.good_once = true;
                 truth.n_bad = 0;
             }
-            life.does(Input::Probed(&Outcome::default()));
+            let is_narrow = dice.below(4) == 0;
+            let faults = is_narrow.then(|| slight("width", "x8")).into_iter().collect();
+            life.does(Input::Probed(&Outcome { faults, ..Outcome::default() }));
         }
     }
     false
 }
 
 fn check(life: &Life, truth: &Truth, policy: &HealthPolicy, at: &dyn Fn() -> String) {
-    if *life.monitor.health() == Health::Healthy {
+    if life.monitor.health().is_offered() {
         assert!(!truth.gone, "gone: {}", at());
         assert!(!truth.cordoned, "cordoned: {}", at());
         assert!(truth.n_bad < policy.unhealthy_after, "ill: {}", at());

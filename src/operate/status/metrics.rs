@@ -4,10 +4,15 @@
 //! Labels join with what others have: `resource_name` is that of the kubelet's own metrics, `resource` that of
 //! kube-state-metrics, `pci_bus_id` that of DCGM.
 
+mod family;
+
 use std::fmt::{self, Write};
 
-use crate::model::status::{
-    DeviceStatus, LATENCY_BOUNDS_US, Latencies, ResourceCounts, ResourceStatus, Status,
+use crate::{
+    model::status::{
+        DeviceStatus, LATENCY_BOUNDS_US, Latencies, ResourceCounts, ResourceStatus, Status,
+    },
+    operate::status::metrics::family::{Family, Seconds, sanitised},
 };
 
 /// How many devices are told of one by one, and how many pods: a label costs those who keep it.
@@ -261,67 +266,9 @@ pub(super) fn text(status: &Status, holders: Holders) -> String {
         let Metric { name, kind, help, tell, .. } = metric;
         // Writing to a text does not fail.
         _ = write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
-        tell(status, &mut Family { metric, text: &mut text });
+        tell(status, &mut Family::new(metric, &mut text));
     }
     text
-}
-
-/// The samples of one metric.
-struct Family<'a> {
-    metric: &'a Metric,
-    text: &'a mut String,
-}
-
-impl Family<'_> {
-    /// A sample that is about a resource; more labels follow.
-    fn of(&mut self, resource: &ResourceStatus, labels: &[&str], value: u64) {
-        let sanitised = sanitised(&resource.name);
-        let all: Vec<&str> = [resource.name.as_str(), &sanitised]
-            .into_iter()
-            .chain(labels.iter().copied())
-            .collect();
-        self.sample(&all, value);
-    }
-
-    /// A sample with the values of all labels.
-    fn sample(&mut self, labels: &[&str], value: u64) {
-        let pairs: Vec<_> =
-            self.metric.labels.iter().copied().zip(labels.iter().copied()).collect();
-        self.line("", &pairs, &value);
-    }
-
-    fn line(&mut self, suffix: &str, labels: &[(&str, &str)], value: &dyn fmt::Display) {
-        *self.text += self.metric.name;
-        *self.text += suffix;
-        for (idx, (label, value)) in labels.iter().enumerate() {
-            self.text.push(if idx == 0 { '{' } else { ',' });
-            *self.text += label;
-            *self.text += "=\"";
-            push_escaped(self.text, value);
-            self.text.push('"');
-        }
-        if !labels.is_empty() {
-            self.text.push('}');
-        }
-        _ = writeln!(self.text, " {value}");
-    }
-}
-
-/// As the format wants it. Other control characters are allowed there and mean nothing.
-fn push_escaped(text: &mut String, value: &str) {
-    for it in value.chars() {
-        match it {
-            '\\' => *text += "\\\\",
-            '"' => *text += "\\\"",
-            '\n' => *text += "\\n",
-            it => text.push(it),
-        }
-    }
-}
-
-/// The name of a resource as kube-state-metrics writes it.
-fn sanitised(name: &str) -> String {
-    name.chars().map(|it| if it.is_ascii_alphanumeric() { it } else { '_' }).collect()
 }
 
 fn count(n: usize) -> u64 {
@@ -385,16 +332,6 @@ fn histograms(
         }
         family.line("_sum", &of_resource, &Seconds(latencies.sum_us));
         family.line("_count", &of_resource, &n);
-    }
-}
-
-/// Microseconds, shown as seconds.
-struct Seconds(u64);
-
-impl fmt::Display for Seconds {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = format!("{}.{:06}", self.0 / 1_000_000, self.0 % 1_000_000);
-        f.write_str(text.trim_end_matches('0').trim_end_matches('.'))
     }
 }
 
