@@ -3,7 +3,7 @@
 //! The thread `probe` knows when each resource is due and gives its devices to one of the threads
 //! `probe-0` …, which probe one device after the other. The probe of a device that does not answer in time
 //! has timed out; its thread is left behind and another goes on with the rest. What the
-//! readings mean is decided elsewhere: a `Round` of them is one event.
+//! readings mean is decided elsewhere: a [`Round`](crate::model::health::Round) of them is one event.
 
 mod check;
 mod job;

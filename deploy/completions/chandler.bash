@@ -935,7 +935,7 @@ _chandler() {
             return 0
             ;;
         chandler__subcmd__status)
-            opts="-o -w -h --output --html --watch --config --host-root --kubelet-dir --log --log-format --state-dir --runtime-dir --help"
+            opts="-o -w -h --output --html --watch --textfile --config --host-root --kubelet-dir --log --log-format --state-dir --runtime-dir --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -947,6 +947,10 @@ _chandler() {
                     ;;
                 -o)
                     COMPREPLY=($(compgen -W "table json html" -- "${cur}"))
+                    return 0
+                    ;;
+                --textfile)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --config)

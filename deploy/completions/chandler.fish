@@ -110,6 +110,7 @@ complete -c chandler -n "__fish_chandler_using_subcommand discover" -s h -l help
 complete -c chandler -n "__fish_chandler_using_subcommand status" -s o -l output -d 'How it is shown' -r -f -a "table\t'For people'
 json\t'For programs'
 html\t'A page with a picture of the machine'"
+complete -c chandler -n "__fish_chandler_using_subcommand status" -l textfile -d 'Write the metrics into this file, for the textfile collector of node_exporter' -r -F
 complete -c chandler -n "__fish_chandler_using_subcommand status" -l config -d 'The configuration file' -r -F
 complete -c chandler -n "__fish_chandler_using_subcommand status" -l host-root -d 'Read /sys, /dev and /proc below this directory' -r -F
 complete -c chandler -n "__fish_chandler_using_subcommand status" -l kubelet-dir -d 'The directory of kubelet.sock and the plugins\' sockets [default: kubelet.pluginDir of the configuration]' -r -F
