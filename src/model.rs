@@ -3,6 +3,7 @@
 pub mod action;
 pub mod allocation;
 pub mod clearing;
+pub mod clock;
 pub mod cordon;
 pub mod device;
 pub mod discovery;

@@ -9,7 +9,7 @@ use chandler::{
     model::device::{Device, Hardware},
     operate::{
         advice::Advice,
-        clock::Clock,
+        clock,
         discovered::{self, Discovered},
     },
     probe,
@@ -67,7 +67,7 @@ fn check(fixture: &Fixture, resources: &str, expect: &Expect) {
         scan: &found,
         verdicts: &verdicts,
         advice: &advice,
-        clock: Clock::read(),
+        clock: clock::read(),
     };
     let mut report = discovered::table(all);
     for device in found.found.iter().flat_map(|it| &it.findings.devices) {

@@ -5,7 +5,7 @@ use chandler::{
     discovery::scan,
     operate::{
         advice::Advice,
-        clock::Clock,
+        clock,
         discovered::{self, Discovered},
     },
     probe,
@@ -27,7 +27,7 @@ fn check(fixture: &str, resources: &str, expect: &Expect) {
         scan: &found,
         verdicts: &verdicts,
         advice: &advice,
-        clock: Clock::read(),
+        clock: clock::read(),
     };
     let mut report = discovered::table(all);
     for found in &found.found {

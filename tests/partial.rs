@@ -15,7 +15,7 @@ use chandler::{
     model::health::Verdicts,
     operate::{
         advice::Advice,
-        clock::Clock,
+        clock,
         discovered::{self, Discovered},
     },
 };
@@ -139,7 +139,7 @@ fn after_any_history_a_scan_of_what_is_concerned_tells_the_same_as_one_of_everyt
                     scan,
                     verdicts,
                     advice: &Advice::new(),
-                    clock: Clock::read(),
+                    clock: clock::read(),
                 })
             });
             assert_eq!(partial_table, full_table, "{seed} {step} {scope:?}");

@@ -9,7 +9,7 @@ use chandler::{
     operate::{
         advice::Advice,
         capture::capture,
-        clock::Clock,
+        clock,
         discovered::{self, Discovered},
         suggested,
     },
@@ -266,7 +266,7 @@ fn shown(fixture: &Fixture, resource: &str) -> String {
         scan: &found,
         verdicts: &verdicts,
         advice: &advice,
-        clock: Clock::read(),
+        clock: clock::read(),
     };
     let mut report = format!("{resource}\n\n{}", discovered::table(all));
     for found in &found.found {

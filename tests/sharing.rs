@@ -10,7 +10,7 @@ use chandler::{
     },
     operate::{
         advice::Advice,
-        clock::Clock,
+        clock,
         discovered::{self, Discovered},
     },
     probe,
@@ -66,7 +66,7 @@ fn check(sharing: &str, expect: &Expect) {
         scan: &found,
         verdicts: &verdicts,
         advice: &advice,
-        clock: Clock::read(),
+        clock: clock::read(),
     };
     expect.assert_eq(&discovered::table(all));
 }

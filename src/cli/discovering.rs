@@ -19,7 +19,7 @@ use crate::{
     operate::{
         advice,
         boot::Boot,
-        clock::Clock,
+        clock,
         cordons::{self, injections},
         discovered::{self, Discovered},
         remembered, running,
@@ -39,14 +39,14 @@ pub(super) enum Output {
 /// What is shown.
 pub(super) fn discover(args: &Args, config: &Config, output: Output) -> String {
     let host = Host::new(&args.host_root);
-    let clock = Clock::read();
-    let boot = Boot::of(&host, Some(clock.now));
+    let clock = clock::read();
+    let boot = Boot::of(&host, Some(clock.at));
     let remembered = remembered::for_people(&args.state_dir.join(remembered::FILE_NAME), &boot);
     let orders = read_orders(&args.state_dir.join(cordons::FILE_NAME));
     let scan = daemon::scan(&host, config, &remembered);
     let mut verdicts = probe::once(&host, config, &scan);
     heed_daemon(args, config, (&remembered, &orders.clearances), (&scan, &mut verdicts));
-    let injected = injections::current(&orders.injections, &boot, clock.now);
+    let injected = injections::current(&orders.injections, &boot, clock.at);
     injections::heed(&injected, &scan, &mut verdicts);
     cordons::heed(&orders.cordons, &scan, &mut verdicts);
     let advice = advice::advice(&host, config, &scan);

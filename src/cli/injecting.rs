@@ -15,7 +15,7 @@ use crate::{
     },
     operate::{
         boot::Boot,
-        clock::Clock,
+        clock,
         cordons::{FILE_NAME, injections},
         report,
     },
@@ -96,7 +96,7 @@ pub(super) fn inject(state_dir: &Path, host: &Host, wanted: &Inject) -> Result<S
             report::one_line(&hold.holder.to_string())
         )));
     }
-    let now = Clock::read().now;
+    let now = clock::read().at;
     let boot = Boot::of(host, Some(now));
     let (Some(id), Some(now_ms), Some(until_ms)) =
         (boot.id(), boot.ms_of(now), boot.ms_of(now + wanted.lasts))

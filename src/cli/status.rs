@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 use crate::{
     cli::{ExitCode, cordoning::Mistake, print},
     host::{deadline::Deadline, replace::WriteLock},
-    model::status::{Moment, Status},
+    model::{clock::Moment, status::Status},
     operate::{
         report,
         status::{self, AskError, Asked, SOCKET_NAME},

@@ -14,7 +14,7 @@ use crate::{
     },
     operate::{
         boot::Boot,
-        clock::Clock,
+        clock,
         cordons::{self, FILE_NAME, injections},
         report,
     },
@@ -79,14 +79,14 @@ impl CordonReader {
 
     /// Reads the file for the first time. What is cordoned comes last.
     pub(super) fn begin(&mut self, host: &Host) -> [Event; 3] {
-        self.boot = Boot::of(host, Some(Clock::read().now));
+        self.boot = Boot::of(host, Some(clock::read().at));
         let Orders { cordons, clearances, injections } = self.read_first();
         let injected = self.current(&injections);
         [Event::ClearedBefore(clearances), Event::Injected(injected), Event::Cordons(cordons)]
     }
 
     fn current(&self, injections: &[Injection]) -> Vec<Injected> {
-        injections::current(injections, &self.boot, Clock::read().now)
+        injections::current(injections, &self.boot, clock::read().at)
     }
 
     /// What the file says, or else its last good copy.

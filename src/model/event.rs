@@ -7,6 +7,7 @@ use std::{
 
 use crate::model::{
     action::Actions,
+    clock::Clock,
     cordon::{Clearance, Cordon, Injected},
     device::{Device, Findings, Problem},
     edits::Specs,
@@ -15,7 +16,7 @@ use crate::model::{
     resource::Resource,
     snapshot::Snapshot,
     state::{Holder, Remembered},
-    status::{Clock, Status},
+    status::Status,
     uevent::Uevent,
 };
 

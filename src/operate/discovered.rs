@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::{
     config::{Config, duration_text},
     model::{
+        clock::Clock,
         device::{Device, Problem},
         event::Scan,
         health::{Repair, Severity, Verdicts},
@@ -14,7 +15,7 @@ use crate::{
         resource::Topology,
         snapshot::Health,
     },
-    operate::{advice::Advice, clock::Clock, report::one_line},
+    operate::{advice::Advice, report::one_line},
 };
 
 /// What is shown.
@@ -126,9 +127,9 @@ fn shown_device<'a>(
         reason: finding.map(|it| it.reason.as_str()),
         action: finding.and_then(|it| it.repair).map(Repair::word),
         injected: finding.is_some_and(|it| it.is_injected),
-        since: since.and_then(|it| clock.date_of(it)),
+        since: since.map(|it| clock.moment(it).to_string()),
         severity: health.severity(),
-        lasts: since.and_then(|it| clock.now.checked_duration_since(it)),
+        lasts: since.and_then(|it| clock.at.checked_duration_since(it)),
         numa_node: it.numa_node.filter(|_| numa),
         nodes: paths().map(|it| it.path.as_str()).collect(),
         links: links.map(|it| (it.asked.as_str(), it.path.as_str())).collect(),

@@ -8,13 +8,14 @@ use crate::{
         prefer::locality::pci_path,
     },
     model::{
+        clock::{Clock, Moment},
         event::Effect,
         name::{DeviceId, ResourceName},
         snapshot::{Health, Offer},
         state::Hold,
         status::{
-            Clock, CordonStatus, DaemonCounts, Degraded, DeviceStatus, HolderStatus, KubeletStatus,
-            Moment, OfferStatus, ProblemStatus, ResourceCounts, ResourceStatus, Status,
+            CordonStatus, DaemonCounts, Degraded, DeviceStatus, HolderStatus, KubeletStatus,
+            OfferStatus, ProblemStatus, ResourceCounts, ResourceStatus, Status,
         },
     },
 };

@@ -6,7 +6,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde::Serialize;
 
-use crate::model::status::{DeviceStatus, Moment, Status};
+use crate::model::{
+    clock::Moment,
+    status::{DeviceStatus, Status},
+};
 
 /// The version of the lines.
 const VERSION: u32 = 1;

@@ -4,13 +4,7 @@
 //! connections. What the daemon knows it asks the main thread for, which answers from memory; when that does not
 //! answer in time, those who wait are told so. It waits in one `poll` and nowhere else.
 
-use std::{
-    io,
-    os::fd::AsFd,
-    path::PathBuf,
-    sync::Arc,
-    time::{Duration, Instant, SystemTime},
-};
+use std::{io, os::fd::AsFd, path::PathBuf, sync::Arc, time::Duration};
 
 use crossbeam_channel::{Receiver, Sender};
 use nix::{
@@ -26,17 +20,17 @@ use crate::{
         wake::Wake,
         worker::{StopFd, Worker},
     },
-    model::{
-        event::Event,
-        status::{Clock, Status},
-    },
-    operate::status::{
-        answer::{self, Renderer},
-        connection::{Connection, Then, Turn},
-        door::Door,
-        health_feed::{self, Lines},
-        http::{Code, Kind, Request, Response, Route},
-        metrics::Holders,
+    model::{clock::Clock, event::Event, status::Status},
+    operate::{
+        clock,
+        status::{
+            answer::{self, Renderer},
+            connection::{Connection, Then, Turn},
+            door::Door,
+            health_feed::{self, Lines},
+            http::{Code, Kind, Request, Response, Route},
+            metrics::Holders,
+        },
     },
 };
 
@@ -95,7 +89,7 @@ impl StatusServer {
                 doors: [Some(Door::of_file(socket)), address.map(Door::of_address)],
                 connections: Vec::new(),
                 renderer: Renderer::new(holders),
-                clock: clock(),
+                clock: clock::read(),
                 inbox,
                 wake: bell,
                 events,
@@ -118,13 +112,6 @@ impl StatusServer {
         self.statuses.put(status);
         self.wake.wake();
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "what is told to others has times of day")]
-fn clock() -> Clock {
-    // A clock that is before 1970 is not set.
-    let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Clock { at: Instant::now(), unix }
 }
 
 /// What the thread owns.
@@ -243,7 +230,7 @@ impl Server {
             return;
         }
         self.news_at = Deadline::after(NEWS_INTERVAL);
-        let now = clock();
+        let now = clock::read();
         let drift = now.moment(self.clock.at).0.abs_diff(self.clock.moment(self.clock.at).0);
         if drift > CLOCK_SLACK.as_secs() {
             self.clock = now;

@@ -1,7 +1,10 @@
 //! What `chandler status` shows to people.
 
 use crate::{
-    model::status::{DeviceStatus, HolderStatus, Moment, ResourceStatus, Status},
+    model::{
+        clock::Moment,
+        status::{DeviceStatus, HolderStatus, ResourceStatus, Status},
+    },
     operate::{
         discovered::{columns, section},
         report::one_line,
