@@ -18,7 +18,7 @@ use tempfile::TempDir;
 use crate::{
     cli::chandler,
     fixture::Fixture,
-    kubelet::{Device, Kubelet, Options},
+    kubelet::{Device, Event, Kubelet, Options},
 };
 
 /// A node: host, configuration and plugin directory; Chandler runs on it when it is told to.
@@ -308,6 +308,11 @@ fn a_socket_that_somebody_deletes_is_made_again() {
     let second = kubelet.expect_registration("example.com/serial");
     assert_ne!(first.endpoint, second.endpoint);
     kubelet.expect_devices("example.com/serial", "ttyUSB0 Healthy\nttyUSB1 Healthy");
+    // A kubelet until 1.36 takes whoever is registered when it notes the end for the one that has ended.
+    let state = kubelet.shared.lock();
+    let is_end = |it: &Event| matches!(it, Event::StreamEnded { endpoint, .. } if *endpoint == first.endpoint);
+    let ended = state.log.iter().find(|it| is_end(&it.event)).unwrap();
+    assert!(second.at - ended.at >= Duration::from_millis(20), "{:?}", second.at - ended.at);
 }
 
 #[test]

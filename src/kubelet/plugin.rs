@@ -55,6 +55,10 @@ pub const KUBELET_SOCKET: &str = "kubelet.sock";
 /// milliseconds; registering before it has closed makes kubelets 1.37 refuse.
 const HANG_UP_MAX: Duration = Duration::from_millis(500);
 
+/// How long the kubelet may take, once it has closed a connection, to note that the plugin is gone. Until 1.36 it then takes
+/// whoever is registered for the one that has ended, whose devices stay unhealthy. On a busy machine 3 ms were seen.
+const NOTED: Duration = Duration::from_millis(30);
+
 /// How long our socket stays after the end of our streams if others serve the resource too. They take
 /// its end for the word that the kubelet has dealt with the end of our stream, and register. We cannot
 /// wait for the kubelet to hang up: until 1.36 it never does on the elder of two.
@@ -304,7 +308,15 @@ impl PluginThread {
             }
         };
         let name = endpoint.name().to_owned();
-        self.end_streams(connection.peer())?;
+        // Not where another process hands over: pods are refused meanwhile, and it has given the kubelet its time.
+        let was_lost = self.server.endpoint().is_some_and(|it| !it.still_there());
+        let has_closed = self.end_streams(connection.peer())?;
+        if was_lost && has_closed {
+            let until = Deadline::after(NOTED);
+            while !until.has_passed() {
+                self.wait(Some(until))?;
+            }
+        }
         self.server.listen(endpoint);
         (self.successor, self.check_again) = (Successor::None, None);
         let result = self.call(connection, &name)?;
@@ -312,9 +324,11 @@ impl PluginThread {
     }
 
     /// Ends the streams and waits until the kubelet has closed its connections, or long enough. Only
-    /// that kubelet: its predecessor no longer matters, and others may stay connected for ever.
-    fn end_streams(&mut self, kubelet: i32) -> Result<(), Stopped> {
+    /// that kubelet: its predecessor no longer matters, and others may stay connected for ever. Gives whether it
+    /// has closed any.
+    fn end_streams(&mut self, kubelet: i32) -> Result<bool, Stopped> {
         let connections = self.server.mark(kubelet);
+        let is_connected = self.server.has_connections_of(connections);
         self.readers.end_readers();
         let until = Deadline::after(HANG_UP_MAX);
         while self.server.has_connections_of(connections) {
@@ -328,7 +342,7 @@ impl PluginThread {
             }
             self.wait(Some(until))?;
         }
-        Ok(())
+        Ok(is_connected && !self.server.has_connections_of(connections))
     }
 
     /// Calls `Register` and waits for the answer, while the kubelet connects to us and asks for our options.

@@ -82,7 +82,9 @@ def story(node):
     rights = {it.split()[1]: it.split()[3].split(",")[0] for it in mounts.splitlines()}
     assert (rights["/sys"], rights["/sys/devices"], rights["/proc/sys"]) == ("ro", "rw", "ro"), rights
     node.release("job")
+    before = node.registrations("example.com/nic")
     node.configure(SERIAL + NIC)
+    node._until(lambda: node.registrations("example.com/nic") > before, "a registration without preStart")
     node.expect_after("a line in the kernel's log", lambda: node.sh("echo 'dead: 0000:04:00.0' > /dev/ttyprintk", check=True),
                       "example.com/nic", "0000:04:00.0 Unhealthy")
 
