@@ -62,6 +62,7 @@ mod xid;
 
 mod cli;
 mod generated;
+mod guides;
 mod packaging;
 
 // The source itself, and what is said about it.

@@ -346,19 +346,6 @@ fn each_profile_has_a_page_with_a_configuration_and_a_pod() {
     }
 }
 
-#[test]
-fn every_configuration_of_the_guides_is_accepted() {
-    for file in ["docs/migration.md", "docs/troubleshooting.md", "docs/what-happens-when.md"] {
-        let text = fs::read_to_string(file).unwrap_or_default();
-        let blocks = text.split("```yaml\n").skip(1).filter_map(|it| it.split("```").next());
-        for sample in blocks.filter(|it| it.starts_with("version: v1\n")) {
-            if let Err(err) = config::parse(file, sample) {
-                panic!("{err}");
-            }
-        }
-    }
-}
-
 /// The configuration that `setup` would write for the host.
 fn suggested(fixture: &Fixture) -> String {
     let profiles = suggested::in_order();
