@@ -137,6 +137,8 @@ enum Command {
         /// Show all that this one says, which is an example of how to write a resource
         name: Option<String>,
     },
+    /// Print the JSON Schema of the configuration file, by which editors complete and check it
+    Schema,
     /// Write a configuration for this machine, with the hardware that is found and known
     Setup {
         /// The file to write, which must not exist [default: standard output]
@@ -238,6 +240,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Check { file } => check(file.as_ref().unwrap_or(&args.config)),
         Command::Profiles { name: None } => print(&profiles::table()),
         Command::Profiles { name: Some(name) } => done(profiles::text(name)),
+        Command::Schema => print(config::SCHEMA),
         Command::Setup { output } => done(setup::setup(&args, output.as_deref())),
         Command::Capture { output } => done(capturing::capture_into(&args, output)),
         Command::Discover { output } => discover(&args, *output),

@@ -5,6 +5,8 @@ use std::{fs, process::Command};
 use chandler::config;
 use expect_test::{Expect, expect};
 
+use crate::schema;
+
 /// What a process that reads no file has of data, of which most is room for the stacks of threads.
 const OWN_DATA_MIB: usize = 4;
 
@@ -12,7 +14,10 @@ const OWN_DATA_MIB: usize = 4;
 #[track_caller]
 fn check(text: &str, expect: &Expect) {
     let report = match config::parse("c.yaml", text) {
-        Ok(config) => config::show(&config),
+        Ok(config) => {
+            schema::assert_takes(text);
+            config::show(&config)
+        }
         Err(err) => format!("{err}\n"),
     };
     expect.assert_eq(&report);

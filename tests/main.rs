@@ -51,6 +51,7 @@ mod probe;
 mod profiles;
 mod released;
 mod reload;
+mod schema;
 mod sharing;
 mod shortage;
 mod shown;

@@ -52,6 +52,9 @@ _chandler() {
             chandler,run)
                 cmd="chandler__subcmd__run"
                 ;;
+            chandler,schema)
+                cmd="chandler__subcmd__schema"
+                ;;
             chandler,setup)
                 cmd="chandler__subcmd__setup"
                 ;;
@@ -97,6 +100,9 @@ _chandler() {
             chandler__subcmd__help,run)
                 cmd="chandler__subcmd__help__subcmd__run"
                 ;;
+            chandler__subcmd__help,schema)
+                cmd="chandler__subcmd__help__subcmd__schema"
+                ;;
             chandler__subcmd__help,setup)
                 cmd="chandler__subcmd__help__subcmd__setup"
                 ;;
@@ -113,7 +119,7 @@ _chandler() {
 
     case "${cmd}" in
         chandler)
-            opts="-h -V --config --host-root --kubelet-dir --log --log-format --state-dir --runtime-dir --help --version run check profiles setup capture discover status explain cordon inject uncordon doctor forget probe help"
+            opts="-h -V --config --host-root --kubelet-dir --log --log-format --state-dir --runtime-dir --help --version run check profiles schema setup capture discover status explain cordon inject uncordon doctor forget probe help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -477,7 +483,7 @@ _chandler() {
             return 0
             ;;
         chandler__subcmd__help)
-            opts="run check profiles setup capture discover status explain cordon inject uncordon doctor forget probe help"
+            opts="run check profiles schema setup capture discover status explain cordon inject uncordon doctor forget probe help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -645,6 +651,20 @@ _chandler() {
             return 0
             ;;
         chandler__subcmd__help__subcmd__run)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        chandler__subcmd__help__subcmd__schema)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -843,6 +863,48 @@ _chandler() {
             return 0
             ;;
         chandler__subcmd__run)
+            opts="-h --config --host-root --kubelet-dir --log --log-format --state-dir --runtime-dir --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --host-root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --kubelet-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-format)
+                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    return 0
+                    ;;
+                --state-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --runtime-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        chandler__subcmd__schema)
             opts="-h --config --host-root --kubelet-dir --log --log-format --state-dir --runtime-dir --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

@@ -23,6 +23,7 @@ const OTHER_POD_RESOURCES: &[&str] = &[
 ];
 
 const HEAD: &str = "\
+# yaml-language-server: $schema=/usr/share/doc/chandler/config.schema.json
 # What Chandler offers on this machine, as `chandler setup` has found it.
 #
 # Each entry names a kind of hardware that is known: `chandler profiles NAME` shows what that says, and what stands
