@@ -4,9 +4,10 @@
 use std::{
     collections::BTreeSet,
     fs,
+    io::Write,
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
 };
 
 use nix::sys::signal::Signal;
@@ -81,6 +82,67 @@ fn the_report_of_a_kubelet_until_1_36_has_no_failure() {
 #[test]
 fn the_report_of_a_kubelet_since_1_37_has_no_failure() {
     report("takeover");
+}
+
+/// The report on a small plugin that has no idea of streams which end.
+fn report_on_a_plugin_that_ignores_lost_streams(output: &str) -> Option<String> {
+    let program = kubelet_sim()?;
+    let output = Command::new(&program)
+        .args(["verify", "--patience-s", "2", "-o", output, "--"])
+        .arg(&program)
+        .args(["plugin", "--dir", "{dir}", "--device", "a<b&\"c\"", "--ignores-lost-streams"])
+        .output()
+        .unwrap();
+    assert!(!output.status.success(), "{output:?}");
+    Some(String::from_utf8(output.stdout).unwrap())
+}
+
+#[test]
+fn what_follows_from_a_failure_is_not_tried_and_not_counted() {
+    let Some(text) = report_on_a_plugin_that_ignores_lost_streams("json") else { return };
+    let report: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let checks = report["checks"].as_array().unwrap();
+    let of = |claim: &str| {
+        let check = checks.iter().find(|it| it["claim"] == claim).unwrap();
+        format!("{} {}", check["verdict"].as_str().unwrap(), check["seen"].as_str().unwrap())
+    };
+    assert!(of("registers again when its stream was cancelled").starts_with("failed "), "{text}");
+    for claim in [
+        "ends a stream before it registers again",
+        "keeps its ids over a restart",
+        "answers Allocate as before its restart",
+    ] {
+        assert_eq!(of(claim), "not tried because 15 failed");
+    }
+    assert!(of("starts beside the sockets of a killed one").starts_with("held"), "{text}");
+}
+
+#[test]
+fn a_report_for_ci_is_xml_with_each_failure_and_what_was_not_tried() {
+    let Some(text) = report_on_a_plugin_that_ignores_lost_streams("junit") else { return };
+    let read = "import sys, xml.etree.ElementTree as tree
+for case in tree.fromstring(sys.stdin.buffer.read()).iter('testcase'):
+    print(case.get('name'), '|', ' '.join(it.tag + ' ' + it.get('message', '') for it in case))";
+    let Ok(mut python) = Command::new("python3")
+        .args(["-c", read])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+    else {
+        eprintln!("skipped: there is no python3 to read XML");
+        return;
+    };
+    python.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let output = python.wait_with_output().unwrap();
+    let cases = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "no XML:\n{text}");
+    let has = |line: &str| cases.lines().any(|it| it.starts_with(line));
+    assert!(has("15 registers again when its stream was cancelled | failure "), "{cases}");
+    assert!(
+        has("40 answers Allocate as before its restart | skipped not tried, because 15 failed"),
+        "{cases}"
+    );
+    assert!(has("1 serves before it registers, on localhost | system-out"), "{cases}");
 }
 
 #[test]

@@ -49,6 +49,9 @@ enum Command {
         /// How to write the report.
         #[arg(short, long, value_enum, default_value_t = verify::Output::Table)]
         output: verify::Output,
+        /// How long to wait for what the plugin does late.
+        #[arg(long, value_name = "SECONDS", default_value_t = 20)]
+        patience_s: u64,
         #[command(flatten)]
         kind: Kind,
         /// The plugin; `{dir}` in its arguments becomes the device plugin directory.
@@ -165,9 +168,12 @@ pub fn run() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Serve { dir, kind } => serve::serve(&dir, kind.options()),
         Command::Run { kind, command } => serve::run(&command, kind.options()),
-        Command::Verify { output, kind, command } => {
-            verify::verify(&command, kind.options(), output)
-        }
+        Command::Verify { output, patience_s, kind, command } => verify::verify(verify::Trial {
+            command: &command,
+            options: kind.options(),
+            output,
+            patience: Duration::from_secs(patience_s),
+        }),
         Command::Bench(bench) => bench::bench(&bench, &Options::default()),
         Command::Compare(compare) => compare::compare(&compare),
         Command::Plugin(sample) => sample::run(&sample),

@@ -17,6 +17,13 @@ use self::{
 };
 use crate::kubelet::Options;
 
+/// How the figures are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Output {
+    Table,
+    Json,
+}
+
 /// What is measured, and how often.
 #[derive(Debug, Args)]
 pub struct Bench {
@@ -39,8 +46,8 @@ pub struct Bench {
     #[arg(long, default_value_t = 60)]
     idle_s: u64,
     /// How to write the figures.
-    #[arg(short, long, value_enum, default_value_t = super::verify::Output::Table)]
-    output: super::verify::Output,
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    output: Output,
     /// Another plugin, to be measured in turn: its command, split at blanks, with the same placeholders.
     #[arg(long, value_name = "COMMAND")]
     against: Vec<String>,
@@ -81,8 +88,8 @@ pub fn bench(bench: &Bench, options: &Options) -> Result<(), String> {
         columns.extend(of_size);
     }
     match bench.output {
-        super::verify::Output::Table => print!("{}", table::table(&columns)),
-        super::verify::Output::Json => {
+        Output::Table => print!("{}", table::table(&columns)),
+        Output::Json => {
             let figures: Vec<_> = columns.iter().map(Column::to_json).collect();
             println!("{}", json!({ "figures": figures }));
         }

@@ -37,6 +37,9 @@ pub struct Sample {
     /// Refuse devices that are not offered, and prefer what is asked for.
     #[arg(long)]
     strict: bool,
+    /// Do nothing when the kubelet gives the stream up, as some plugins do.
+    #[arg(long)]
+    ignores_lost_streams: bool,
     /// Require PreStartContainer.
     #[arg(long)]
     pre_start: bool,
@@ -96,7 +99,8 @@ pub fn run(sample: &Sample) -> Result<(), String> {
     let mut registered = None;
     while !ended.load(Ordering::Relaxed) {
         let mut peer = peer.lock().unwrap();
-        if !peer.exists() || peer.has_lost_stream() {
+        let is_lost = peer.has_lost_stream() && !sample.ignores_lost_streams;
+        if !peer.exists() || is_lost {
             let behaviour = peer.set(|it| it.clone());
             let resource = peer.resource.clone();
             *peer = serve(&sample.dir, &resource, behaviour)?;

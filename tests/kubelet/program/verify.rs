@@ -5,38 +5,37 @@
 mod allocation;
 mod listing;
 mod registration;
+mod report;
 
 use std::{
     path::PathBuf,
     time::{Duration, Instant},
 };
 
-use serde_json::json;
-
+pub use self::report::Output;
+use self::report::{Finding, Header, Verdict};
 use super::plugin::Plugin;
 use crate::kubelet::{Event, Kubelet, Options, Registration, event::Entry};
 
-/// How the report is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Output {
-    Table,
-    Json,
+/// Which plugin is tried, and how.
+#[derive(Debug)]
+pub struct Trial<'a> {
+    pub command: &'a [String],
+    pub options: Options,
+    pub output: Output,
+    /// How long to wait for what the plugin does late.
+    pub patience: Duration,
 }
 
-/// One check and what came of it.
-#[derive(Debug)]
-struct Finding {
-    check: u32,
-    claim: &'static str,
-    verdict: Verdict,
-}
-
-/// Each with what was seen, or why there was nothing to see.
-#[derive(Debug)]
-enum Verdict {
-    Held(String),
-    Failed(String),
-    NotApplicable(String),
+/// What later checks stand on, each with the check that has found it missing.
+#[derive(Debug, Default)]
+struct Ground {
+    /// Every resource is registered.
+    registered: Option<u32>,
+    /// Every resource has sent a list.
+    listed: Option<u32>,
+    /// Allocate is answered.
+    answered: Option<u32>,
 }
 
 /// A plugin, a kubelet, and what was found so far.
@@ -46,64 +45,56 @@ struct Bench {
     kubelet: Kubelet,
     plugin: Plugin,
     output: Output,
+    patience: Duration,
     /// Where in the log the plugin's process began.
     plugin_mark: usize,
+    ground: Ground,
     findings: Vec<Finding>,
 }
 
-/// Long enough for any plugin that will ever do it.
-const PATIENCE: Duration = Duration::from_secs(20);
 /// How long nothing may happen before a plugin is taken to be done.
 const QUIET: Duration = Duration::from_secs(1);
 
-pub fn verify(command: &[String], options: Options, output: Output) -> Result<(), String> {
-    let mut bench = Bench::start(command, options, output)?;
+pub fn verify(trial: Trial<'_>) -> Result<(), String> {
+    let mut bench = Bench::start(trial)?;
     let completed = bench.all();
-    if output == Output::Json {
-        bench.print_json();
+    let header = Header {
+        command: &bench.command,
+        release: format!("1.{}", bench.kubelet.shared.options.release.0),
+        error: completed.as_ref().err().map(String::as_str),
+    };
+    match bench.output {
+        Output::Table => println!("\n{}", report::summary(&bench.findings)),
+        Output::Json => println!("{}", report::json(&header, &bench.findings)),
+        Output::Junit => println!("{}", report::junit(&header, &bench.findings)),
     }
     completed?;
-    let failed = bench.findings.iter().filter(|it| matches!(it.verdict, Verdict::Failed(_)));
-    match failed.count() {
+    match bench.findings.iter().filter(|it| it.verdict.is_failed()).count() {
         0 => Ok(()),
         1 => Err("one check failed".to_owned()),
         n => Err(format!("{n} checks failed")),
     }
 }
 
-impl Verdict {
-    /// Held if nothing is wrong.
-    fn of(wrong: &[String], seen: impl Into<String>) -> Verdict {
-        match wrong.is_empty() {
-            true => Verdict::Held(seen.into()),
-            false => Verdict::Failed(wrong.join("; ")),
-        }
-    }
-
-    fn name(&self) -> &'static str {
-        match self {
-            Verdict::Held(_) => "held",
-            Verdict::Failed(_) => "failed",
-            Verdict::NotApplicable(_) => "not applicable",
-        }
-    }
-
-    fn seen(&self) -> &str {
-        let (Verdict::Held(it) | Verdict::Failed(it) | Verdict::NotApplicable(it)) = self;
-        it
-    }
-}
-
 impl Bench {
     /// Starts the plugin on an empty directory, with the kubelet still down.
-    fn start(command: &[String], options: Options, output: Output) -> Result<Bench, String> {
+    fn start(trial: Trial<'_>) -> Result<Bench, String> {
         let root = tempfile::tempdir().map_err(|it| format!("cannot make a directory: {it}"))?;
         let dir = root.path().join("device-plugins");
         std::fs::create_dir(&dir).map_err(|it| format!("cannot make a directory: {it}"))?;
-        let kubelet = Kubelet::down(&dir, options);
-        let plugin = Plugin::start(command, &dir, root.path().join("plugin.log"))?;
-        let command = command.to_vec();
-        Ok(Bench { command, root, kubelet, plugin, output, plugin_mark: 0, findings: Vec::new() })
+        let kubelet = Kubelet::down(&dir, trial.options);
+        let plugin = Plugin::start(trial.command, &dir, root.path().join("plugin.log"))?;
+        Ok(Bench {
+            command: trial.command.to_vec(),
+            root,
+            kubelet,
+            plugin,
+            output: trial.output,
+            patience: trial.patience,
+            plugin_mark: 0,
+            ground: Ground::default(),
+            findings: Vec::new(),
+        })
     }
 
     /// Every check, in an order in which one leaves to the next what it needs.
@@ -121,11 +112,44 @@ impl Bench {
     }
 
     fn find(&mut self, check: u32, claim: &'static str, verdict: Verdict) {
+        let finding = Finding { check, claim, verdict };
         if self.output == Output::Table {
-            let (name, seen) = (verdict.name(), verdict.seen().replace('\n', " "));
-            println!("{name:14}  {check:>2}  {claim:58}  {seen}");
+            println!("{}", finding.line());
         }
-        self.findings.push(Finding { check, claim, verdict });
+        self.findings.push(finding);
+    }
+
+    /// Makes a check, unless `missing` says what it needs and which check has found that missing.
+    fn attempt(
+        &mut self,
+        missing: Option<u32>,
+        check: u32,
+        claim: &'static str,
+        attempt: impl FnOnce(&mut Bench) -> Verdict,
+    ) {
+        let verdict = match missing {
+            Some(failed) => Verdict::NotTried(failed),
+            None => attempt(self),
+        };
+        self.find(check, claim, verdict);
+    }
+
+    /// As above, of what is to register each of `resources` again.
+    fn attempt_return(
+        &mut self,
+        check: u32,
+        claim: &'static str,
+        attempt: impl FnOnce(&mut Bench) -> (Vec<String>, String),
+    ) {
+        self.attempt(self.ground.registered, check, claim, |bench| {
+            let (missing, seen) = attempt(bench);
+            if !missing.is_empty() {
+                bench.ground.registered = Some(check);
+            }
+            let wrong: Vec<String> =
+                missing.iter().map(|it| format!("{it} was not registered")).collect();
+            Verdict::of(&wrong, seen)
+        });
     }
 
     /// Starts the plugin anew on the same directory.
@@ -164,7 +188,7 @@ impl Bench {
                 .collect();
             resources.iter().filter(|it| !since.contains(&it.as_str())).cloned().collect()
         };
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + self.patience;
         let shared = &self.kubelet.shared;
         let done = shared.wait(deadline, |it| missing(&it.log).is_empty().then_some(()));
         if done.is_some() { Vec::new() } else { missing(&self.log()) }
@@ -172,7 +196,7 @@ impl Bench {
 
     /// Waits until nothing has happened for a while.
     fn settle(&self) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + self.patience;
         let mut mark = self.mark();
         while Instant::now() < deadline {
             let more = |it: &mut crate::kubelet::node::State| (it.log.len() > mark).then_some(());
@@ -181,23 +205,6 @@ impl Bench {
             }
             mark = self.mark();
         }
-    }
-
-    fn print_json(&self) {
-        let checks: Vec<_> = self
-            .findings
-            .iter()
-            .map(|it| {
-                json!({
-                    "check": it.check,
-                    "claim": it.claim,
-                    "verdict": it.verdict.name(),
-                    "seen": it.verdict.seen(),
-                })
-            })
-            .collect();
-        let release = format!("1.{}", self.kubelet.shared.options.release.0);
-        println!("{}", json!({ "command": self.command, "release": release, "checks": checks }));
     }
 }
 

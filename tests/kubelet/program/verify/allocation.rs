@@ -23,33 +23,53 @@ const STRANGER: &str = "no-such-device";
 struct Subject {
     resource: String,
     connection: Arc<Connection>,
+    patience: Duration,
     healthy: Vec<String>,
     unhealthy: Vec<String>,
     prefers: bool,
 }
 
+/// A number, a claim, and what tries it on a resource.
+type Check = (u32, &'static str, fn(&Subject) -> Result<String, String>);
+
+/// What says something only of a plugin that answers Allocate.
+const OF_ALLOCATE: &[Check] = &[
+    (35, "answers for each container that is asked for", counts),
+    (36, "refuses a device that it does not have, by id", stranger),
+    (38, "accepts a device that was allocated before", again),
+    (39, "answers the same in whatever order", order),
+    (41, "gives valid device nodes and mounts", contents),
+    (45, "gives annotations with valid keys", annotations),
+    (51, "survives a call that was given up", given_up),
+    (52, "answers many calls side by side", side_by_side),
+    (60, "answers an unknown method with Unimplemented", unknown),
+];
+
 impl Bench {
     pub(super) fn allocations(&mut self) {
         let subjects = self.subjects();
+        let quickly = "answers Allocate within 100 ms";
         if subjects.iter().all(|it| it.healthy.is_empty()) {
-            let verdict = Verdict::NotApplicable("there is no healthy device".to_owned());
-            self.find(34, "answers Allocate within 100 ms", verdict);
+            let missing = self.ground.listed;
+            let reason = "there is no healthy device".to_owned();
+            self.attempt(missing, 34, quickly, |_| Verdict::NotApplicable(reason));
             return;
         }
-        self.each(&subjects, 34, "answers Allocate within 100 ms", quick);
-        self.each(&subjects, 35, "answers for each container that is asked for", counts);
-        self.each(&subjects, 36, "refuses a device that it does not have, by id", stranger);
-        self.each(&subjects, 38, "accepts a device that was allocated before", again);
-        self.each(&subjects, 39, "answers the same in whatever order", order);
-        self.each(&subjects, 41, "gives valid device nodes and mounts", contents);
-        self.each(&subjects, 45, "gives annotations with valid keys", annotations);
+        let mut able = subjects.iter().filter(|it| !it.healthy.is_empty());
+        if able.any(|it| one(it, &it.healthy[..1]).is_err()) {
+            self.ground.answered = Some(34);
+        }
+        self.each(&subjects, None, (34, quickly, quick));
+        let missing = self.ground.answered;
+        for check in OF_ALLOCATE {
+            self.each(&subjects, missing, *check);
+        }
+        self.attempt(missing, 37, "refuses a device that is unhealthy", |_| sick(&subjects));
+        let claim = "keeps its resources apart in one container";
+        self.attempt(missing, 42, claim, |_| collisions(&subjects));
         self.preferences(&subjects);
-        self.each(&subjects, 50, "accepts PreStartContainer, again and again", pre_start);
-        self.each(&subjects, 51, "survives a call that was given up", given_up);
-        self.each(&subjects, 52, "answers many calls side by side", side_by_side);
-        self.each(&subjects, 60, "answers an unknown method with Unimplemented", unknown);
-        self.sick(&subjects);
-        self.collisions(&subjects);
+        let claim = "accepts PreStartContainer, again and again";
+        self.each(&subjects, None, (50, claim, pre_start));
     }
 
     fn subjects(&self) -> Vec<Subject> {
@@ -57,7 +77,7 @@ impl Bench {
         let registrations = self.registrations();
         let subject = |resource: String| {
             let connection = shared.connection(&resource)?;
-            connection.limit_calls(super::PATIENCE);
+            connection.limit_calls(self.patience);
             let devices = shared.lock().ledger.devices(&resource);
             let ids = |it: Vec<Device>| it.into_iter().map(|it| it.id).collect();
             let (healthy, unhealthy): (Vec<Device>, Vec<Device>) =
@@ -65,6 +85,7 @@ impl Bench {
             let registration = registrations.iter().rev().find(|it| it.resource == resource)?;
             Some(Subject {
                 connection,
+                patience: self.patience,
                 healthy: ids(healthy),
                 unhealthy: ids(unhealthy),
                 prefers: registration.options.prefers,
@@ -75,75 +96,32 @@ impl Bench {
     }
 
     /// Tries every resource that has a healthy device.
-    fn each(
-        &mut self,
-        subjects: &[Subject],
-        check: u32,
-        claim: &'static str,
-        attempt: fn(&Subject) -> Result<String, String>,
-    ) {
-        let mut wrong = Vec::new();
-        let mut seen = BTreeSet::new();
-        for it in subjects.iter().filter(|it| !it.healthy.is_empty()) {
-            match attempt(it) {
-                Ok(text) => drop(seen.insert(text)),
-                Err(error) => wrong.push(format!("{}: {error}", it.resource)),
+    fn each(&mut self, subjects: &[Subject], missing: Option<u32>, (check, claim, attempt): Check) {
+        self.attempt(missing, check, claim, |_| {
+            let mut wrong = Vec::new();
+            let mut seen = BTreeSet::new();
+            for it in subjects.iter().filter(|it| !it.healthy.is_empty()) {
+                match attempt(it) {
+                    Ok(text) => drop(seen.insert(text)),
+                    Err(error) => wrong.push(format!("{}: {error}", it.resource)),
+                }
             }
-        }
-        let seen: Vec<String> = seen.into_iter().filter(|it| !it.is_empty()).collect();
-        self.find(check, claim, Verdict::of(&wrong, seen.join("; ")));
+            let seen: Vec<String> = seen.into_iter().filter(|it| !it.is_empty()).collect();
+            Verdict::of(&wrong, seen.join("; "))
+        });
     }
 
     fn preferences(&mut self, subjects: &[Subject]) {
         let (never, impossibly) =
             ("never fails GetPreferredAllocation", "never fails an impossible preference");
         if subjects.iter().any(|it| it.prefers) {
-            self.each(subjects, 46, never, preferred);
-            self.each(subjects, 47, impossibly, impossible);
+            self.each(subjects, None, (46, never, preferred));
+            self.each(subjects, None, (47, impossibly, impossible));
             return;
         }
         for (check, claim) in [(46, never), (47, impossibly)] {
             self.find(check, claim, Verdict::NotApplicable("it is not offered".to_owned()));
         }
-    }
-
-    fn sick(&mut self, subjects: &[Subject]) {
-        let claim = "refuses a device that is unhealthy";
-        let mut wrong = Vec::new();
-        let mut tried = 0;
-        for it in subjects {
-            let Some(id) = it.unhealthy.first() else { continue };
-            tried += 1;
-            if it.connection.allocate(vec![id.clone()]).is_ok() {
-                wrong.push(format!("{}: gave {id}", it.resource));
-            }
-        }
-        let verdict = match tried {
-            0 => Verdict::NotApplicable("all devices are healthy".to_owned()),
-            n => Verdict::of(&wrong, format!("{n} refused")),
-        };
-        self.find(37, claim, verdict);
-    }
-
-    /// A container may have devices of several resources, and what they say is merged.
-    fn collisions(&mut self, subjects: &[Subject]) {
-        let mut owner: BTreeMap<String, String> = BTreeMap::new();
-        let mut wrong = BTreeSet::new();
-        for subject in subjects.iter().filter(|it| !it.healthy.is_empty()) {
-            let Ok(answer) = one(subject, &subject.healthy[..1]) else { continue };
-            for key in keys(&answer) {
-                let other = owner.insert(key.clone(), subject.resource.clone());
-                if let Some(other) = other.filter(|it| *it != subject.resource) {
-                    wrong.insert(format!("{key} of {other} and {}", subject.resource));
-                }
-            }
-        }
-        let wrong: Vec<String> = wrong.into_iter().collect();
-        let verdict = match subjects.len() {
-            0 | 1 => Verdict::NotApplicable("there is one resource".to_owned()),
-            n => Verdict::of(&wrong, format!("{n} resources")),
-        };
-        self.find(42, "keeps its resources apart in one container", verdict);
     }
 
     /// What each resource answers for its first healthy device.
@@ -153,6 +131,42 @@ impl Bench {
             Some((it.resource.clone(), text(&one(it, std::slice::from_ref(id)).ok()?)))
         };
         self.subjects().iter().filter_map(answer).collect()
+    }
+}
+
+fn sick(subjects: &[Subject]) -> Verdict {
+    let mut wrong = Vec::new();
+    let mut tried = 0;
+    for it in subjects {
+        let Some(id) = it.unhealthy.first() else { continue };
+        tried += 1;
+        if it.connection.allocate(vec![id.clone()]).is_ok() {
+            wrong.push(format!("{}: gave {id}", it.resource));
+        }
+    }
+    match tried {
+        0 => Verdict::NotApplicable("all devices are healthy".to_owned()),
+        n => Verdict::of(&wrong, format!("{n} refused")),
+    }
+}
+
+/// A container may have devices of several resources, and what they say is merged.
+fn collisions(subjects: &[Subject]) -> Verdict {
+    let mut owner: BTreeMap<String, String> = BTreeMap::new();
+    let mut wrong = BTreeSet::new();
+    for subject in subjects.iter().filter(|it| !it.healthy.is_empty()) {
+        let Ok(answer) = one(subject, &subject.healthy[..1]) else { continue };
+        for key in keys(&answer) {
+            let other = owner.insert(key.clone(), subject.resource.clone());
+            if let Some(other) = other.filter(|it| *it != subject.resource) {
+                wrong.insert(format!("{key} of {other} and {}", subject.resource));
+            }
+        }
+    }
+    let wrong: Vec<String> = wrong.into_iter().collect();
+    match subjects.len() {
+        0 | 1 => Verdict::NotApplicable("there is one resource".to_owned()),
+        n => Verdict::of(&wrong, format!("{n} resources")),
     }
 }
 
@@ -327,7 +341,7 @@ fn given_up(subject: &Subject) -> Result<String, String> {
     subject.connection.limit_calls(Duration::from_micros(1));
     // Whether it was too late or not, the next one counts.
     drop(one(subject, &subject.healthy[..1]));
-    subject.connection.limit_calls(super::PATIENCE);
+    subject.connection.limit_calls(subject.patience);
     one(subject, &subject.healthy[..1])?;
     Ok(String::new())
 }

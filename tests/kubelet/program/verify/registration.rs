@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Bench, PATIENCE, QUIET, Verdict, refusals};
+use super::{Bench, QUIET, Verdict, refusals};
 use crate::kubelet::pause::pause;
 use crate::kubelet::{RegisterFault, node::SOCKET};
 
@@ -47,12 +47,16 @@ impl Bench {
 
     fn wait_for_any(&mut self) -> Result<(), String> {
         let any = |it: &mut crate::kubelet::node::State| (!it.node.is_empty()).then_some(());
-        if self.kubelet.shared.wait(Instant::now() + PATIENCE, any).is_some() {
+        if self.kubelet.shared.wait(Instant::now() + self.patience, any).is_some() {
             return Ok(());
         }
         self.plugin.check()?;
         let history = self.kubelet.history();
-        Err(format!("no resource within {PATIENCE:?}\n{history}\n{}", self.plugin.last_lines()))
+        Err(format!(
+            "no resource within {:?}\n{history}\n{}",
+            self.patience,
+            self.plugin.last_lines()
+        ))
     }
 
     fn judge_first_registrations(&mut self) {
@@ -107,17 +111,31 @@ impl Bench {
         let mut wrong = Vec::new();
         let mut slowest = Duration::ZERO;
         for _ in 0..3 {
-            match self.kubelet.restart_and_wait(Duration::from_millis(100), PATIENCE) {
+            match self.kubelet.restart_and_wait(Duration::from_millis(100), self.patience) {
                 Ok(times) => slowest = times.into_values().fold(slowest, Duration::max),
                 Err(error) => wrong.push(error),
             }
             self.settle();
+        }
+        if !wrong.is_empty() {
+            self.ground.registered = Some(10);
         }
         if slowest > RESTART_MAX {
             wrong.push(format!("took {:.1} ms", slowest.as_secs_f64() * 1e3));
         }
         let seen = format!("{:.1} ms at most", slowest.as_secs_f64() * 1e3);
         self.find(10, "registers within 50 ms of a kubelet's restart", Verdict::of(&wrong, seen));
+        self.attempt(
+            self.ground.registered,
+            11,
+            "is registered once after restarts in a row",
+            |it| it.restarts_in_a_row(),
+        );
+        self.attempt_return(7, "registers again after it was refused", Bench::refused_registration);
+        self.plugin.check()
+    }
+
+    fn restarts_in_a_row(&mut self) -> Verdict {
         let resources = self.resources();
         for _ in 0..4 {
             self.kubelet.restart();
@@ -125,15 +143,12 @@ impl Bench {
         }
         let mark = self.last_start();
         let mut wrong = self.missing_after(mark, &resources);
+        if !wrong.is_empty() {
+            self.ground.registered = Some(11);
+        }
         self.settle();
         wrong.extend(self.doubles(mark, &resources));
-        self.find(
-            11,
-            "is registered once after restarts in a row",
-            Verdict::of(&wrong, "5 restarts"),
-        );
-        self.refused_registration();
-        self.plugin.check()
+        Verdict::of(&wrong, "5 restarts")
     }
 
     /// Where in the log the running kubelet began.
@@ -163,48 +178,53 @@ impl Bench {
         wrong
     }
 
-    fn refused_registration(&mut self) {
+    fn refused_registration(&mut self) -> (Vec<String>, String) {
         let resources = self.resources();
         let fault = RegisterFault::RefuseFirst(1, "refused for a test".to_owned());
         self.kubelet.fault(|it| it.register = fault);
         let mark = self.mark();
         self.kubelet.restart();
-        let began = Instant::now();
-        let missing = self.missing_after(mark, &resources);
-        let seen = format!("after {:.1} s", began.elapsed().as_secs_f64());
-        self.find(7, "registers again after it was refused", Verdict::of(&missing, seen));
+        let came = self.back_after(mark, &resources);
         self.kubelet.fault(|it| it.register = RegisterFault::None);
         self.settle();
+        came
+    }
+
+    /// Which of `resources` were not registered after `mark`, and how long the others took from now on.
+    fn back_after(&self, mark: usize, resources: &[String]) -> (Vec<String>, String) {
+        let began = Instant::now();
+        let missing = self.missing_after(mark, resources);
+        (missing, format!("after {:.1} s", began.elapsed().as_secs_f64()))
     }
 
     /// The plugin's socket, stream or connection goes while the kubelet stays.
     pub(super) fn lost_connections(&mut self) {
-        let resources = self.resources();
-        let mark = self.mark();
-        let began = Instant::now();
-        for it in self.registrations() {
-            // Those of earlier registrations are gone already.
-            drop(std::fs::remove_file(self.dir().join(&it.endpoint)));
-        }
-        let missing = self.missing_after(mark, &resources);
-        let seen = format!("after {:.1} s", began.elapsed().as_secs_f64());
-        self.find(13, "registers again when its socket was deleted", Verdict::of(&missing, seen));
-        self.settle();
-        let mark = self.mark();
-        let began = Instant::now();
-        for resource in &resources {
-            self.kubelet.disconnect(resource);
-        }
-        let missing = self.missing_after(mark, &resources);
-        let seen = format!("after {:.1} s", began.elapsed().as_secs_f64());
-        self.find(15, "registers again when its stream was cancelled", Verdict::of(&missing, seen));
-        self.settle();
+        self.attempt_return(13, "registers again when its socket was deleted", |bench| {
+            let (resources, mark) = (bench.resources(), bench.mark());
+            for it in bench.registrations() {
+                // Those of earlier registrations are gone already.
+                drop(std::fs::remove_file(bench.dir().join(&it.endpoint)));
+            }
+            let came = bench.back_after(mark, &resources);
+            bench.settle();
+            came
+        });
+        self.attempt_return(15, "registers again when its stream was cancelled", |bench| {
+            let (resources, mark) = (bench.resources(), bench.mark());
+            for resource in &resources {
+                bench.kubelet.disconnect(resource);
+            }
+            let came = bench.back_after(mark, &resources);
+            bench.settle();
+            came
+        });
         let most = self.kubelet.shared.lock().most_streams;
         let verdict = match most {
             0 | 1 => Verdict::Held(String::new()),
             n => Verdict::Failed(format!("{n} streams of one resource at a time")),
         };
-        self.find(14, "ends a stream before it registers again", verdict);
+        let missing = self.ground.registered;
+        self.attempt(missing, 14, "ends a stream before it registers again", |_| verdict);
         let refused = refusals(&self.log(), 0);
         let connected: Vec<String> =
             refused.into_iter().filter(|it| it.contains("already connected")).collect();
@@ -213,7 +233,8 @@ impl Bench {
             true => Verdict::of(&connected, ""),
             false => Verdict::NotApplicable("only with --profile takeover".to_owned()),
         };
-        self.find(62, "never registers a socket that is connected", verdict);
+        let claim = "never registers a socket that is connected";
+        self.attempt(missing, 62, claim, |_| verdict);
     }
 
     /// The plugin is killed, comes back, and is asked to end.
@@ -227,22 +248,33 @@ impl Bench {
         }
         let mark = self.mark();
         self.start_plugin()?;
-        let missing = self.missing_after(mark, &resources);
-        self.find(4, "starts beside the sockets of a killed one", Verdict::of(&missing, ""));
+        // The new process registers what the old one had lost, so that this can be tried in any case.
+        let lost = self.ground.registered.take();
+        let known: BTreeSet<String> =
+            self.registrations().into_iter().map(|it| it.resource).collect();
+        let known: Vec<String> = known.into_iter().collect();
+        self.attempt_return(4, "starts beside the sockets of a killed one", |bench| {
+            (bench.missing_after(mark, &known), String::new())
+        });
         self.settle();
-        let after = self.ids();
-        let verdict = match before == after {
-            true => {
-                Verdict::Held(format!("{} ids", after.values().map(|it| it.len()).sum::<usize>()))
+        let lost = lost.or(self.ground.registered);
+        self.attempt(lost.or(self.ground.listed), 26, "keeps its ids over a restart", |bench| {
+            let after = bench.ids();
+            match before == after {
+                true => {
+                    Verdict::Held(format!("{} ids", after.values().map(Vec::len).sum::<usize>()))
+                }
+                false => Verdict::Failed(format!("{before:?} became {after:?}")),
             }
-            false => Verdict::Failed(format!("{before:?} became {after:?}")),
-        };
-        self.find(26, "keeps its ids over a restart", verdict);
-        let verdict = match answers == self.answers() {
-            true => Verdict::Held(String::new()),
-            false => Verdict::Failed(format!("{answers:?} became {:?}", self.answers())),
-        };
-        self.find(40, "answers Allocate as before its restart", verdict);
+        });
+        let missing = lost.or(self.ground.listed).or(self.ground.answered);
+        self.attempt(missing, 40, "answers Allocate as before its restart", |bench| {
+            let after = bench.answers();
+            match answers == after {
+                true => Verdict::Held(String::new()),
+                false => Verdict::Failed(format!("{answers:?} became {after:?}")),
+            }
+        });
         self.names_of_sockets();
         self.end()
     }
