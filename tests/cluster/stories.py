@@ -46,7 +46,8 @@ def its_process_has_no_more_rights_than_the_manifest_states(node, *writable):
     same("the pod's rights", spec["securityContext"], {
         "runAsUser": 0, "runAsGroup": 0, "seccompProfile": {"type": "RuntimeDefault"}})
     same("host namespaces", [key for key in ("hostNetwork", "hostPID", "hostIPC") if spec.get(key)], [])
-    same("volumes that are neither configuration nor of the host", [it for it in spec["volumes"] if not it.keys() & {"configMap", "hostPath"}], [])
+    same("volumes that are neither configuration nor of the host", [it for it in spec["volumes"] if not it.keys() & {"configMap", "hostPath"}],
+         [{"name": "run", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}}])
 
     pid = node.pid(pod)
     status = dict(line.split(":\t", 1) for line in read(f"/proc/{pid}/status").splitlines())
@@ -62,7 +63,7 @@ def its_process_has_no_more_rights_than_the_manifest_states(node, *writable):
     # /dev brings what the node has mounted in it, such as /dev/shm.
     hosts = {at: options for at, options in mounts.items() if at.startswith(("/host/", "/var/", "/run/", "/etc/chandler")) and not at.startswith("/host/dev/")}
     seen = ["/etc/chandler", "/host/dev", "/host/sys/bus", "/host/sys/class", "/host/sys/dev", "/host/sys/devices", "/var/lib/kubelet/pod-resources"]
-    same("what it sees of the host", sorted(hosts), sorted([*seen, PLUGINS, "/var/lib/chandler", *writable]))
+    same("what it sees of the host", sorted(hosts), sorted([*seen, PLUGINS, "/run/chandler", "/var/lib/chandler", *writable]))
     same("what of that it may only look at", sorted(at for at in hosts if "ro" in hosts[at]), seen)
     same("the root is read-only", "ro" in mounts["/"], True)
     same("a token", os.path.exists(f"/proc/{pid}/root/var/run/secrets"), False)
