@@ -74,6 +74,8 @@ pub struct Config {
     pub metrics: Option<Metrics>,
     /// Where network plugins look for what is said of devices.
     pub device_info_dir: PathBuf,
+    /// Where labels of the node are written for Node Feature Discovery, if they are.
+    pub labels_dir: Option<PathBuf>,
     /// In file order. Never empty.
     pub resources: Vec<Resource>,
     /// What is no mistake, and yet may not be what was meant.

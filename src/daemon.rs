@@ -112,7 +112,7 @@ pub fn run(
     let producers = Producers::start(&host, file, &config, state_dir, &events)?;
     let pod_resources = config.pod_resources();
     let metrics = config.metrics;
-    let Config { plugin_dir, cdi_dir, device_info_dir, resources, .. } = config;
+    let Config { plugin_dir, cdi_dir, device_info_dir, labels_dir, resources, .. } = config;
     let mut inventory = Inventory::new(resources.clone(), SCAN_INTERVAL, endpoint::token());
     let state = StateWriter::start(state_dir, host.clone(), events.clone())
         .map_err(|source| DaemonError::Thread { name: "state", source })?;
@@ -144,7 +144,7 @@ pub fn run(
         state,
         cdi_dir,
         spec_writer: None,
-        device_info: DeviceInfoWriter::new(device_info_dir),
+        told: DeviceInfoWriter::all(device_info_dir, labels_dir),
         opening: Opening::new(state_dir, now()),
         _producers: producers,
         means,
@@ -204,7 +204,8 @@ struct Shell {
     cdi_dir: PathBuf,
     /// There is one from the first spec on.
     spec_writer: Option<SpecWriter>,
-    device_info: DeviceInfoWriter,
+    /// Who is told of devices by files.
+    told: Vec<DeviceInfoWriter>,
     plugins: BTreeMap<ResourceName, Plugin>,
     /// Asked to stop, and dropped once they have: nothing waits for them before the end.
     retired: Vec<Plugin>,
@@ -248,13 +249,13 @@ impl Shell {
     fn carry_out(&mut self, effect: Effect, now_known: &mut VecDeque<Event>) -> ControlFlow<()> {
         match effect {
             Effect::Serve(snapshot) => {
-                self.device_info.publish(&snapshot);
+                self.told.iter_mut().for_each(|it| it.publish(&snapshot));
                 if let Err(not_started) = self.serve(snapshot) {
                     now_known.push_back(not_started);
                 }
             }
             Effect::Publish(snapshot) => {
-                self.device_info.publish(&snapshot);
+                self.told.iter_mut().for_each(|it| it.publish(&snapshot));
                 if let Some(plugin) = self.plugins.get(&snapshot.resource) {
                     plugin.publish(snapshot);
                 }
@@ -278,7 +279,7 @@ impl Shell {
             Effect::WriteSpecs(specs) => self.write_specs(specs),
             Effect::Remember(remembered) => self.state.remember(remembered),
             Effect::Retire(resource) => {
-                self.device_info.retire(&resource);
+                self.told.iter_mut().for_each(|it| it.retire(&resource));
                 if let Some(mut plugin) = self.plugins.remove(&resource) {
                     plugin.ask_to_stop();
                     self.retired.push(plugin);

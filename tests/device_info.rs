@@ -1,4 +1,4 @@
-//! What network plugins are told of devices, in a directory of theirs.
+//! What network plugins and Node Feature Discovery are told of devices, in directories of theirs.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -77,4 +77,39 @@ resources:
     node.signal(Signal::SIGTERM);
     assert!(node.wait().success());
     assert_eq!(files(&dir), one);
+}
+
+#[test]
+fn a_node_is_labelled_for_what_is_listed_and_not_for_what_has_gone_from_the_file() {
+    let (mut node, kubelet) = Node::with_kubelet(HOST, "version: v1\nresources: []\n");
+    let dir = node.dir.path().join("features.d");
+    fs::create_dir_all(&dir).unwrap();
+    let config = |rest: &str| {
+        format!(
+            "version: v1
+labels: {{ dir: {} }}
+resources:
+  - {{ name: intel.com/nic-rdma, profile: {{ name: sriov-net, rdma: true }} }}
+{rest}",
+            dir.display()
+        )
+    };
+    let file = node.dir.path().join("config.yaml");
+    fs::write(&file, config("  - { name: intel.com/nic, profile: sriov-net }\n")).unwrap();
+    node.start();
+    kubelet.expect_devices("intel.com/nic", "0000:3b:02.0 Healthy");
+    kubelet.expect_devices("intel.com/nic-rdma", "0000:3b:02.1 Healthy");
+    let labels = |name: &str| {
+        let text = format!("chandler/{name}.count=1\nchandler/{name}.driver=iavf\n");
+        (format!("chandler-{name}"), text)
+    };
+    let rdma = labels("intel.com_nic-rdma");
+    let both = BTreeMap::from([labels("intel.com_nic"), rdma.clone()]);
+    until(|| files(&dir) == both, || format!("{:?}", files(&dir)));
+
+    fs::write(&file, config("")).unwrap();
+    let one = BTreeMap::from([rdma]);
+    until(|| files(&dir) == one, || format!("{:?}", files(&dir)));
+    node.signal(Signal::SIGTERM);
+    assert!(node.wait().success());
 }

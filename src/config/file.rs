@@ -35,6 +35,7 @@ pub(super) fn config(fields: &mut Fields<'_>) -> Option<Config> {
     let cdi_dir = fields.map("cdi", |fields| fields.take("dir").and_then(path));
     let metrics = fields.map("metrics", metrics);
     let device_info_dir = fields.map("deviceInfo", |fields| fields.take("dir").and_then(path));
+    let labels_dir = fields.map("labels", |fields| fields.require("dir").and_then(path));
     let resources = fields.require("resources").and_then(resources);
     Some(Config {
         plugin_dir: plugin_dir.unwrap_or_else(|| PathBuf::from(PLUGIN_DIR)),
@@ -42,6 +43,7 @@ pub(super) fn config(fields: &mut Fields<'_>) -> Option<Config> {
         cdi_dir: cdi_dir.unwrap_or_else(|| PathBuf::from(CDI_DIR)),
         metrics,
         device_info_dir: device_info_dir.unwrap_or_else(|| PathBuf::from(DEVICE_INFO_DIR)),
+        labels_dir,
         resources: resources?,
         notes: Diagnostics::new(""),
     })

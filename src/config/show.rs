@@ -16,6 +16,7 @@ pub fn show(config: &Config) -> String {
         pod_resources: _,
         cdi_dir,
         device_info_dir,
+        labels_dir,
         metrics,
         resources,
         notes: _,
@@ -26,6 +27,7 @@ pub fn show(config: &Config) -> String {
         kubelet,
         cdi: Dir { dir: cdi_dir },
         device_info: Dir { dir: device_info_dir },
+        labels: labels_dir.as_deref().map(|dir| Dir { dir }),
         metrics: *metrics,
         resources,
     })
@@ -39,6 +41,8 @@ struct File<'a> {
     kubelet: Kubelet<'a>,
     cdi: Dir<'a>,
     device_info: Dir<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    labels: Option<Dir<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     metrics: Option<Metrics>,
     resources: &'a [Resource],

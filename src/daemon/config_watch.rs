@@ -53,6 +53,7 @@ struct Paths {
     plugin_dir: PathBuf,
     pod_resources: PathBuf,
     cdi_dir: PathBuf,
+    labels: PathBuf,
     /// Where the metrics are told, and what, as text.
     metrics: PathBuf,
 }
@@ -169,12 +170,13 @@ impl ConfigReader {
 
 impl Paths {
     fn of(config: &Config) -> Paths {
-        let Config { plugin_dir, cdi_dir, .. } = config;
+        let Config { plugin_dir, cdi_dir, labels_dir, .. } = config;
         let (plugin_dir, cdi_dir) = (plugin_dir.clone(), cdi_dir.clone());
+        let labels = labels_dir.clone().unwrap_or_else(|| PathBuf::from("off"));
         let holders = |it: bool| if it { " with holders" } else { "" };
         let metrics = config.metrics.map(|it| format!("{}{}", it.listen, holders(it.holders)));
         let metrics = PathBuf::from(metrics.unwrap_or_else(|| "off".to_owned()));
-        Paths { plugin_dir, pod_resources: config.pod_resources(), cdi_dir, metrics }
+        Paths { plugin_dir, pod_resources: config.pod_resources(), cdi_dir, metrics, labels }
     }
 
     /// What differs in `new`, and so is not heeded.
@@ -184,6 +186,7 @@ impl Paths {
             ("kubelet.podResources", &self.pod_resources, &new.pod_resources),
             ("cdi.dir", &self.cdi_dir, &new.cdi_dir),
             ("metrics", &self.metrics, &new.metrics),
+            ("labels", &self.labels, &new.labels),
         ];
         let text = |path: &Path| quoted(&path.to_string_lossy());
         let different = each.into_iter().filter(|(_, old, new)| old != new);

@@ -1,6 +1,7 @@
-//! The files that tell network plugins of devices: the thread `device-info`.
+//! The files that tell others of devices: the threads `device-info`, for network plugins, and `labels`, for Node Feature
+//! Discovery.
 //!
-//! There is a file for each device that is listed, whether a pod has it or not: it says what the device is, and
+//! For network plugins there is a file for each device that is listed, whether a pod has it or not: it says what the device is, and
 //! so it is there before anybody asks.
 
 use std::{
@@ -14,7 +15,7 @@ use std::{
 use crossbeam_channel::RecvTimeoutError;
 
 use crate::{
-    decide::allocate::device_info,
+    decide::allocate::{device_info, labels},
     host::{files, latest::Latest, replace::WriteLock, socket, worker::Worker},
     model::{name::ResourceName, snapshot::Snapshot},
     operate::report,
@@ -36,24 +37,58 @@ const FILE_LEN_MAX: usize = 64 * 1024;
 /// What is to be there, by resource: texts by the names of files.
 type Wanted = BTreeMap<ResourceName, Arc<BTreeMap<String, String>>>;
 
+/// Whom the files are for.
+#[derive(Debug, Clone, Copy)]
+struct Reader {
+    /// The name of the thread.
+    thread: &'static str,
+    /// Who reads them, in a few words.
+    who: &'static str,
+    /// The files for what is listed of a resource.
+    files: fn(&Snapshot) -> BTreeMap<String, String>,
+    /// Whether a file of this name was written for the resource.
+    is_of: fn(&ResourceName, &str) -> bool,
+}
+
+const NETWORK_PLUGINS: Reader = Reader {
+    thread: "device-info",
+    who: "network plugins",
+    files: device_info::files,
+    is_of: device_info::is_of,
+};
+
+const LABELS: Reader = Reader {
+    thread: "labels",
+    who: "Node Feature Discovery",
+    files: labels::files,
+    is_of: labels::is_of,
+};
+
 /// Writes the files. What is written stays when it is dropped: the network of a pod may be made anew meanwhile.
 #[derive(Debug)]
 pub(super) struct DeviceInfoWriter {
     dir: PathBuf,
+    reader: Reader,
     wanted: Wanted,
     /// There is one from the first file on.
     latest: Option<Latest<Wanted>>,
 }
 
 impl DeviceInfoWriter {
-    /// Nothing is done before the first file.
-    pub(super) fn new(dir: PathBuf) -> DeviceInfoWriter {
-        DeviceInfoWriter { dir, wanted: Wanted::new(), latest: None }
+    /// Those for network plugins and, where there is a directory for them, for labels of the node. Nothing is done
+    /// before the first file.
+    pub(super) fn all(dir: PathBuf, labels_dir: Option<PathBuf>) -> Vec<DeviceInfoWriter> {
+        let labels = labels_dir.map(|it| DeviceInfoWriter::of(LABELS, it));
+        [DeviceInfoWriter::of(NETWORK_PLUGINS, dir)].into_iter().chain(labels).collect()
+    }
+
+    fn of(reader: Reader, dir: PathBuf) -> DeviceInfoWriter {
+        DeviceInfoWriter { dir, reader, wanted: Wanted::new(), latest: None }
     }
 
     /// These devices are listed now. Never waits.
     pub(super) fn publish(&mut self, snapshot: &Snapshot) {
-        let files = device_info::files(snapshot);
+        let files = (self.reader.files)(snapshot);
         let before = self.wanted.get(&snapshot.resource);
         if before.map_or(files.is_empty(), |it| **it == files) {
             return;
@@ -72,10 +107,10 @@ impl DeviceInfoWriter {
 
     fn tell(&mut self) {
         if self.latest.is_none() {
-            match start(&self.dir) {
+            match start(self.reader, &self.dir) {
                 Ok(latest) => self.latest = Some(latest),
                 // The next list tries again.
-                Err(err) => log::error!("thread=device-info cannot start: {err}"),
+                Err(err) => log::error!("thread={} cannot start: {err}", self.reader.thread),
             }
         }
         if let Some(latest) = &self.latest {
@@ -86,10 +121,10 @@ impl DeviceInfoWriter {
 }
 
 /// Nobody joins the thread: the directory may lie on a dead mount.
-fn start(dir: &Path) -> io::Result<Latest<Wanted>> {
+fn start(reader: Reader, dir: &Path) -> io::Result<Latest<Wanted>> {
     let (latest, inbox) = Latest::<Wanted>::new();
-    let mut directory = Directory { path: dir.to_owned(), said: None };
-    Worker::spawn_detached("device-info", move || {
+    let mut directory = Directory { path: dir.to_owned(), reader, said: None };
+    Worker::spawn_detached(reader.thread, move || {
         let mut wanted = Wanted::new();
         loop {
             match inbox.recv_timeout(CHECK_EVERY) {
@@ -106,13 +141,14 @@ fn start(dir: &Path) -> io::Result<Latest<Wanted>> {
 /// The directory of the files.
 struct Directory {
     path: PathBuf,
+    reader: Reader,
     /// What was said last of why it cannot be written.
     said: Option<String>,
 }
 
 impl Directory {
     /// Writes what is not there as it should be, and removes what nobody wants. Where there is no directory, there is
-    /// no network plugin that would read it.
+    /// nobody who would read it.
     fn update(&mut self, wanted: &Wanted) {
         if socket::dir_identity(&self.path).is_err() {
             return;
@@ -120,8 +156,9 @@ impl Directory {
         let said = self.try_update(wanted).err().map(|err| report::chain(&err));
         if let Some(what) = said.as_ref().filter(|it| self.said.as_ref() != Some(it)) {
             log::warn!(
-                "dir={} cannot tell network plugins of devices: {what}",
-                self.path.display()
+                "dir={} cannot tell {} of devices: {what}",
+                self.path.display(),
+                self.reader.who
             );
         }
         self.said = said;
@@ -137,7 +174,7 @@ impl Directory {
         };
         let missing: Vec<_> = files().filter(|(name, text)| !is_there(name, text)).collect();
         let is_wanted = |name: &str| files().any(|(it, _)| it == name);
-        let is_ours = |name: &str| wanted.keys().any(|it| device_info::is_of(it, name));
+        let is_ours = |name: &str| wanted.keys().any(|it| (self.reader.is_of)(it, name));
         let left: Vec<&&str> = names.iter().filter(|it| is_ours(it) && !is_wanted(it)).collect();
         if missing.is_empty() && left.is_empty() {
             return Ok(());
@@ -173,7 +210,7 @@ mod tests {
     fn files_are_written_where_somebody_reads_them_and_removed_with_their_devices() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("dp");
-        let mut directory = Directory { path: path.clone(), said: None };
+        let mut directory = Directory { path: path.clone(), reader: NETWORK_PLUGINS, said: None };
         let (a, b) = ("a.io-x-0000:01:00.0-device.json", "a.io-x-0000:01:00.1-device.json");
         directory.update(&wanted("a.io/x", &[(a, "{1}"), (b, "{2}")]));
         assert!(!path.exists(), "nobody reads it");

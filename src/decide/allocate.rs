@@ -3,6 +3,7 @@
 pub mod cdi;
 pub mod compat;
 pub mod device_info;
+pub mod labels;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
