@@ -34,6 +34,7 @@ mod explain;
 mod facts;
 mod forget;
 mod fuzz;
+mod growth;
 mod health;
 mod heard;
 mod histories;
