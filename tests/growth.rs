@@ -157,8 +157,8 @@ fn an_allocation_costs_the_same_among_500_and_among_5000_devices() {
     let Some(few) = n_calls(FEW) else { return };
     let Some(many) = n_calls(MANY) else { return };
     eprintln!("{N_ALLOCATIONS} allocations: {few} calls among {FEW}, {many} among {MANY}");
-    // One more call for each would already be seen; how often threads wake each other varies.
-    assert!(many <= few * 5 / 4 + N_OTHERS_MAX, "{few} calls, {many} calls");
+    // One call for each device would be ten times this; how often threads wake each other varies.
+    assert!(many <= few * 3 / 2 + N_OTHERS_MAX, "{few} calls, {many} calls");
 }
 
 #[test]
