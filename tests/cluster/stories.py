@@ -38,7 +38,7 @@ def the_daemonset_of_the_kustomization_becomes_ready(node):
     node.say(f"ready {time.time() - began:.1f} s after kubectl apply")
 
 
-def its_process_has_no_more_rights_than_the_manifest_states(node, *writable):
+def its_process_has_no_more_rights_than_the_manifest_states(node, *writable, looks_at=()):
     pod = node.rolled_out()
     spec, container = pod["spec"], pod["spec"]["containers"][0]
     same("the container's rights", container["securityContext"], {
@@ -63,6 +63,7 @@ def its_process_has_no_more_rights_than_the_manifest_states(node, *writable):
     # /dev brings what the node has mounted in it, such as /dev/shm.
     hosts = {at: options for at, options in mounts.items() if at.startswith(("/host/", "/var/", "/run/", "/etc/chandler")) and not at.startswith("/host/dev/")}
     seen = ["/etc/chandler", "/host/dev", "/host/sys/bus", "/host/sys/class", "/host/sys/dev", "/host/sys/devices", "/var/lib/kubelet/pod-resources"]
+    seen = sorted([*seen, *looks_at])
     same("what it sees of the host", sorted(hosts), sorted([*seen, PLUGINS, "/run/chandler", "/var/lib/chandler", *writable]))
     same("what of that it may only look at", sorted(at for at in hosts if "ro" in hosts[at]), seen)
     same("the root is read-only", "ro" in mounts["/"], True)
@@ -206,7 +207,7 @@ def containerd_gives_by_cdi_what_it_gives_by_the_plain_answer(node):
     by_answer = _given(node, "false")
     node.say(f"plain: {by_answer['nodes']}")
     by_name = _given(node, "{ required: true }")
-    its_process_has_no_more_rights_than_the_manifest_states(node, "/var/run/cdi")
+    its_process_has_no_more_rights_than_the_manifest_states(node, "/var/run/cdi", looks_at=["/host/etc/cdi", "/host/var/run/cdi"])
     same("specs", sorted(it for it in os.listdir(STATE + "/cdi") if not it.startswith(".")),
          ["chandler_example.com_card.json", "chandler_example.com_fuse.json"])
     for what in ("nodes", "mounts", "env"):
