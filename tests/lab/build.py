@@ -117,10 +117,39 @@ def build_extra(top, image, debs):
                 text = re.sub(r"irq_to_desc\((\w+)\)", r"irq_data_to_desc(irq_get_irq_data(\1))", text) + '\nMODULE_LICENSE("GPL");\n'
             open(f"{work}/{os.path.basename(f)}", "w").write(text)
         open(work + "/Kbuild", "w").write(kbuild + "\n")
-        call("make", "-s", "-C", kdir, "M=" + work, "modules")
-        os.makedirs(modules_dir(top) + "/extra", exist_ok=True)
-        for ko in glob.glob(work + "/*.ko"):
-            shutil.copy(ko, modules_dir(top) + "/extra")
+        make_modules(top, kdir, work)
+    open(stamp(top), "w").close()
+
+
+def make_modules(top, kdir, work):
+    call("make", "-s", "-C", kdir, "M=" + work, "modules")
+    os.makedirs(modules_dir(top) + "/extra", exist_ok=True)
+    for ko in glob.glob(work + "/*.ko"):
+        shutil.copy(ko, modules_dir(top) + "/extra")
+
+
+def stamp(top):
+    """A file that says that modules of ours were made from the sources that are here now."""
+    sources = b"".join(open(f, "rb").read() for f in sorted(glob.glob(HERE + "/module/*.c")))
+    return f"{top}/own-modules-{zlib.crc32(sources):08x}"
+
+
+def refresh(top):
+    """Makes modules of ours anew if their source is another than what they were made from."""
+    if os.path.exists(stamp(top)):
+        return
+    kdir = f"{top}/headers/usr/src/linux-headers-{os.path.basename(modules_dir(top))}"
+    for name, (paths, kbuild) in EXTRA.items():
+        if paths:
+            continue
+        work = f"{top}/source/{name}"
+        shutil.rmtree(work, ignore_errors=True)
+        os.makedirs(work)
+        for f in glob.glob(HERE + "/module/*.c"):
+            shutil.copy(f, work)
+        open(work + "/Kbuild", "w").write(kbuild + "\n")
+        make_modules(top, kdir, work)
+    open(stamp(top), "w").close()
 
 
 def build(kernel, full, extra, arch):
