@@ -39,7 +39,7 @@ use crate::{
         service::{Notes, Service},
     },
     model::{
-        event::{Attempt, Event, PluginEvent, Refusal},
+        event::{Attempt, Event, PluginEvent, Refusal, SocketIdentity},
         name::ResourceName,
         report,
         snapshot::Snapshot,
@@ -55,8 +55,8 @@ pub const KUBELET_SOCKET: &str = "kubelet.sock";
 /// milliseconds; registering before it has closed makes kubelets 1.37 refuse.
 const HANG_UP_MAX: Duration = Duration::from_millis(500);
 
-/// How long the kubelet may take, once it has closed a connection, to note that the plugin is gone. Until 1.36 it then takes
-/// whoever is registered for the one that has ended, whose devices stay unhealthy. On a busy machine 3 ms were seen.
+/// How long the kubelet may take, once it has closed a connection, to note that the plugin is gone: until 1.36, that
+/// whoever is registered by then is. On a busy machine 3 ms were seen.
 const NOTED: Duration = Duration::from_millis(30);
 
 /// How long our socket stays after the end of our streams if others serve the resource too. They take
@@ -136,6 +136,7 @@ impl Plugin {
                 outbox: Outbox::new(events),
                 told_streaming: false,
                 successor: Successor::None,
+                called: None,
                 check_again: None,
             };
             thread.run();
@@ -210,6 +211,8 @@ struct PluginThread {
     told_streaming: bool,
     /// What the last check found.
     successor: Successor,
+    /// The kubelet that was called last.
+    called: Option<SocketIdentity>,
     /// When to check once more, because the successor seemed dead.
     check_again: Option<Deadline>,
 }
@@ -308,10 +311,11 @@ impl PluginThread {
             }
         };
         let name = endpoint.name().to_owned();
-        // Not where another process hands over: pods are refused meanwhile, and it has given the kubelet its time.
+        // One that has just started knows no plugin, and who hands over has given it its time.
+        let is_same = kubelet.is_some() && std::mem::replace(&mut self.called, kubelet) == kubelet;
         let was_lost = self.server.endpoint().is_some_and(|it| !it.still_there());
         let has_closed = self.end_streams(connection.peer())?;
-        if was_lost && has_closed {
+        if is_same && was_lost && has_closed {
             let until = Deadline::after(NOTED);
             while !until.has_passed() {
                 self.wait(Some(until))?;
@@ -333,11 +337,7 @@ impl PluginThread {
         let until = Deadline::after(HANG_UP_MAX);
         while self.server.has_connections_of(connections) {
             if until.has_passed() {
-                log::debug!(
-                    "resource={} the kubelet has not closed its connection in time; registering \
-                     all the same",
-                    self.resource
-                );
+                log::debug!("resource={} the kubelet is late to hang up", self.resource);
                 break;
             }
             self.wait(Some(until))?;
