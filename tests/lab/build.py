@@ -109,16 +109,18 @@ def build_extra(top, image, debs):
     open(kdir + "/Makefile", "w").write(text.replace("/usr/src/", h + "/usr/src/"))
     os.unlink(kdir + "/vmlinux")                                # else pahole would be needed
     for name, (paths, kbuild) in EXTRA.items():
+        if not paths:
+            continue
         work = f"{src}/{name}"
         os.makedirs(work)
-        for f in [f for p in paths for f in glob.glob(f"{tree}/{major}/{p}")] or glob.glob(HERE + "/module/*.c"):
+        for f in [f for p in paths for f in glob.glob(f"{tree}/{major}/{p}")]:
             text = open(f).read() if os.path.isfile(f) else ""
             if f.endswith("irq_sim.c"):                         # built in elsewhere; here a module of its own
                 text = re.sub(r"irq_to_desc\((\w+)\)", r"irq_data_to_desc(irq_get_irq_data(\1))", text) + '\nMODULE_LICENSE("GPL");\n'
             open(f"{work}/{os.path.basename(f)}", "w").write(text)
         open(work + "/Kbuild", "w").write(kbuild + "\n")
         make_modules(top, kdir, work)
-    open(stamp(top), "w").close()
+    own_modules(top)
 
 
 def make_modules(top, kdir, work):
@@ -136,8 +138,12 @@ def stamp(top):
 
 def refresh(top):
     """Makes modules of ours anew if their source is another than what they were made from."""
-    if os.path.exists(stamp(top)):
-        return
+    if not os.path.exists(stamp(top)):
+        own_modules(top)
+
+
+def own_modules(top):
+    """Makes the modules of which the kernel's tree has no source."""
     kdir = f"{top}/headers/usr/src/linux-headers-{os.path.basename(modules_dir(top))}"
     for name, (paths, kbuild) in EXTRA.items():
         if paths:

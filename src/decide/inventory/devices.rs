@@ -28,7 +28,7 @@ use crate::{
         health::HealthPolicy,
         name::{DeviceId, ResourceName},
         snapshot::Health,
-        state::{Illness, RememberedDevices},
+        state::{Illness, RememberedDevices, Uncleaned},
     },
 };
 
@@ -73,6 +73,29 @@ pub(super) struct Viewed<'a> {
     pub(super) is_awaited: bool,
     /// Its parts have changed, and may do so again.
     pub(super) is_settling: bool,
+    entry: &'a Entry,
+}
+
+impl Viewed<'_> {
+    /// What it has not recovered from.
+    pub(super) fn illness(&self) -> Option<Illness> {
+        self.entry.monitor.illness()
+    }
+
+    /// What was first seen of it, where a rule asks.
+    pub(super) fn first_seen(&self) -> &FirstSeen {
+        self.entry.monitor.first_seen()
+    }
+
+    /// Until when lines of the kernel's log were heeded for it.
+    pub(super) fn logged_until(&self) -> u64 {
+        self.entry.ears.logged_until()
+    }
+
+    /// Whether it is not clean since a pod has had it.
+    pub(super) fn uncleaned(&self) -> Option<Uncleaned> {
+        self.entry.quarantine.as_ref().map(Quarantine::uncleaned)
+    }
 }
 
 impl Devices {
@@ -99,16 +122,6 @@ impl Devices {
     pub(super) fn present(&self) -> impl Iterator<Item = &Arc<Device>> {
         let all = self.findings.devices.iter().filter_map(|it| self.all.get(&it.id));
         all.map(|it| &it.device)
-    }
-
-    /// What a device has not recovered from.
-    pub(super) fn illness(&self, id: &DeviceId) -> Option<Illness> {
-        self.all.get(id).and_then(|it| it.monitor.illness())
-    }
-
-    /// What was first seen of it, where a rule asks.
-    pub(super) fn first_seen(&self, id: &DeviceId) -> FirstSeen {
-        self.all.get(id).map(|it| it.monitor.first_seen().clone()).unwrap_or_default()
     }
 
     /// Whether a device has turned ill or recovered since this was asked last, also before the first list is out: the
@@ -178,11 +191,6 @@ impl Devices {
     /// Whether what the kernel says may be about this device. It is told then.
     pub(super) fn hears(&mut self, id: &DeviceId, word: &Word) -> bool {
         self.all.get_mut(id).is_some_and(|it| it.ears.hear(word))
-    }
-
-    /// Until when lines of the kernel's log about it are heeded.
-    pub(super) fn logged_until(&self, id: &DeviceId) -> Option<u64> {
-        self.all.get(id).map(|it| it.ears.logged_until())
     }
 
     /// Tells the monitor of a device what has happened; gives whether others see a difference.

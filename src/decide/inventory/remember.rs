@@ -133,17 +133,17 @@ impl Served {
             let is_well = *viewed.health == Health::Healthy;
             it.verdict = (!is_well)
                 .then(|| Verdict { health: viewed.health.clone(), since: Some(viewed.since) });
-            it.logged_until = self.devices.logged_until(&viewed.device.id);
+            it.logged_until = Some(viewed.logged_until());
             let heeded = clearances.iter().filter(|it| it.is_about(name, &viewed.device.id));
             let heeded: BTreeSet<String> = heeded.map(|it| it.token.clone()).collect();
-            let uncleaned = self.devices.uncleaned(&viewed.device.id);
+            let uncleaned = viewed.uncleaned();
             it.uncleaned = uncleaned.map(|it| Uncleaned { heeded: heeded.clone(), ..it });
-            let illness = self.devices.illness(&viewed.device.id);
+            let illness = viewed.illness();
             it.illness = illness.map(|illness| Illness { heeded: heeded.clone(), ..illness });
-            let seen = self.devices.first_seen(&viewed.device.id);
+            let seen = viewed.first_seen();
             it.first = match seen.is_empty() {
                 true => First::default(),
-                false => First { seen, heeded },
+                false => First { seen: seen.clone(), heeded },
             };
             if viewed.is_present && !viewed.is_settling {
                 it.hardware = Some(viewed.device.hardware.clone());

@@ -8,11 +8,6 @@ use crate::{
 };
 
 impl Devices {
-    /// Whether it is not clean since a pod has had it.
-    pub(in crate::decide::inventory) fn uncleaned(&self, id: &DeviceId) -> Option<Uncleaned> {
-        self.all.get(id)?.quarantine.as_ref().map(Quarantine::uncleaned)
-    }
-
     /// A pod has given it back. Gives whether others see a difference, as the next do.
     pub(in crate::decide::inventory) fn quarantine(&mut self, id: &DeviceId, now: Instant) -> bool {
         let Some(entry) = self.all.get_mut(id) else { return false };

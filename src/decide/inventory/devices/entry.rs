@@ -90,6 +90,7 @@ impl Entry {
             since: injection.map_or_else(|| self.monitor.since(), |it| it.since),
             is_awaited: self.list_by.is_some() || self.settles_at.is_some(),
             is_settling: self.settles_at.is_some(),
+            entry: self,
         }
     }
 
