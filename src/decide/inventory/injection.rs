@@ -79,13 +79,28 @@ pub(super) fn report(
     match (before, after) {
         (_, Some(Injection { health, since, until })) => {
             let reason = health.finding().map_or("", |it| &it.reason);
-            // It was said some milliseconds ago.
-            let seconds = until.duration_since(*since).as_millis().div_ceil(1000);
-            let lasts = Duration::from_secs(u64::try_from(seconds).unwrap_or(u64::MAX));
-            let lasts = duration_text(lasts);
+            let lasts = duration_text(rounded(until.duration_since(*since)));
             log::warn!("{at} taken for {} for {lasts}: {reason}", health.word());
         }
         (Some(_), None) => log::info!("{at} what was injected has ended"),
         (None, None) => {}
+    }
+}
+
+/// To whole seconds. What was asked for a while ago has some milliseconds less to last, or more: the kernel counts its
+/// uptime in hundredths of a second (proc_uptime(5)).
+fn rounded(lasts: Duration) -> Duration {
+    Duration::from_secs((lasts + Duration::from_millis(500)).as_secs().max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lasts_some_milliseconds_more_or_less_is_said_as_it_was_asked_for() {
+        for (ms, seconds) in [(299_900, 300), (300_000, 300), (300_009, 300), (20, 1)] {
+            assert_eq!(rounded(Duration::from_millis(ms)), Duration::from_secs(seconds), "{ms}");
+        }
     }
 }
