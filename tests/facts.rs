@@ -101,6 +101,8 @@ up
 02:00:00:00:00:01
 //- /sys/devices/pci0000:3a/0000:3b:00.0/net/eth0/type
 1
+//- /sys/devices/pci0000:3a/0000:3b:00.0/net/eth0/name_assign_type
+4
 //- /sys/devices/pci0000:3a/0000:3b:00.0/net/eth0_0/phys_port_name
 pf0vf0
 //- /sys/devices/pci0000:3a/0000:3b:00.1/sriov_totalvfs
@@ -110,6 +112,8 @@ pf0vf0
 //- /sys/devices/pci0000:3a/0000:3b:00.1/net/eth1/upper_bond0 -> ../../../../virtual/net/bond0
 //- /sys/devices/virtual/net/bond0/type
 1
+//- /sys/devices/virtual/net/bond0/name_assign_type
+3
 //- /sys/devices/pci0000:3a/0000:3b:02.0/physfn -> ../0000:3b:00.0
 //- /sys/devices/pci0000:3a/0000:3b:02.0/net/eth2/type
 1
@@ -347,9 +351,10 @@ net.defaultRoute: 0000:3b:00.0 false | 0000:3b:00.1 true | 0000:3b:02.0 false | 
 "
     );
     assert_eq!(
-        table(&fixture, "class/net", &["net.mtu", "net.defaultRoute"]),
+        table(&fixture, "class/net", &["net.mtu", "net.nameFrom", "net.defaultRoute"]),
         "\
 net.mtu: eth0 9000
+net.nameFrom: bond0 program | eth0 renamed
 net.defaultRoute: bond0 true | eth0 false | eth0_0 false | eth1 true | eth2 false | eth3 true
 "
     );

@@ -320,6 +320,13 @@ fn each_profile_offers_of_its_hardware_what_works_and_gives_what_a_container_nee
 }
 
 #[test]
+fn the_node_of_random_numbers_that_nothing_makes_is_not_offered() {
+    let fixture = tree("class misc/hw_random /dev/hwrng\n  rng_current none\n");
+    let report = shown(&fixture, "profile: hwrng");
+    assert!(report.contains("chandler/hwrng  none"), "{report}");
+}
+
+#[test]
 fn each_profile_has_a_page_with_a_configuration_and_a_pod() {
     let mut configured = String::new();
     for entry in fs::read_dir("docs/hardware").unwrap() {

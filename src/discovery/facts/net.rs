@@ -39,6 +39,7 @@ pub(super) fn lookup(host: &Host, dir: &str, fact: Fact) -> io::Result<Option<Ve
         "mtu" => of_each(host, &interfaces, "mtu"),
         "mac" => of_each(host, &interfaces, "address"),
         "linkType" => link_types(host, &interfaces),
+        "nameFrom" => name_givers(host, &interfaces),
         "defaultRoute" => default_route(host, &interfaces),
         _ => Err(unknown(fact)),
     }
@@ -61,15 +62,43 @@ fn interfaces(host: &Host, dir: &str) -> io::Result<Vec<String>> {
 pub(super) fn carriers(host: &Host, interfaces: &[String]) -> io::Result<Option<Vec<String>>> {
     let mut values = Vec::new();
     for dir in interfaces {
-        match host.attribute(&format!("{dir}/carrier")) {
-            Ok(text) => values.extend(text),
-            Err(err) if err.raw_os_error() == Some(Errno::EINVAL as i32) => {
-                values.push("0".to_owned());
-            }
-            Err(err) => return Err(err),
-        }
+        values.extend(unless_invalid(host.attribute(&format!("{dir}/carrier")), Some("0"))?);
     }
     Ok(some(values))
+}
+
+/// Who gave each interface the name that it has (`NET_NAME_…` of `include/uapi/linux/netdevice.h`). Of what names itself
+/// as no other does, such as slcan, the kernel does not say it.
+fn name_givers(host: &Host, interfaces: &[String]) -> io::Result<Option<Vec<String>>> {
+    let mut values = Vec::new();
+    for dir in interfaces {
+        let number = unless_invalid(host.attribute(&format!("{dir}/name_assign_type")), None)?;
+        values.extend(number.map(|it| name_giver(&it).to_owned()));
+    }
+    Ok(some(values))
+}
+
+fn name_giver(number: &str) -> &str {
+    match number {
+        "1" => "kernel",
+        "2" => "firmware",
+        "3" => "program",
+        "4" => "renamed",
+        other => other,
+    }
+}
+
+/// What an attribute says, or `otherwise` where the kernel answers that it is not to be asked.
+fn unless_invalid(
+    read: io::Result<Option<String>>,
+    otherwise: Option<&str>,
+) -> io::Result<Option<String>> {
+    match read {
+        Err(err) if err.raw_os_error() == Some(Errno::EINVAL as i32) => {
+            Ok(otherwise.map(str::to_owned))
+        }
+        read => read,
+    }
 }
 
 /// The kind of link of each interface.

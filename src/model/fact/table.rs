@@ -36,6 +36,7 @@ pub static FACTS: &[Fact] = &[
     row(Net, "net.mtu", Text, "1500", "longest packet, in bytes"),
     row(Net, "net.mac", Text, "52:54:00:12:34:56", "hardware address"),
     row(Net, "net.linkType", Text, "ether", "`ether`, `infiniband`, `can`, …, else its number"),
+    row(Net, "net.nameFrom", Text, "kernel", "who named it: `kernel`, `program`, `renamed`, …"),
     row(Net, "net.defaultRoute", Text, "false", "whether it carries a default route of the host"),
     row(Sriov, "sriov.pfAddress", PciAddress, "0000:3b:00.0", "PCI address of the PF"),
     row(Sriov, "sriov.pfName", Text, "eth0", "network interface of the PF"),
