@@ -7,6 +7,7 @@ from presets import EXTRA
 HERE = os.path.dirname(os.path.realpath(__file__))
 KERNEL = "linux-image-6.12"          # with "-amd64" or so, depends on the newest 6.12 kernel
 EARLY = ["9p", "9pnet_virtio", "virtio_blk", "crc32c_generic", "ext4"]   # kept in the initramfs
+CC = {"amd64": "gcc", "arm64": "aarch64-linux-gnu-gcc"}
 FULL = "systemd-sysv,udev,kmod"      # beside what every Debian has; a change makes another image
 
 
@@ -102,65 +103,89 @@ def build_extra(top, image, debs):
         shutil.rmtree(d, ignore_errors=True)
     fetch([f"linux-headers-{ver}", f"linux-headers-{base}-common", f"linux-kbuild-{base}"], h, debs)
     fetch([major], src, debs)
-    tree, kdir = src + "/usr/src", f"{h}/usr/src/linux-headers-{ver}"
-    wanted = [f"{major}/{p}" for paths, _ in EXTRA.values() for p in paths]
-    call("tar", "-C", tree, "-xf", f"{tree}/{major}.tar.xz", "--wildcards", *wanted)
-    text = open(kdir + "/Makefile").read()
-    open(kdir + "/Makefile", "w").write(text.replace("/usr/src/", h + "/usr/src/"))
+    kdir = kernel_headers(top)
+    write(kdir + "/Makefile", read(kdir + "/Makefile").replace("/usr/src/", h + "/usr/src/"))
     os.unlink(kdir + "/vmlinux")                                # else pahole would be needed
-    for name, (paths, kbuild) in EXTRA.items():
-        if not paths:
-            continue
-        work = f"{src}/{name}"
-        os.makedirs(work)
-        for f in [f for p in paths for f in glob.glob(f"{tree}/{major}/{p}")]:
-            text = open(f).read() if os.path.isfile(f) else ""
-            if f.endswith("irq_sim.c"):                         # built in elsewhere; here a module of its own
-                text = re.sub(r"irq_to_desc\((\w+)\)", r"irq_data_to_desc(irq_get_irq_data(\1))", text) + '\nMODULE_LICENSE("GPL");\n'
-            open(f"{work}/{os.path.basename(f)}", "w").write(text)
-        open(work + "/Kbuild", "w").write(kbuild + "\n")
-        make_modules(top, kdir, work)
-    own_modules(top)
+    modules(top)
 
 
-def make_modules(top, kdir, work):
-    call("make", "-s", "-C", kdir, "M=" + work, "modules")
-    os.makedirs(modules_dir(top) + "/extra", exist_ok=True)
-    for ko in glob.glob(work + "/*.ko"):
-        shutil.copy(ko, modules_dir(top) + "/extra")
+def kernel_headers(top):
+    return f"{top}/headers/usr/src/linux-headers-{os.path.basename(modules_dir(top))}"
 
 
-def stamp(top):
-    """A file that says that modules of ours were made from the sources that are here now."""
-    sources = b"".join(open(f, "rb").read() for f in sorted(glob.glob(HERE + "/module/*.c")))
-    return f"{top}/own-modules-{zlib.crc32(sources):08x}"
-
-
-def refresh(top):
-    """Makes modules of ours anew if their source is another than what they were made from."""
-    if not os.path.exists(stamp(top)):
-        own_modules(top)
-
-
-def own_modules(top):
-    """Makes the modules of which the kernel's tree has no source."""
-    kdir = f"{top}/headers/usr/src/linux-headers-{os.path.basename(modules_dir(top))}"
-    for name, (paths, kbuild) in EXTRA.items():
-        if paths:
-            continue
+def modules(top):
+    """Makes the modules that Debian does not have: those of the kernel's tree if that was not done yet, and those of ours."""
+    todo = [(name, *it) for name, it in EXTRA.items() if not it[0] or read(f"{top}/source/{name}/Kbuild") != it[1] + "\n"]
+    tar = glob.glob(top + "/source/usr/src/linux-source-*.tar.xz")[0]
+    tree = os.path.basename(tar)[:-len(".tar.xz")]
+    wanted = [f"{tree}/{p}" for _, paths, _ in todo for p in paths]
+    if wanted:
+        call("tar", "-C", os.path.dirname(tar), "-xf", tar, "--wildcards", *wanted)
+    for name, paths, kbuild in todo:
         work = f"{top}/source/{name}"
         shutil.rmtree(work, ignore_errors=True)
         os.makedirs(work)
-        for f in glob.glob(HERE + "/module/*.c"):
-            shutil.copy(f, work)
-        open(work + "/Kbuild", "w").write(kbuild + "\n")
-        make_modules(top, kdir, work)
+        sources = [f"{os.path.dirname(tar)}/{tree}/{p}" for p in paths] or [HERE + "/module/*.c"]
+        for f in [f for p in sources for f in glob.glob(p)]:
+            text = read(f)
+            if f.endswith("irq_sim.c"):                         # built in elsewhere; here a module of its own
+                text = re.sub(r"irq_to_desc\((\w+)\)", r"irq_data_to_desc(irq_get_irq_data(\1))", text) + '\nMODULE_LICENSE("GPL");\n'
+            write(f"{work}/{os.path.basename(f)}", text)
+        write(work + "/Kbuild", kbuild + "\n")
+        try:
+            call("make", "-s", "-C", kernel_headers(top), "M=" + work, "modules")
+        except Failed:
+            os.unlink(work + "/Kbuild")                         # or it would be taken for made
+            raise
+        os.makedirs(modules_dir(top) + "/extra", exist_ok=True)
+        for ko in glob.glob(work + "/*.ko"):
+            shutil.copy(ko, modules_dir(top) + "/extra")
+
+
+def read(path):
+    """The text of a file; nothing if there is none."""
+    if not os.path.isfile(path):
+        return ""
+    with open(path) as f:
+        return f.read()
+
+
+def write(path, text):
+    with open(path, "w") as f:
+        f.write(text)
+
+
+def programs(top, cc):
+    """Makes the programs of the guest, and the initramfs with them."""
+    os.makedirs(top + "/bin", exist_ok=True)
+    for src in glob.glob(HERE + "/guest/*.c") if shutil.which(cc) else []:
+        call(cc, "-static", "-O1", "-o", f"{top}/bin/{os.path.basename(src)[:-2]}", src)
+    initramfs(top)
+
+
+def stamp(top):
+    """A file that says that what we add to Debian's kernel was made from the sources that are here now."""
+    sources = b"".join(open(f, "rb").read() for f in sorted(glob.glob(HERE + "/module/*.c") + glob.glob(HERE + "/guest/*")))
+    return f"{top}/own-{zlib.crc32(sources + repr(EXTRA).encode()):08x}"
+
+
+def refresh(top):
+    """Makes modules and programs of the guest anew if their source is another than what they were made from."""
+    if os.path.exists(stamp(top)):
+        return
+    modules(top)
+    index(top)
+    programs(top, CC["amd64"])
     open(stamp(top), "w").close()
+
+
+def index(top):
+    call(shutil.which("depmod") or "/sbin/depmod", "-b", top + "/kernel", os.path.basename(modules_dir(top)))
 
 
 def build(kernel, full, extra, arch):
     top, suffix = cache(arch), "" if arch == "amd64" else ":" + arch
-    debs, cc = top + "/debs", {"amd64": "gcc", "arm64": "aarch64-linux-gnu-gcc"}[arch]
+    debs = top + "/debs"
     if suffix and (full or extra):
         raise Failed("--full and --extra are for amd64 only")
     env = foreign(top, arch) if suffix else None
@@ -173,11 +198,10 @@ def build(kernel, full, extra, arch):
         build_extra(top, package, debs)
     mods = modules_dir(top)
     call("sh", "-c", "find . -name '*.ko.xz' -print0 | xargs -0 -r xz -d", cwd=mods)
-    call(shutil.which("depmod") or "/sbin/depmod", "-b", top + "/kernel", os.path.basename(mods))
-    os.makedirs(top + "/bin", exist_ok=True)
-    for src in glob.glob(HERE + "/guest/*.c") if shutil.which(cc) else []:
-        call(cc, "-static", "-O1", "-o", f"{top}/bin/{os.path.basename(src)[:-2]}", src)
-    initramfs(top)
+    index(top)
+    programs(top, CC[arch])
+    if extra:
+        open(stamp(top), "w").close()
     if full:
         debian(top)
     print("built", os.path.basename(mods), "in", top)

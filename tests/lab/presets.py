@@ -16,6 +16,10 @@ PRESETS = {
                     "-device", "nvme,id=nvme2,serial=LABPF,subsys=labsubsys,bus=rp2,sriov_max_vfs=4,"
                     "sriov_vq_flexible=8,sriov_vi_flexible=4,max_ioqpairs=10,msix_qsize=7",
                     "-device", "nvme-ns,drive=nv,bus=nvme2,shared=on"], "nvme", "", ""),
+    "nvme-multi": ("an NVMe subsystem of two namespaces and two controllers, ids one and two, serial LABNS",
+                   null("ns1") + null("ns2") + ["-device", "nvme-subsys,id=sub,nqn=lab", "-device", "nvme,id=one,serial=LABNS,subsys=sub,bus=rp1",
+                    "-device", "nvme,id=two,serial=LABNS,subsys=sub,bus=rp2", "-device", "nvme-ns,drive=ns1,bus=one,nsid=1,shared=on",
+                    "-device", "nvme-ns,drive=ns2,bus=one,nsid=2,shared=on"], "nvme", "", ""),
     "igb": ("an Intel 82576 card with up to 7 virtual functions (igb, igbvf)",
             ["-netdev", "user,id=igbnet,restrict=on", "-device", "igb,id=igb,bus=rp3,netdev=igbnet,mac=52:54:00:00:01:01"], "igb igbvf", "", ""),
     "e1000e": ("an Intel 82574 card", ["-device", "e1000e,id=nic,bus=rp4,mac=52:54:00:00:01:02"], "e1000e", "", ""),
@@ -48,6 +52,11 @@ PRESETS = {
     "tpm": ("a TPM 2.0 (needs swtpm): /dev/tpm0, /dev/tpmrm0",
             ["-chardev", "socket,id=tpm,path={dir}/tpm.sock", "-tpmdev", "emulator,id=tpm0,chardev=tpm",
              "-device", "tpm-tis,tpmdev=tpm0"], "tpm_tis", "", ""),
+    "rng": ("a source of random numbers, whose driver is not loaded yet: virtio_rng", ["-device", "virtio-rng-pci,id=rng"], "", "", ""),
+    "ports": ("two parallel ports: to one an SPI bus is wired (spi_lm70llp), to the other an I2C bus (i2c_parport)",
+              [a for n, (at, irq) in enumerate([("0x278", 5), ("0x378", 7)]) for a in ("-chardev", f"null,id=par{n}", "-device", f"isa-parallel,chardev=par{n},iobase={at},irq={irq}")],
+              "parport_pc i2c_dev spidev", "", ""),
+    "dvb": ("a virtual receiver of digital television with an I2C bus: /dev/dvb (needs build --extra)", [], "dvb-vidtv-bridge i2c_dev", "", ""),
     "watchdog": ("an i6300esb watchdog: /dev/watchdog0", ["-device", "i6300esb", "-watchdog-action", "none"], "i6300esb", "", ""),
     "misc": ("fuse, tun, loop, nbd, null_blk, zram, cuse, uhid, vcan", [], "fuse tun loop nbd null_blk zram cuse uhid uinput vcan", "", ""),
     "pmem": ("persistent memory: /dev/pmem0",
@@ -83,5 +92,9 @@ EXTRA = {   # modules that Debian does not build: name: (sources in the kernel t
              "obj-m := fpga-mgr.o fpga-bridge.o fpga-region.o dfl.o dfl-fme.o dfl-fme-mgr.o dfl-fme-br.o dfl-fme-region.o dfl-afu.o dfl-pci.o\n"
              "dfl-fme-y := dfl-fme-main.o dfl-fme-pr.o dfl-fme-error.o dfl-fme-perf.o\n"
              "dfl-afu-y := dfl-afu-main.o dfl-afu-region.o dfl-afu-dma-region.o dfl-afu-error.o"),
+    "dvb": (["drivers/media/test-drivers/vidtv/*.[ch]"],
+            "obj-m := dvb-vidtv-tuner.o dvb-vidtv-demod.o dvb-vidtv-bridge.o\n"
+            "dvb-vidtv-tuner-y := vidtv_tuner.o\ndvb-vidtv-demod-y := vidtv_demod.o\n"
+            "dvb-vidtv-bridge-y := vidtv_bridge.o vidtv_common.o vidtv_ts.o vidtv_psi.o vidtv_pes.o vidtv_s302m.o vidtv_channel.o vidtv_mux.o"),
     "accel": ([], "obj-m := lab_accel.o"),
 }

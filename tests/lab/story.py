@@ -170,6 +170,16 @@ class Node(Lab):
         done = self.ask("allocate", pod=f"{pod}/lab/{pod}", containers=[{"name": "main", "limits": {resource: 1}}])["containers"]["main"]
         return done["devices"][resource][0], [it["PathOnHost"] for it in done["options"]["Devices"]]
 
+    def gives(self, resource, *nodes):
+        """A pod gets one device of a resource with just these nodes, and ends; gives the device's id and the pod's environment."""
+        self.takers = getattr(self, "takers", 0) + 1
+        taker = f"taker-{self.takers}"      # a kubelet knows a pod for a while after its end
+        done = self.ask("allocate", pod=f"{taker}/lab/{taker}", containers=[{"name": "main", "limits": {resource: 1}}])["containers"]["main"]
+        given = sorted(it["PathOnHost"] for it in done["options"]["Devices"])
+        same(f"what a pod gets of {resource}", given, sorted(nodes))
+        self.release(taker)
+        return done["devices"][resource][0], {it["Name"]: it["Value"] for it in done["options"]["Envs"]}
+
     def refused(self, pod, resource):
         """Why a pod with one device of a resource does not start."""
         try:
