@@ -24,6 +24,17 @@ resources:
       mounts:
         - {{ hostPath: {STATE}/firmware, containerPath: /firmware, readOnly: true }}
 """
+# By the profiles, one word each. Loop devices are the disks here that nobody has; the machine's own disk is in use.
+PROFILES = """version: v1
+resources:
+  - { name: example.com/fuse, profile: fuse, sharing: { replicas: 2 } }
+  - { name: example.com/tun, profile: tun, sharing: { replicas: 2 } }
+  - name: example.com/card
+    profile: loop
+    discovery: { match: [{ key: name, operator: InRegexp, values: ["^loop700[0-2]$"] }] }
+    health: { interval: 1s }
+  - { name: example.com/disk, profile: block }
+"""
 OFFERED = {"example.com/null": 1, "example.com/fuse": SHARED, "example.com/card": len(CARDS)}
 
 
@@ -237,6 +248,43 @@ def the_kernels_log_is_heard_with_one_capability(node):
     node.until("all devices", lambda: node.rolled_out() and _offered(node, "allocatable") == OFFERED)
 
 
+def a_pod_gets_the_nodes_of_disks_and_of_network_interfaces_by_profiles(node):
+    old = node.rolled_out()["metadata"]["uid"]
+    node.install(PROFILES, "disks")
+    node.until("another pod", lambda: node.rolled_out()["metadata"]["uid"] != old)
+    its_process_has_no_more_rights_than_the_manifest_states(node, looks_at=["/host/proc"])
+    node.until("its devices", lambda: _given_out(node) == {"fuse": 2, "tun": 2, "card": len(CARDS), "disk": 0})
+    node.run("bare")
+    node.run("equipped", fuse=1, tun=1, card=1)
+    card, *more = node.sh("equipped", "find /dev -name 'loop*'").split()
+    same("other disks in it", more, [])
+    for path in ("/dev/fuse", "/dev/net/tun", card):
+        same(f"opening {path}", node.sh("equipped", f"exec 3<{path} && echo opened"), "opened")
+    major, minor = _numbers(card)
+    same("a disk without asking", "not permitted" in node.sh("bare", f"mknod /tmp/card b {major} {minor}; exec 3</tmp/card"), True)
+    # What the host has begun to use is given to nobody else.
+    file = STATE + "/disk.img"
+    write(file, "\0" * (1 << 20))
+    other = next(f"/dev/loop{it}" for it in CARDS if f"/dev/loop{it}" != card)
+    began = time.time()
+    subprocess.run(["losetup", other, file], check=True)
+    try:
+        node.until("the other disk to be in use", lambda: _given_out(node)["card"] == len(CARDS) - 1)
+        node.say(f"{card} is the pod's; {other} is in use by the host after {time.time() - began:.2f} s")
+    finally:
+        subprocess.run(["losetup", "-d", other], check=True)
+    node.until("it to be free again", lambda: _given_out(node)["card"] == len(CARDS))
+    # The machine's own disks are seen, and left out.
+    whole = [it for it in os.listdir("/sys/block") if it.startswith(("sd", "vd", "nvme", "xvd"))]
+    if whole:
+        said = node.chandler("explain", whole[0])
+        same("why the machine's disk is not offered", "block.use" in said, True)
+        node.say(next(line.strip() for line in said.splitlines() if "block.use" in line))
+    node.delete("bare", "equipped")
+    node.install(CONFIG)
+    node.until("all devices", lambda: node.rolled_out() and _offered(node, "allocatable") == OFFERED)
+
+
 def what_the_kustomization_made_is_removed(node):
     node.kubectl("delete", "-k", node.work + "/kustomize")
     _nothing_is_left(node)
@@ -346,7 +394,15 @@ def _nothing_is_left(node):
 
 
 def _offered(node, what):
-    return {name: int(n) for name, n in node.node()["status"][what].items() if name.startswith("example.com/")}
+    """Resources of ours. A kubelet still tells of those for which nothing is left; only the cluster's own count then."""
+    found = {name: int(n) for name, n in node.node()["status"][what].items() if name.startswith("example.com/")}
+    return {name: n for name, n in found.items() if n or name in OFFERED}
+
+
+def _given_out(node):
+    """What of the profiles' resources can be allocated."""
+    status = node.node()["status"]["allocatable"]
+    return {it: int(status[f"example.com/{it}"]) for it in ("fuse", "tun", "card", "disk") if f"example.com/{it}" in status}
 
 
 def _heartbeat(node):

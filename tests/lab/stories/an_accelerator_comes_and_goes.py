@@ -1,10 +1,9 @@
-"""Cards of the kernel's accelerator class are added and removed; the node is handed over."""
+"""Cards of the kernel's accelerator class are added and removed; the node is handed over, by the profile."""
 DEVICES = ["accel"]
 X86 = "its driver is built for x86_64 only"
 CONFIG = """
 resources:
-  - name: example.com/accelerator
-    discovery: { sysfs: class/accel }
+  - profile: accel
     allocation:
       devices: [{ hostPath: "{node}", containerPath: "/dev/accelerator{index}" }]
 """
@@ -17,14 +16,16 @@ def has(address):
 def story(node):
     node.wait_for(has("05"))
     node.start()
-    node.expect("example.com/accelerator", "0000:05:00.0 Healthy")
+    node.expect("chandler/accel-lab_accel", "0000:05:00.0 Healthy")
     node.expect_after("card added", lambda: node.pci("edu", "acc2", 4),
-                      "example.com/accelerator", "0000:05:00.0 Healthy", "0000:04:00.0 Healthy", event=" add accel ", given=has("04"))
-    found = node.discover()[0]["example.com/accelerator"]
+                      "chandler/accel-lab_accel", "0000:05:00.0 Healthy", "0000:04:00.0 Healthy", event=" add accel ", given=has("04"))
+    found = node.discover()[0]["chandler/accel-lab_accel"]
     name = node.sh("basename /sys/bus/pci/devices/0000:04:00.0/accel/*", check=True)[0].strip()
     assert found["0000:04:00.0"]["nodes"] == ["/dev/accel/" + name], found
+    second = node.hold("job", "chandler/accel-lab_accel"), node.hold("other", "chandler/accel-lab_accel")
+    assert dict((id, nodes) for id, nodes in second)["0000:04:00.0"] == ["/dev/accel/" + name], second
     node.expect_after("the first card removed", lambda: node.unplug("acc1"),
-                      "example.com/accelerator", "0000:05:00.0 Unhealthy", "0000:04:00.0 Healthy", event=" remove accel ", given="! test -e /sys/bus/pci/devices/0000:05:00.0")
+                      "chandler/accel-lab_accel", "0000:05:00.0 Unhealthy", "0000:04:00.0 Healthy", event=" remove accel ", given="! test -e /sys/bus/pci/devices/0000:05:00.0")
     # The kernel's number is given to another card; the id is not.
     node.expect_after("it is put in again", lambda: node.pci("edu", "acc1", 6),
-                      "example.com/accelerator", "0000:05:00.0 Unhealthy", "0000:04:00.0 Healthy", "0000:06:00.0 Healthy", event=" add accel ", given=has("06"))
+                      "chandler/accel-lab_accel", "0000:05:00.0 Unhealthy", "0000:04:00.0 Healthy", "0000:06:00.0 Healthy", event=" add accel ", given=has("06"))
