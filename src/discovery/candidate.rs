@@ -54,6 +54,13 @@ impl Candidate {
         self.dir.as_deref().into_iter().chain(self.given.as_deref()).chain(nodes).chain(named)
     }
 
+    /// Whether it has gone since it was found. The kernel takes away what a device says of itself only when it
+    /// has taken away the entry by which it is found.
+    pub(super) fn has_gone(&self, host: &Host) -> bool {
+        self.spec.is_none()
+            && matches!(host.kind(&self.at), Ok(None | Some(FileKind::DanglingLink)))
+    }
+
     /// What is known of `key`. The core words that need a finished device are not known here.
     pub(super) fn lookup(&self, host: &Host, key: &Key) -> Lookup {
         let result = match key {
@@ -200,4 +207,34 @@ fn attribute_or_link(host: &Host, path: &str) -> io::Result<Option<Vec<String>>>
         }
         false => vec![text],
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::symlink};
+
+    use super::*;
+
+    #[test]
+    fn a_disk_whose_entry_is_removed_while_it_is_read_has_gone() {
+        let root = tempfile::tempdir().unwrap();
+        let host = Host::new(root.path());
+        let dir = "/sys/devices/virtual/nvme-subsystem/nvme-subsys1/nvme1n2".to_owned();
+        let at = "/sys/class/block/nvme1n2".to_owned();
+        let below = |path: &str| root.path().join(path.trim_start_matches('/'));
+        fs::create_dir_all(below(&dir)).unwrap();
+        fs::create_dir_all(below("/sys/class/block")).unwrap();
+        symlink("../../devices/virtual/nvme-subsystem/nvme-subsys1/nvme1n2", below(&at)).unwrap();
+        let candidate = Candidate {
+            name: "nvme1n2".to_owned(),
+            at: at.clone(),
+            dir: Some(dir.clone()),
+            given: None,
+            made_by_hand: false,
+            spec: None,
+        };
+        assert!(!candidate.has_gone(&host));
+        fs::remove_file(below(&at)).unwrap();
+        assert!(below(&dir).exists() && candidate.has_gone(&host));
+    }
 }

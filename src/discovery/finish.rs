@@ -30,7 +30,12 @@ impl ResourceScanner<'_> {
     /// Gives the drafts their names, attributes and ladders.
     pub(super) fn finish(&self, drafts: Vec<Draft<'_>>, found: &mut Collected) {
         for draft in drafts {
-            match self.unnamed(&draft) {
+            let device = self.unnamed(&draft);
+            // What is left of one that is just going has no serial number any more, and would be listed as another device.
+            if draft.members.first().is_some_and(|it| it.has_gone(self.host)) {
+                continue;
+            }
+            match device {
                 Ok(device) => found.devices.push(device),
                 Err(what) => found.problem(draft.at(), what),
             }
