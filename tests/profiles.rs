@@ -353,6 +353,31 @@ fn each_profile_has_a_page_with_a_configuration_and_a_pod() {
     }
 }
 
+#[test]
+fn the_lab_says_of_each_profile_by_which_story_it_is_shown() {
+    let page = fs::read_to_string("tests/lab/README.md").unwrap();
+    let rows: Vec<Vec<&str>> = page
+        .lines()
+        .filter(|it| it.starts_with("| `"))
+        .map(|it| it.split('|').map(|it| it.trim().trim_matches('`')).collect())
+        .collect();
+    for name in Profile::names() {
+        let mut of_it = rows.iter().filter(|it| it[1] == name);
+        let (Some(row), None) = (of_it.next(), of_it.next()) else {
+            panic!("tests/lab/README.md: not one row of {name}");
+        };
+        let story = row[3];
+        let dirs = ["tests/lab/stories", "tests/lab/stories/profiles"];
+        let told = dirs.iter().find_map(|it| fs::read_to_string(format!("{it}/{story}.py")).ok());
+        let uses = |text: String| {
+            [format!("profile: {name}"), format!("profile: {{ name: {name},")]
+                .iter()
+                .any(|it| text.contains(it))
+        };
+        assert!(story == "–" || told.is_some_and(uses), "{name} is not told by `{story}`");
+    }
+}
+
 /// The configuration that `setup` would write for the host.
 fn suggested(fixture: &Fixture) -> String {
     let profiles = suggested::in_order();

@@ -77,6 +77,7 @@ PRESETS = {
     "mdev": ("a mediated-device parent, mtty: /sys/class/mdev_bus (needs build --extra)", [], "vfio mdev vfio_iommu_type1 mtty", "", ""),
     "vkms": ("a display-only DRM device (needs build --extra)", [], "vkms", "", ""),
     "accel": ("a pretended PCI accelerator: /dev/accel/accel0 (needs build --extra)", ["-device", "edu,id=acc1,bus=rp5"], "lab_accel", "", ""),
+    "custom": ("a class of somebody's own: what is written to /sys/class/custom-accelerator/add makes a card (needs build --extra)", [], "lab_custom", "", ""),
     "fpga": ("a PCI card that the kernel's dfl-pci takes for an FPGA: /sys/class/fpga_region, /dev/dfl-* (needs build --extra)",
              ["-device", "bochs-display,id=fpga,bus=rp6"], "dfl-fme dfl-fme-mgr dfl-fme-br dfl-fme-region dfl-afu dfl-pci", "iomem=relaxed",
              "d=$(grep -l 0x1111 /sys/bus/pci/devices/*/device); d=${d%/device}; echo 1 > $d/enable; lab-dfl $d/resource0 && echo 1234 1111 > /sys/bus/pci/drivers/dfl-pci/new_id; "
@@ -89,7 +90,7 @@ EXTRA = {   # modules that Debian does not build: name: (sources in the kernel t
     "mdev": (["samples/vfio-mdev/*.[ch]"], "obj-m := mtty.o mdpy.o"),
     "vkms": (["drivers/gpu/drm/vkms/*.[ch]"], "obj-m := vkms.o\nvkms-y := $(patsubst $(src)/%.c,%.o,$(wildcard $(src)/vkms_*.c))"),
     "fpga": (["drivers/fpga/fpga-mgr.c", "drivers/fpga/fpga-bridge.c", "drivers/fpga/fpga-region.c", "drivers/fpga/dfl*"],
-             "obj-m := fpga-mgr.o fpga-bridge.o fpga-region.o dfl.o dfl-fme.o dfl-fme-mgr.o dfl-fme-br.o dfl-fme-region.o dfl-afu.o dfl-pci.o\n"
+             "# dfl-afu-main.c waits for a reset as long as it takes.\nobj-m := fpga-mgr.o fpga-bridge.o fpga-region.o dfl.o dfl-fme.o dfl-fme-mgr.o dfl-fme-br.o dfl-fme-region.o dfl-afu.o dfl-pci.o\n"
              "dfl-fme-y := dfl-fme-main.o dfl-fme-pr.o dfl-fme-error.o dfl-fme-perf.o\n"
              "dfl-afu-y := dfl-afu-main.o dfl-afu-region.o dfl-afu-dma-region.o dfl-afu-error.o"),
     "dvb": (["drivers/media/test-drivers/vidtv/*.[ch]"],
@@ -97,4 +98,5 @@ EXTRA = {   # modules that Debian does not build: name: (sources in the kernel t
             "dvb-vidtv-tuner-y := vidtv_tuner.o\ndvb-vidtv-demod-y := vidtv_demod.o\n"
             "dvb-vidtv-bridge-y := vidtv_bridge.o vidtv_common.o vidtv_ts.o vidtv_psi.o vidtv_pes.o vidtv_s302m.o vidtv_channel.o vidtv_mux.o"),
     "accel": ([], "obj-m := lab_accel.o"),
+    "custom": ([], "obj-m := lab_custom.o"),
 }

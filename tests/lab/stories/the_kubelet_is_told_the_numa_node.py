@@ -18,6 +18,9 @@ resources:
 def story(node):
     for number, address in enumerate(["0000:41:00.0", "0000:61:00.0"]):
         node.wait_for(f"cd /sys/bus/pci/devices/{address} && ls net/* && test $(cat numa_node) = {number}")
+        # Without a link a card is unhealthy.
+        node.sh(f"cd /sys/bus/pci/devices/{address}/net && ip link set $(ls) up", check=True)
+        node.wait_for(f"grep 1 /sys/bus/pci/devices/{address}/net/*/carrier")
     node.start()
     node.expect("example.com/nic", "0000:41:00.0 Healthy numa=0", "0000:61:00.0 Healthy numa=1")
     node.expect("example.com/nic-anywhere", "0000:41:00.0 Healthy", "0000:61:00.0 Healthy")
