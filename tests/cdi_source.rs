@@ -80,7 +80,11 @@ fn check(fixture: &Fixture, resources: &str, expect: &Expect) {
 fn hardware(fixture: &Fixture) -> Vec<Hardware> {
     let config = config::parse("c.yaml", &format!("version: v1\nresources:{GPUS}")).unwrap();
     let found = scan(&fixture.host, &config).found;
-    found.iter().flat_map(|it| &it.findings.devices).map(|it| it.hardware.clone()).collect()
+    found
+        .iter()
+        .flat_map(|it| &it.findings.devices)
+        .map(|it| Hardware::clone(&it.hardware))
+        .collect()
 }
 
 /// A spec with one device for each name and nodes.

@@ -22,7 +22,7 @@ pub struct Ladder {
     /// Never empty.
     pub rungs: Vec<Rung>,
     /// What tells it from others.
-    pub hardware: Hardware,
+    pub hardware: Arc<Hardware>,
 }
 
 /// An id that a device could have.
@@ -43,13 +43,13 @@ pub struct KnownIds {
 
 #[derive(Debug, Clone)]
 struct Owner {
-    hardware: Hardware,
+    hardware: Arc<Hardware>,
     /// How often ids had been assigned when it was there last.
     seen_at: u64,
 }
 
 impl KnownIds {
-    fn get(&self, id: &DeviceId) -> Option<&Hardware> {
+    fn get(&self, id: &DeviceId) -> Option<&Arc<Hardware>> {
         self.by_id.get(id).map(|it| &it.hardware)
     }
 
@@ -67,8 +67,8 @@ impl KnownIds {
     }
 }
 
-impl FromIterator<(DeviceId, Hardware)> for KnownIds {
-    fn from_iter<T: IntoIterator<Item = (DeviceId, Hardware)>>(all: T) -> KnownIds {
+impl FromIterator<(DeviceId, Arc<Hardware>)> for KnownIds {
+    fn from_iter<T: IntoIterator<Item = (DeviceId, Arc<Hardware>)>>(all: T) -> KnownIds {
         let owner = |(id, hardware)| (id, Owner { hardware, seen_at: 0 });
         KnownIds { by_id: all.into_iter().map(owner).collect(), n_assigned: 0 }
     }
@@ -89,7 +89,7 @@ pub fn assign(ladders: &[&Ladder], known: &mut KnownIds) -> Vec<Option<Rung>> {
     known.n_assigned += 1;
     for (ladder, rung) in ladders.iter().zip(&chosen) {
         if let Some(rung) = rung.and_then(|it| ladder.rungs.get(it)) {
-            let owner = Owner { hardware: ladder.hardware.clone(), seen_at: known.n_assigned };
+            let owner = Owner { hardware: Arc::clone(&ladder.hardware), seen_at: known.n_assigned };
             known.by_id.insert(rung.id.clone(), owner);
         }
     }
@@ -123,8 +123,8 @@ impl<'a> Choice<'a> {
     fn moved_hardware(&mut self, known: &KnownIds) {
         let mut claims: BTreeMap<&DeviceId, Vec<(usize, usize)>> = BTreeMap::new();
         for (idx, rung, id) in self.open_rungs() {
-            let Hardware { serial, part, .. } = &self.ladders[idx].hardware;
-            let is_like = |it: &Hardware| (&it.serial, &it.part) == (serial, part);
+            let Hardware { serial, part, .. } = &*self.ladders[idx].hardware;
+            let is_like = |it: &Arc<Hardware>| (&it.serial, &it.part) == (serial, part);
             if known.get(id).is_some_and(is_like) {
                 claims.entry(id).or_default().push((idx, rung));
             }

@@ -339,7 +339,7 @@ mod tests {
     #[test]
     fn of_names_that_come_and_go_the_latest_are_remembered_also_across_a_reload() {
         let name = |n: usize| ResourceName::parse(&format!("u.e/disk{n:03}")).unwrap();
-        let hardware = Some(Hardware::default());
+        let hardware = Some(Arc::new(Hardware::default()));
         let device = RememberedDevice { hardware, ..RememberedDevice::default() };
         let devices: RememberedDevices = [(DeviceId::new("x").unwrap(), device)].into();
         let devices = Arc::new(devices);

@@ -65,7 +65,7 @@ impl ResourceScanner<'_> {
             allocation: Arc::clone(&draft.alternative.allocation),
             cdi_device: first.spec.as_ref().map(|it| it.qualified.clone()),
             members: draft.members.iter().map(member).collect(),
-            hardware: ladder.hardware.clone(),
+            hardware: Arc::clone(&ladder.hardware),
             settle: draft.alternative.settle,
             replicas,
         };

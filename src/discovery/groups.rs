@@ -23,10 +23,11 @@ impl Groups {
     pub(super) fn add(&mut self, group: String, candidate: Candidate) {
         let next = self.all.len();
         let idx = *self.by_value.entry(group.clone()).or_insert(next);
-        if idx == next {
-            self.all.push((group, Vec::new()));
+        match self.all.get_mut(idx) {
+            Some((_, members)) => members.push(candidate),
+            // Most groups are of one: there is no room for more yet.
+            None => self.all.push((group, vec![candidate])),
         }
-        self.all[idx].1.push(candidate);
     }
 
     /// A member of the group is missing.

@@ -73,14 +73,14 @@ fn texts(
     host: &Host,
     candidate: &Candidate,
     extent: Extent<'_>,
-) -> Result<(Vec<Text>, Hardware), String> {
+) -> Result<(Vec<Text>, Arc<Hardware>), String> {
     let name = (candidate.name.clone(), "name".to_owned());
     let Some(dir) = candidate.dir.as_deref().filter(|_| !candidate.made_by_hand) else {
         // Names of files below different directories may be equal.
         let path = candidate.given.as_deref().unwrap_or(&candidate.at);
         let path = path.trim_start_matches('/').to_owned();
         let hardware = Hardware { place: path.clone(), ..Hardware::default() };
-        return Ok((vec![name, (path, "path".to_owned())], hardware));
+        return Ok((vec![name, (path, "path".to_owned())], Arc::new(hardware)));
     };
     // A partition is part of its disk.
     let partition = read(host, dir, "partition")?;
@@ -123,7 +123,8 @@ fn texts(
     texts.extend(with_serial);
     let place = if position.base.is_empty() { name.0 } else { position.base };
     let part = Some(position.part).filter(|it| !it.is_empty());
-    Ok((texts, Hardware { serial: serial.map(|(serial, _)| serial), place, part }))
+    let serial = serial.map(|(serial, _)| serial);
+    Ok((texts, Arc::new(Hardware { serial, place, part })))
 }
 
 /// Where it is, from the shortest way of saying so on.

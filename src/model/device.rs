@@ -40,7 +40,7 @@ pub struct Description {
     /// What it is made of: one thing, or those of a group.
     pub members: Vec<Member>,
     /// Which piece of hardware it is.
-    pub hardware: Hardware,
+    pub hardware: Arc<Hardware>,
     /// It is offered when its members and nodes have been the same for so long.
     pub settle: Duration,
     /// How many times it is offered, at least once.
@@ -59,7 +59,7 @@ impl Default for Description {
             attributes: BTreeMap::new(),
             allocation: Arc::default(),
             members: Vec::new(),
-            hardware: Hardware::default(),
+            hardware: Arc::default(),
             settle: Duration::ZERO,
             cdi_device: None,
             replicas: 1,

@@ -1,6 +1,6 @@
 //! Names that the kubelet must accept: of resources, and of devices.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use serde::Serialize;
 
@@ -110,9 +110,10 @@ fn is_qualified_name(name: &str) -> bool {
         && name.bytes().all(|it| it.is_ascii_alphanumeric() || b"-_.".contains(&it))
 }
 
-/// Identifies a device to the kubelet. Never empty, never longer than [`DEVICE_ID_LEN_MAX`].
+/// Identifies a device to the kubelet. Never empty, never longer than [`DEVICE_ID_LEN_MAX`]. All who know a device
+/// share one text.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct DeviceId(String);
+pub struct DeviceId(Arc<str>);
 
 impl DeviceId {
     /// Accepts `text` if the kubelet would.
@@ -121,7 +122,7 @@ impl DeviceId {
         let ok = !text.is_empty()
             && text.len() <= DEVICE_ID_LEN_MAX
             && !text.chars().any(|it| it.is_control() || it.is_whitespace());
-        ok.then_some(DeviceId(text))
+        ok.then(|| DeviceId(text.into()))
     }
 
     /// The text the kubelet sees.

@@ -24,17 +24,17 @@ pub type RememberedDevices = BTreeMap<DeviceId, RememberedDevice>;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RememberedDevice {
     /// Which hardware has the id; `None` if only the id is known.
-    pub hardware: Option<Hardware>,
+    pub hardware: Option<Arc<Hardware>>,
     /// How many members and nodes it had when it was offered.
     pub n_parts: usize,
     /// What the kubelet calls it, one id for each replica: all that it may have given to a pod.
     pub offers: Vec<DeviceId>,
     /// What is wrong with it, if anything is.
-    pub verdict: Option<Verdict>,
+    pub verdict: Option<Box<Verdict>>,
     /// Grows with each device of which nobody can hold anything any more; what went first is forgotten first.
     pub gone: Option<u64>,
     /// What it has not recovered from, whatever else makes it unhealthy.
-    pub illness: Option<Illness>,
+    pub illness: Option<Box<Illness>>,
     /// Until when lines of the kernel's log about it are heeded, in microseconds since boot, by the log. 0 if none can
     /// be; `None` if that is not known.
     pub logged_until: Option<u64>,
@@ -43,7 +43,7 @@ pub struct RememberedDevice {
     /// Which of `offers` pods hold, as far as the kubelet has said.
     pub held: BTreeMap<DeviceId, Hold>,
     /// It is not clean since a pod has had it.
-    pub uncleaned: Option<Uncleaned>,
+    pub uncleaned: Option<Box<Uncleaned>>,
 }
 
 /// That a container holds a device.
@@ -100,7 +100,7 @@ impl RememberedDevice {
         device: &Device,
         clearances: &[Clearance],
     ) -> Option<&Illness> {
-        let illness = self.illness.as_ref()?;
+        let illness = self.illness.as_deref()?;
         self.still(resource, device, (clearances, &illness.heeded)).then_some(illness)
     }
 

@@ -333,13 +333,13 @@ fn device(
         unknown,
     } = entry;
     let offers = offers.into_iter().filter_map(DeviceId::new).collect();
-    let hardware = place.map(|place| Hardware { serial, place, part });
+    let hardware = place.map(|place| Arc::new(Hardware { serial, place, part }));
     // What cannot be read of it makes no device forgotten.
     let ill: Option<Option<IllnessEntry>> = holders::readable(ill, serde_json::from_value, |it| {
         mistake(format!("what it is ill with: {it}"));
     });
-    let illness = ill.flatten().map(|it| it.read(past));
-    let verdict = verdict.read(past);
+    let illness = ill.flatten().map(|it| Box::new(it.read(past)));
+    let verdict = verdict.read(past).map(Box::new);
     let first = holders::readable(first, health::read_first, |it| {
         mistake(format!("what was first seen of it: {it}"));
     });
@@ -350,6 +350,7 @@ fn device(
     let uncleaned = holders::readable(unclean, holders::read_unclean, |it| {
         mistake(format!("why it is not clean: {it}"));
     });
+    let uncleaned = uncleaned.map(Box::new);
     // Where the machine was started again, nothing of its log can have been heeded.
     let logged_until = match past.is_of_this_boot {
         true => logged.filter(|_| past.boot.is_some()),
@@ -371,8 +372,7 @@ fn device(
 }
 
 fn entry(it: &RememberedDevice, unknown: Body, boot: &Boot) -> Entry {
-    let hardware = it.hardware.clone();
-    let (serial, place, part) = match hardware {
+    let (serial, place, part) = match it.hardware.as_deref().cloned() {
         Some(Hardware { serial, place, part }) => (serial, Some(place), part),
         None => (None, None, None),
     };
@@ -382,13 +382,13 @@ fn entry(it: &RememberedDevice, unknown: Body, boot: &Boot) -> Entry {
         part,
         parts: it.n_parts,
         offers: it.offers.iter().map(ToString::to_string).collect(),
-        verdict: VerdictEntry::of(it.verdict.as_ref(), boot),
+        verdict: VerdictEntry::of(it.verdict.as_deref(), boot),
         gone: it.gone,
         ill: it.illness.as_ref().map(|it| json!(IllnessEntry::of(it, boot))),
         logged: it.logged_until,
         first: health::write_first(&it.first),
         held: holders::write_held(&it.held, boot),
-        unclean: it.uncleaned.as_ref().map(holders::write_unclean),
+        unclean: it.uncleaned.as_deref().map(holders::write_unclean),
         unknown,
     }
 }

@@ -222,7 +222,7 @@ fn ladder(n: usize) -> Ladder {
     let rung = |id: String| Rung { id: DeviceId::new(id).unwrap(), from: "serial".into() };
     let rungs = vec![rung(serial.clone()), rung(format!("{serial}@{n}"))];
     let hardware = Hardware { serial: Some(serial), place: n.to_string(), part: None };
-    Ladder { rungs, hardware }
+    Ladder { rungs, hardware: Arc::new(hardware) }
 }
 
 fn device(n: usize, id: DeviceId, replicas: u32) -> Device {

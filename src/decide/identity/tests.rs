@@ -10,11 +10,11 @@ fn ladder(serial: Option<&str>, place: &str, part: Option<&str>) -> Ladder {
     let rung = |it: &String| Rung { id: id_of(it, 0).unwrap(), from: Arc::from("test") };
     Ladder {
         rungs: texts.iter().map(rung).collect(),
-        hardware: Hardware {
+        hardware: Arc::new(Hardware {
             serial: serial.map(str::to_owned),
             place: place.to_owned(),
             part: part.map(str::to_owned),
-        },
+        }),
     }
 }
 

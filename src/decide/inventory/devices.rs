@@ -46,7 +46,7 @@ pub(super) fn patience(policy: &HealthPolicy) -> Duration {
 pub(super) struct Devices {
     /// What the present ones were made from: a scan that found nothing new gives the same one.
     findings: Arc<Findings>,
-    all: BTreeMap<DeviceId, Entry>,
+    all: BTreeMap<DeviceId, Box<Entry>>,
     news: News,
 }
 
@@ -94,14 +94,14 @@ impl Viewed<'_> {
 
     /// Whether it is not clean since a pod has had it.
     pub(super) fn uncleaned(&self) -> Option<Uncleaned> {
-        self.entry.quarantine.as_ref().map(Quarantine::uncleaned)
+        self.entry.quarantine.as_deref().map(Quarantine::uncleaned)
     }
 }
 
 impl Devices {
     /// Every device that is there, or was and may be held.
     pub(super) fn view(&self) -> impl Iterator<Item = Viewed<'_>> {
-        self.all.values().map(Entry::view)
+        self.all.values().map(|it| it.view())
     }
 
     /// Whether no device is there, or was and may be held.
@@ -110,7 +110,7 @@ impl Devices {
     }
 
     pub(super) fn get(&self, id: &DeviceId) -> Option<Viewed<'_>> {
-        self.all.get(id).map(Entry::view)
+        self.all.get(id).map(|it| it.view())
     }
 
     /// What the last scan has found: the same allocation as before if nothing has changed.
@@ -144,7 +144,7 @@ impl Devices {
     /// When time alone changes something.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let each = self.all.values().flat_map(|it| {
-            let cleaned = it.quarantine.as_ref().filter(|_| it.is_present);
+            let cleaned = it.quarantine.as_deref().filter(|_| it.is_present);
             let cleaned = cleaned.and_then(Quarantine::deadline);
             [it.monitor.deadline(), it.list_by, it.settles_at, cleaned].into_iter().flatten()
         });
@@ -165,7 +165,8 @@ impl Devices {
             has_changed |= match self.all.get_mut(&device.id) {
                 Some(entry) => entry.found(update, device, &mut self.news),
                 None => {
-                    self.all.insert(device.id.clone(), Entry::new(update, device));
+                    let entry = Box::new(Entry::new(update, device));
+                    self.all.insert(device.id.clone(), entry);
                     self.news.new.insert(device.id.clone());
                     true
                 }

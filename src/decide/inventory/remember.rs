@@ -124,7 +124,12 @@ impl Served {
         for (id, device) in self.listing.told() {
             let it = all.entry(device.clone()).or_insert_with(|| {
                 let before = before.get(device).cloned().unwrap_or_default();
-                RememberedDevice { offers: Vec::new(), verdict: None, gone: None, ..before }
+                RememberedDevice {
+                    offers: Vec::with_capacity(1),
+                    verdict: None,
+                    gone: None,
+                    ..before
+                }
             });
             it.offers.push(id.clone());
         }
@@ -132,21 +137,23 @@ impl Served {
             let Some(it) = all.get_mut(&viewed.device.id) else { continue };
             let is_well = *viewed.health == Health::Healthy;
             it.verdict = (!is_well)
-                .then(|| Verdict { health: viewed.health.clone(), since: Some(viewed.since) });
+                .then(|| Verdict { health: viewed.health.clone(), since: Some(viewed.since) })
+                .map(Box::new);
             it.logged_until = Some(viewed.logged_until());
             let heeded = clearances.iter().filter(|it| it.is_about(name, &viewed.device.id));
             let heeded: BTreeSet<String> = heeded.map(|it| it.token.clone()).collect();
             let uncleaned = viewed.uncleaned();
-            it.uncleaned = uncleaned.map(|it| Uncleaned { heeded: heeded.clone(), ..it });
+            it.uncleaned =
+                uncleaned.map(|it| Uncleaned { heeded: heeded.clone(), ..it }).map(Box::new);
             let illness = viewed.illness();
-            it.illness = illness.map(|illness| Illness { heeded: heeded.clone(), ..illness });
+            it.illness = illness.map(|it| Box::new(Illness { heeded: heeded.clone(), ..it }));
             let seen = viewed.first_seen();
             it.first = match seen.is_empty() {
                 true => First::default(),
                 false => First { seen: seen.clone(), heeded },
             };
             if viewed.is_present && !viewed.is_settling {
-                it.hardware = Some(viewed.device.hardware.clone());
+                it.hardware = Some(Arc::clone(&viewed.device.hardware));
                 it.n_parts = viewed.device.n_parts();
             }
         }

@@ -53,10 +53,10 @@ fn known() -> RememberedDevice {
         part: Some(":1.0".to_owned()),
     };
     RememberedDevice {
-        hardware: Some(hardware),
+        hardware: Some(Arc::new(hardware)),
         n_parts: 2,
         offers: vec![id("a::0"), id("a::1")],
-        verdict: Some(Health::unhealthy("kernel log: \"x\"").into()),
+        verdict: Some(Box::new(Health::unhealthy("kernel log: \"x\"").into())),
         gone: None,
         illness: None,
         logged_until: None,
@@ -65,10 +65,10 @@ fn known() -> RememberedDevice {
             heeded: BTreeSet::new(),
         },
         held: BTreeMap::from([(id("a::0"), hold())]),
-        uncleaned: Some(Uncleaned {
+        uncleaned: Some(Box::new(Uncleaned {
             why: Some("it burns".to_owned()),
             heeded: BTreeSet::from(["t1".to_owned()]),
-        }),
+        })),
     }
 }
 
@@ -243,7 +243,7 @@ fn moments_of_an_illness_mean_the_same_to_the_next_process_and_nothing_after_a_r
         is_of_this_boot: true,
     };
     let ill_with = |illness: Illness, logged_until| {
-        let illness = Some(illness);
+        let illness = Some(Box::new(illness));
         remembered([(id("a"), RememberedDevice { illness, logged_until, ..known() })].into())
     };
     // By the log's own clock.
@@ -268,7 +268,7 @@ fn moments_of_an_illness_mean_the_same_to_the_next_process_and_nothing_after_a_r
     let again = boot_of("two", "111.00", now + s(11));
     let (found, said) = read(&path, &again).unwrap();
     let illness = found[&name("example.com/a")][&id("a")].illness.clone();
-    assert_eq!((illness, said), (Some(old), None));
+    assert_eq!((illness, said), (Some(Box::new(old)), None));
 }
 
 #[test]
@@ -281,7 +281,7 @@ fn what_an_earlier_version_has_written_makes_ill_and_it_finds_the_worst_where_it
     let (found, said) = read(&path, &boot()).unwrap();
     assert_eq!(said, None);
     let mut device = found[&name("example.com/a")][&id("a")].clone();
-    assert_eq!(device.verdict, Some(Health::unhealthy("hot").into()));
+    assert_eq!(device.verdict, Some(Box::new(Health::unhealthy("hot").into())));
     let illness = device.illness.as_mut().unwrap();
     assert_eq!(illness.lasting[0].fault, Fault::ill("heat", "hot"));
 

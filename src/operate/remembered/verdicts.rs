@@ -18,7 +18,7 @@ pub fn heed(remembered: &Remembered, scan: &Scan, verdicts: &mut Verdicts) {
     for found in &scan.found {
         let Some(devices) = remembered.get(&found.resource) else { continue };
         for device in &found.findings.devices {
-            let Some(known) = devices.get(&device.id).and_then(|it| it.verdict.as_ref()) else {
+            let Some(known) = devices.get(&device.id).and_then(|it| it.verdict.as_deref()) else {
                 continue;
             };
             let key = (found.resource.clone(), device.id.clone());

@@ -11,7 +11,7 @@ impl Devices {
     /// A pod has given it back. Gives whether others see a difference, as the next do.
     pub(in crate::decide::inventory) fn quarantine(&mut self, id: &DeviceId, now: Instant) -> bool {
         let Some(entry) = self.all.get_mut(id) else { return false };
-        entry.quarantine = Some(Quarantine::new(&Uncleaned::default(), now));
+        entry.quarantine = Some(Box::new(Quarantine::new(&Uncleaned::default(), now)));
         self.news.has_illness_changed = true;
         true
     }

@@ -28,13 +28,13 @@ pub(super) struct Entry {
     /// What the monitor was told is cordoned, and why.
     pub(super) cordon: Option<String>,
     /// What an operator has it taken for.
-    pub(super) injection: Option<Injection>,
+    pub(super) injection: Option<Box<Injection>>,
     /// It is not listed before its first probe, or until then.
     pub(super) list_by: Option<Instant>,
     /// It is not offered before then: parts of it may still be on their way.
     pub(super) settles_at: Option<Instant>,
     /// It is not clean since a pod has had it.
-    pub(super) quarantine: Option<Quarantine>,
+    pub(super) quarantine: Option<Box<Quarantine>>,
 }
 
 impl Entry {
@@ -71,7 +71,7 @@ impl Entry {
             quarantine: known
                 .filter(|_| update.is_cleaned)
                 .and_then(|it| it.uncleaned_of(update.resource, device, update.clearances))
-                .map(|it| Quarantine::new(it, now)),
+                .map(|it| Box::new(Quarantine::new(it, now))),
         }
     }
 

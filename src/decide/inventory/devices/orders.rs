@@ -43,10 +43,10 @@ impl Devices {
     ) -> bool {
         let mut has_changed = false;
         for (id, entry) in &mut self.all {
-            let after = said(id, entry.injection.as_ref());
-            if after != entry.injection {
-                injection::report(resource, id, (entry.injection.as_ref(), after.as_ref()));
-                entry.injection = after;
+            let after = said(id, entry.injection.as_deref());
+            if after.as_ref() != entry.injection.as_deref() {
+                injection::report(resource, id, (entry.injection.as_deref(), after.as_ref()));
+                entry.injection = after.map(Box::new);
                 has_changed = true;
             }
         }
