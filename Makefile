@@ -9,7 +9,7 @@
 #   make lab           stories in a real kernel with real drivers, in a virtual machine (needs QEMU);
 #                      ARCH=aarch64 on that architecture, STORIES="usb numa" some of them
 #   make fuzz          what others write, changed at random, for SECONDS=60 each: configurations, uevents, the
-#                      kernel's log, state files, CDI specs, requests, trees of hardware
+#                      kernel's log, state files, CDI specs, requests, the status and who asks for it, trees of hardware
 #   make soak          a million allocations, ten thousand hotplugs and more in one daemon: minutes; PERCENT=5
 #                      of it; the program of dist/ if there is one
 #   make bench         the figures of docs/performance.md, as root; ARGS="--runs 3 --against 'COMMAND'" (needs make sim static)

@@ -10,7 +10,7 @@ use std::{env, error::Error, fs, io::Write, path::Path};
 use protobuf::Message;
 use protobuf2::Message as Message2;
 
-const PROTOS: &[&str] = &["deviceplugin", "podresources", "pluginregistration"];
+const PROTOS: &[&str] = &["deviceplugin", "podresources", "pluginregistration", "runtime"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=deploy/no-unwind.ld");

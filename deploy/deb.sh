@@ -37,7 +37,7 @@ dpkg-deb --fsys-tarfile "$out" | tar -C "$staging" -xf - 2>/dev/null || {
 	exit 0
 }
 for file in usr/bin/chandler etc/chandler/config.yaml usr/share/man/man8/chandler.8.gz \
-	usr/lib/systemd/system/chandler.service usr/share/doc/chandler/kernel-log.conf usr/share/doc/chandler/actions.conf usr/share/doc/chandler/cdi.conf usr/share/doc/chandler/device-info.conf \
+	usr/lib/systemd/system/chandler.service usr/share/doc/chandler/kernel-log.conf usr/share/doc/chandler/actions.conf usr/share/doc/chandler/cdi.conf usr/share/doc/chandler/device-info.conf usr/share/doc/chandler/labels.conf \
 	usr/share/doc/chandler/config.schema.json; do
 	[ -f "$staging/$file" ] || [ -f "$staging/${file#usr/}" ] || { echo "deb: no $file in $out" >&2; exit 1; }
 done

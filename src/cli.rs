@@ -1,6 +1,7 @@
 //! The command line: flags and commands, and the exit codes that scripts may rely on.
 
 mod capturing;
+mod colour;
 mod cordoning;
 mod discovering;
 mod doctoring;
@@ -191,7 +192,11 @@ enum Command {
     },
     /// Look at this node: what is missing for devices to be offered, why it matters, and what mends it; exit
     /// with 1 if something is
-    Doctor,
+    Doctor {
+        /// How it is shown
+        #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+        output: Output,
+    },
     /// Take out of the list what was removed for good, where the kubelet cannot be asked who holds it
     Forget {
         /// The id of a device, or a resource: all of its devices that were removed
@@ -255,8 +260,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Uncordon { device, resource } => {
             done(cordoning::uncordon(&args.state_dir, device, resource.as_deref()))
         }
-        Command::Doctor => {
-            let (text, is_fine) = doctoring::doctor(&args);
+        Command::Doctor { output } => {
+            let (text, is_fine) = doctoring::doctor(&args, *output);
             show(&text, is_fine)
         }
         Command::Forget { thing, resource } => {

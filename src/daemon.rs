@@ -34,7 +34,7 @@ use crate::{
         scan_thread::ScanThread, spec_writer::SpecWriter, state::StateWriter,
     },
     decide::inventory::{Inventory, SCAN_INTERVAL},
-    host::{Host, pool},
+    host::{Host, inotifier, pool},
     kubelet::{
         core, endpoint,
         plugin::{KUBELET_SOCKET, Means, Plugin},
@@ -48,7 +48,7 @@ use crate::{
         event::{Effect, Event, PluginEvent},
         name::ResourceName,
         snapshot::Snapshot,
-        status::Status,
+        status::{Degraded, Status},
     },
     operate::{
         notify::{Notifier, Supervision},
@@ -319,7 +319,13 @@ impl Shell {
             let plugin = self.plugins.iter().find(|(name, _)| name.as_str() == it.name);
             if let Some((_, plugin)) = plugin {
                 (it.counts.allocating, it.counts.allocations_refused) = plugin.allocations();
+                if it.is_serving && known.kubelet.client.is_none() {
+                    known.kubelet.client = plugin.client();
+                }
             }
+        }
+        if inotifier::n_missing() > 0 {
+            known.degraded.push(without_inotify());
         }
         known.kubelet.socket = self.plugin_dir.join(KUBELET_SOCKET).display().to_string();
         self.status_server.show(status);
@@ -351,4 +357,11 @@ impl Shell {
             Err(err) => Err(Event::Plugin(resource, PluginEvent::NotStarted(report::chain(&err)))),
         }
     }
+}
+
+/// What follows where the kernel had no inotify instance left when we started.
+fn without_inotify() -> Degraded {
+    let what = "no inotify instance was left, so changes of directories are noticed up to ten seconds late; raise \
+                fs.inotify.max_user_instances and start chandler again";
+    Degraded { source: "inotify".to_owned(), what: what.to_owned() }
 }

@@ -30,7 +30,7 @@ pub use crate::discovery::{
     cache::{ResourceScan, ScanCache, ScanOutcome, scan_resource},
     claims::Claims,
     engine::scan,
-    explain::{Answer, Fate, Unknown, explain},
+    explain::{Answer, Fate, Origins, Taken, Unknown, explain},
     path::last as last_component,
     reading::{lookups, pci_functions},
 };

@@ -6,7 +6,7 @@
 //! it calls on, [`core`] what all gRPC runs on, [`server`] the gRPC server behind that socket, with `callers`, [`unary`] how we make calls, `register` the call that
 //! registers, and [`plugin`] the thread that does all this for one resource. [`watch`] is the thread that
 //! watches for the kubelet, with `arrivals`; [`pods`] asks it which pods hold which devices. [`inquiry`] is
-//! the other side: what a kubelet asks first.
+//! the other side: what a kubelet asks first; [`runtime`] asks what runs the containers.
 
 mod allocated;
 mod arrivals;
@@ -23,6 +23,7 @@ mod preparation;
 mod promise;
 pub mod proto;
 mod register;
+pub mod runtime;
 pub mod server;
 pub mod service;
 pub mod to_proto;

@@ -449,25 +449,35 @@ fn explain_knows_the_names_and_the_nodes_of_a_spec() {
         "GPU-b",
         resources,
         &expect![[r#"
-        example.com/gpu: nvidia.com/gpu=GPU-b: taken as 0000:3b:00.0, made of pci.address
-          node /dev/nvidia10, its own
-          node /drv/card1, its own, asked for as /dev/dri/card1
-          node /dev/nvidiactl, common to all
-          NUMA node 1
-    "#]],
+            example.com/gpu: nvidia.com/gpu=GPU-b: taken as 0000:3b:00.0, made of pci.address
+              condition `name` is `GPU-b`, which matches `^GPU`
+              condition not excluded: `name` is `GPU-b`, not `all`
+              id from `pci.address` is `0000:3b:00.0`
+              node /dev/nvidia10, its own, named by the spec
+              node /drv/card1, its own, asked for as /dev/dri/card1, named by the spec
+              node /dev/nvidiactl, common to all, named by the spec
+              NUMA node 1, said by /sys/devices/pci0000:3a/0000:3b:00.0/numa_node
+              container: annotation cdi.k8s.io/chandler_a26b5607bebbb24b=nvidia.com/gpu=GPU-b
+              container: CDI device nvidia.com/gpu=GPU-b
+        "#]],
     );
     explained(
         &fixture,
         "/dev/nvidia0",
         resources,
         &expect![[r#"
-        example.com/gpu: nvidia.com/gpu=0: not taken: `name` is `0`, which does not match `^GPU`
-        example.com/gpu: nvidia.com/gpu=GPU-a: taken as GPU-a, made of name
-          node /dev/nvidia0, its own
-          node /dev/nvidiactl, common to all
-          NUMA node none
-        example.com/gpu: nvidia.com/gpu=all: not taken: `name` is `all`, which does not match `^GPU`
-    "#]],
+            example.com/gpu: nvidia.com/gpu=0: not taken: `name` is `0`, which does not match `^GPU`
+            example.com/gpu: nvidia.com/gpu=GPU-a: taken as GPU-a, made of name
+              condition `name` is `GPU-a`, which matches `^GPU`
+              condition not excluded: `name` is `GPU-a`, not `all`
+              id from `name` is `GPU-a`
+              node /dev/nvidia0, its own, named by the spec
+              node /dev/nvidiactl, common to all, named by the spec
+              NUMA node none: the kernel names none
+              container: annotation cdi.k8s.io/chandler_a26b5607bebbb24b=nvidia.com/gpu=GPU-a
+              container: CDI device nvidia.com/gpu=GPU-a
+            example.com/gpu: nvidia.com/gpu=all: not taken: `name` is `all`, which does not match `^GPU`
+        "#]],
     );
     explained(
         &fixture,

@@ -1,8 +1,16 @@
 //! `chandler doctor`: what is wrong with a node, why it matters, and what mends it.
 
-use std::{fs, os::unix::net::UnixListener};
+use std::{fs, os::unix::net::UnixListener, path::Path, sync::Arc};
 
-use expect_test::expect;
+use chandler::kubelet::proto::{
+    runtime::{StatusRequest, StatusResponse, VersionRequest, VersionResponse},
+    runtime_grpc::{RuntimeService, create_runtime_service},
+};
+use expect_test::{Expect, expect};
+use grpcio::{
+    EnvBuilder, RpcContext, RpcStatus, RpcStatusCode, Server, ServerBuilder, ServerCredentials,
+    UnarySink,
+};
 
 use crate::{
     cli::chandler,
@@ -24,8 +32,14 @@ fn doctor(node: &Node) -> (i32, String) {
     let mut is_ours = false;
     for line in text.lines() {
         if !line.starts_with(' ') {
-            let of_machine =
-                ["SELinux", "the kernel", "inotify", "descriptors", "/var/lib/kubelet"];
+            let of_machine = [
+                "SELinux",
+                "the kernel tells",
+                "the kernel does",
+                "inotify",
+                "descriptors",
+                "/var/lib/kubelet",
+            ];
             is_ours = !of_machine.iter().any(|it| line.contains(it) && !line.contains("DIR"));
         }
         if is_ours {
@@ -107,4 +121,182 @@ fn another_plugin_for_a_resource_of_ours_is_found_by_what_the_kubelet_has_of_it(
                  do: end the other plugin, or give example.com/acc another name in the configuration
     "#]].assert_eq(&said);
     assert_eq!(code, 1);
+}
+
+/// A container runtime that says this of itself, in the place of containerd.
+#[derive(Clone)]
+struct FakeRuntime {
+    name: &'static str,
+    version: &'static str,
+    /// `None`: it does not tell.
+    config: Option<&'static str>,
+}
+
+impl RuntimeService for FakeRuntime {
+    fn version(
+        &mut self,
+        ctx: RpcContext<'_>,
+        _: VersionRequest,
+        sink: UnarySink<VersionResponse>,
+    ) {
+        let said = VersionResponse {
+            runtime_name: self.name.to_owned(),
+            runtime_version: self.version.to_owned(),
+            ..Default::default()
+        };
+        ctx.spawn(async move { drop(sink.success(said).await) });
+    }
+
+    fn status(
+        &mut self,
+        ctx: RpcContext<'_>,
+        request: StatusRequest,
+        sink: UnarySink<StatusResponse>,
+    ) {
+        let Some(config) = self.config.filter(|_| request.verbose) else {
+            let status = RpcStatus::new(RpcStatusCode::UNIMPLEMENTED);
+            return ctx.spawn(async move { drop(sink.fail(status).await) });
+        };
+        let info = [("config".to_owned(), config.to_owned())].into();
+        let said = StatusResponse { info, ..Default::default() };
+        ctx.spawn(async move { drop(sink.success(said).await) });
+    }
+}
+
+impl FakeRuntime {
+    fn serve(self, node: &Node) -> Server {
+        let dir = node.host.root().join("run/containerd");
+        fs::create_dir_all(&dir).unwrap();
+        let env = Arc::new(EnvBuilder::new().cq_count(1).build());
+        let mut server =
+            ServerBuilder::new(env).register_service(create_runtime_service(self)).build().unwrap();
+        let address = format!("unix:{}/containerd.sock", dir.display());
+        server.add_listening_port(&address, ServerCredentials::insecure()).unwrap();
+        server.start();
+        server
+    }
+}
+
+/// What is said of the runtime, and of nothing else.
+#[track_caller]
+fn check_runtime(node: &Node, expect: &Expect) {
+    let (_, said) = doctor(node);
+    let mut kept = String::new();
+    let mut is_kept = false;
+    for line in said.lines() {
+        is_kept = match line.starts_with(' ') {
+            true => is_kept,
+            false => line.contains("container runtime"),
+        };
+        if is_kept {
+            kept += &format!("{line}\n");
+        }
+    }
+    expect.assert_eq(&kept);
+}
+
+fn cdi_config(node: &Node) {
+    let config = format!(
+        "version: v1\ncdi: {{ dir: {}/cdi }}\nresources:\n  - {{ name: example.com/acc, discovery: {{ sysfs: class/acc }}, allocation: \
+         {{ cdi: true }} }}\n",
+        node.dir.path().display()
+    );
+    fs::write(node.dir.path().join("config.yaml"), config).unwrap();
+}
+
+#[test]
+fn a_container_runtime_says_its_version_and_whether_it_reads_our_specs() {
+    let node = Node::new(TWO_CARDS, &config(""));
+    let plain = FakeRuntime { name: "containerd", version: "v1.6.36", config: None };
+    let server = plain.clone().serve(&node);
+    check_runtime(
+        &node,
+        &expect![[r#"
+        fine     the container runtime is `containerd` `v1.6.36`
+    "#]],
+    );
+    cdi_config(&node);
+    check_runtime(
+        &node,
+        &expect![[r#"
+        PROBLEM  the container runtime is `containerd` `v1.6.36`, which ignores CDI
+                 why: a runtime that does not read specs gives containers nothing of them
+                 do: use containerd 2, or take `cdi` out of the configuration
+    "#]],
+    );
+    drop(server);
+    let server = FakeRuntime { version: "v1.7.27", ..plain.clone() }.serve(&node);
+    check_runtime(
+        &node,
+        &expect![[r#"
+        note     the container runtime is `containerd` `v1.7.27`, which reads CDI specs only if it is told to
+                 why: a runtime that does not read specs gives containers nothing of them
+                 do: in /etc/containerd/config.toml, below [plugins."io.containerd.grpc.v1.cri"], write enable_cdi = true
+    "#]],
+    );
+    drop(server);
+    let config = Some(r#"{"enableCDI":false}"#);
+    let server = FakeRuntime { version: "v1.7.27", config, ..plain.clone() }.serve(&node);
+    check_runtime(
+        &node,
+        &expect![[r#"
+        PROBLEM  the container runtime is `containerd` `v1.7.27`, and is told to ignore CDI
+                 why: a runtime that does not read specs gives containers nothing of them
+                 do: in /etc/containerd/config.toml, below [plugins."io.containerd.grpc.v1.cri"], write enable_cdi = true
+    "#]],
+    );
+    drop(server);
+    let config = Some(r#"{"enableCDI":true,"cdiSpecDirs":["/etc/cdi","/var/run/cdi\u001b"]}"#);
+    let server = FakeRuntime { version: "v2.1.4", config, ..plain.clone() }.serve(&node);
+    check_runtime(
+        &node,
+        &expect![[r#"
+        fine     the container runtime is `containerd` `v2.1.4`, which reads CDI specs
+        PROBLEM  the container runtime does not read specs in DIR/cdi, only in `/etc/cdi`, `/var/run/cdi\u{1b}`
+                 why: a runtime that does not read specs gives containers nothing of them
+                 do: name one of these by cdi: { dir: … } in the configuration, or add ours to cdi_spec_dirs in /etc/containerd/config.toml
+    "#]],
+    );
+    drop(server);
+    let server = FakeRuntime { name: "cri-o\u{1b}", version: "1.33.2", ..plain }.serve(&node);
+    check_runtime(
+        &node,
+        &expect![[r#"
+        fine     the container runtime is `cri-o\u{1b}` `1.33.2`
+    "#]],
+    );
+    drop(server);
+}
+
+#[test]
+fn a_container_runtime_that_never_answers_holds_nothing_up() {
+    let node = Node::new(TWO_CARDS, &config(""));
+    let dir = node.host.root().join("run/containerd");
+    fs::create_dir_all(&dir).unwrap();
+    let _silent = UnixListener::bind(dir.join("containerd.sock")).unwrap();
+    check_runtime(
+        &node,
+        &expect![[r#"
+        note     the container runtime on /run/containerd/containerd.sock does not say its version: no answer: RpcFailure: 4-DEADLINE_EXCEEDED no answer within 500ms
+                 why: a runtime that does not read specs gives containers nothing of them
+                 do: systemctl status containerd, or crio; run this as root
+    "#]],
+    );
+}
+
+#[test]
+fn programs_get_the_findings_as_json() {
+    let node = Node::new(TWO_CARDS, &config(""));
+    let mut command = chandler();
+    command.args(["doctor", "-o", "json"]).arg("--config").arg(node.dir.path().join("config.yaml"));
+    command.arg("--kubelet-dir").arg(Path::new("/nonexistent"));
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(said["fine"], false);
+    let findings = said["findings"].as_array().unwrap();
+    let missing = findings.iter().find(|it| it["grade"] == "problem").unwrap();
+    assert_eq!(missing["what"], "there is no plugin directory /nonexistent");
+    assert!(missing["why"].is_string() && missing["do"].is_string(), "{missing}");
+    assert!(findings.iter().any(|it| it["grade"] == "fine" && it.get("do").is_none()), "{said}");
 }

@@ -57,13 +57,24 @@ const RESOURCES: &str = r#"
 /// The exit code and what is said, with the directory of the fake host as `ROOT`.
 #[track_caller]
 fn check(thing: &str, resources: &str, expect: &Expect) {
-    let fixture = Fixture::new(HOST);
+    check_on(HOST, thing, resources, "", expect);
+}
+
+/// The same on another host, where a daemon remembers what it has `offered`.
+#[track_caller]
+fn check_on(host: &str, thing: &str, resources: &str, offered: &str, expect: &Expect) {
+    let fixture = Fixture::new(host);
+    let state = fixture.root().join("state");
+    std::fs::create_dir_all(&state).unwrap();
+    if !offered.is_empty() {
+        std::fs::write(state.join("offered.json"), offered).unwrap();
+    }
     let config = fixture.root().join("config.yaml");
     std::fs::write(&config, format!("version: v1\nresources:{resources}")).unwrap();
     let mut command = chandler();
     command.args(["explain", thing, "--config"]).arg(&config);
     command.arg("--host-root").arg(fixture.root());
-    let output = command.arg("--state-dir").arg(fixture.root().join("state")).output().unwrap();
+    let output = command.arg("--state-dir").arg(&state).output().unwrap();
     let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
     expect.assert_eq(&format!("{}\n{said}", output.status.code().unwrap()));
 }
@@ -74,20 +85,29 @@ fn a_thing_is_taken_with_an_id_and_nodes_or_lacks_something_or_is_claimed() {
         "acc0",
         RESOURCES,
         &expect![[r#"
-        0
-        example.com/amazon: /sys/class/acc/acc0: taken as SN_17, made of serial
-          node /dev/acc0, its own
-          node /dev/accctl, common to all
-          NUMA node 1
-        example.com/all: /sys/class/acc/acc0: claimed by example.com/amazon
-        example.com/{vendor|name}: /sys/class/acc/acc0: taken as example.com/0x1d0f SN_17, made of serial
-          NUMA node 1
-        example.com/either, alternative 1: /sys/class/acc/acc0: taken as SN_17, made of serial
-          NUMA node 1
-        example.com/either, alternative 2: /sys/class/acc/acc0: taken by an alternative before this one
-        example.com/stick: not a candidate: it is not among /sys/bus/usb
-        example.com/tty: not a candidate: it is not among /dev/ttyUSB*
-    "#]],
+            0
+            example.com/amazon: /sys/class/acc/acc0: taken as SN_17, made of serial
+              condition `vendor` is `0x1d0f`
+              id from `serial` is `SN 17`
+              node /dev/acc0, its own, named by `/dev/{name}`
+              node /dev/accctl, common to all, named by `/dev/accctl`
+              NUMA node 1, said by /sys/class/acc/acc0/numa_node
+              container: device /dev/acc0, rw
+              container: device /dev/accctl, rw
+            example.com/all: /sys/class/acc/acc0: claimed by example.com/amazon
+            example.com/{vendor|name}: /sys/class/acc/acc0: taken as example.com/0x1d0f SN_17, made of serial
+              id from `serial` is `SN 17`
+              NUMA node 1, said by /sys/class/acc/acc0/numa_node
+              container: nothing
+            example.com/either, alternative 1: /sys/class/acc/acc0: taken as SN_17, made of serial
+              condition `serial` is `SN 17`
+              id from `serial` is `SN 17`
+              NUMA node 1, said by /sys/class/acc/acc0/numa_node
+              container: nothing
+            example.com/either, alternative 2: /sys/class/acc/acc0: taken by an alternative before this one
+            example.com/stick: not a candidate: it is not among /sys/bus/usb
+            example.com/tty: not a candidate: it is not among /dev/ttyUSB*
+        "#]],
     );
 }
 
@@ -115,17 +135,20 @@ fn a_node_belongs_to_the_usb_device_that_it_is_part_of() {
         "/dev/ttyUSB0",
         RESOURCES,
         &expect![[r#"
-        0
-        example.com/amazon: not a candidate: it is not among /sys/class/acc
-        example.com/all: not a candidate: it is not among /sys/class/acc
-        example.com/{vendor|name}: not a candidate: it is not among /sys/class/acc
-        example.com/either, alternative 1: not a candidate: it is not among /sys/class/acc
-        example.com/either, alternative 2: not a candidate: it is not among /sys/class/acc
-        example.com/stick: /sys/bus/usb/devices/1-4: taken as 0001, made of serial
-          node /dev/ttyUSB0, its own
-          NUMA node none
-        example.com/tty: /dev/ttyUSB0: found but not offered: /dev/ttyUSB0 belongs to a device of example.com/stick, which comes first in the file
-    "#]],
+            0
+            example.com/amazon: not a candidate: it is not among /sys/class/acc
+            example.com/all: not a candidate: it is not among /sys/class/acc
+            example.com/{vendor|name}: not a candidate: it is not among /sys/class/acc
+            example.com/either, alternative 1: not a candidate: it is not among /sys/class/acc
+            example.com/either, alternative 2: not a candidate: it is not among /sys/class/acc
+            example.com/stick: /sys/bus/usb/devices/1-4: taken as 0001, made of serial
+              condition `usb.vendor` is `10c4`
+              id from `serial` is `0001`
+              node /dev/ttyUSB0, its own, named by `{usb.tty}`
+              NUMA node none: the kernel names none
+              container: device /dev/ttyUSB0, rw
+            example.com/tty: /dev/ttyUSB0: found but not offered: /dev/ttyUSB0 belongs to a device of example.com/stick, which comes first in the file
+        "#]],
     );
 }
 
@@ -135,24 +158,30 @@ fn a_device_is_also_found_by_its_id_and_by_its_directory() {
         "SN_17",
         RESOURCES.split_once("  - name: \"").unwrap().0,
         &expect![[r#"
-        0
-        example.com/amazon: /sys/class/acc/acc0: taken as SN_17, made of serial
-          node /dev/acc0, its own
-          node /dev/accctl, common to all
-          NUMA node 1
-        example.com/all: /sys/class/acc/acc0: claimed by example.com/amazon
-    "#]],
+            0
+            example.com/amazon: /sys/class/acc/acc0: taken as SN_17, made of serial
+              condition `vendor` is `0x1d0f`
+              id from `serial` is `SN 17`
+              node /dev/acc0, its own, named by `/dev/{name}`
+              node /dev/accctl, common to all, named by `/dev/accctl`
+              NUMA node 1, said by /sys/class/acc/acc0/numa_node
+              container: device /dev/acc0, rw
+              container: device /dev/accctl, rw
+            example.com/all: /sys/class/acc/acc0: claimed by example.com/amazon
+        "#]],
     );
     check(
         "/sys/class/acc/acc1",
         RESOURCES.split_once("  - name: \"").unwrap().0,
         &expect![[r#"
-        0
-        example.com/amazon: /sys/class/acc/acc1: not taken: `vendor` is `0x1d10`, not `0x1d0f`
-        example.com/all: /sys/class/acc/acc1: taken as acc1, made of name
-          node /dev/acc1, its own
-          NUMA node none
-    "#]],
+            0
+            example.com/amazon: /sys/class/acc/acc1: not taken: `vendor` is `0x1d10`, not `0x1d0f`
+            example.com/all: /sys/class/acc/acc1: taken as acc1, made of name
+              id from `name` is `acc1`
+              node /dev/acc1, its own, named by `/dev/{name}`
+              NUMA node none: the kernel names none
+              container: device /dev/acc1, rw
+        "#]],
     );
 }
 
@@ -195,6 +224,112 @@ fn a_group_that_is_not_complete_says_so_of_each_member() {
         &expect![[r#"
         0
         example.com/x: /sys/class/acc/acc2: found but not offered: 2 of 3 members are there
+    "#]],
+    );
+}
+
+const CARDS: &str = "//- /sys/class/acc/acc0/serial
+SN 17
+//- /sys/class/acc/acc0/vendor
+0x1d0f
+//- /sys/class/acc/acc0/mem
+32
+//- /sys/class/acc/acc0/numa_node
+1
+//- /sys/class/acc/acc1/serial
+SN 17
+//- /sys/class/acc/acc1/vendor
+0x1d0f
+//- /sys/class/acc/acc1/mem
+16
+//- /dev/acc0 char
+//- /dev/acc1 char
+//- /sys/bus/pci/devices/0000:3b:00.0 -> ../../../devices/pci0000:00/0000:3b:00.0
+//- /sys/devices/pci0000:00/0000:3b:00.0/vendor
+0x1d0f
+";
+
+const CARD: &str = r#"
+  - name: example.com/card
+    topology: none
+    sharing: { replicas: 2 }
+    discovery:
+      sysfs: class/acc
+      match: [{ key: vendor, operator: In, values: ["0x1d0f", "0x1d10"] }, { key: mem, operator: Ge, values: [16] }]
+      exclude: [{ key: name, operator: InRegexp, values: ["^old"] }]
+      nodes: ["/dev/{name}"]
+    allocation:
+      devices: [{ hostPath: "{nodes}", containerPath: "/dev/card{index}" }]
+      mounts: [{ hostPath: /opt/card, readOnly: true }]
+      env: { CARD: "{id}" }
+"#;
+
+#[test]
+fn everything_that_is_known_of_a_device_says_where_it_comes_from() {
+    check_on(
+        CARDS,
+        "SN_17@acc0::1",
+        CARD,
+        "",
+        &expect![[r#"
+        0
+        example.com/card: /sys/class/acc/acc0: taken as SN_17@acc0, made of serial@name
+          condition `vendor` is `0x1d0f`, one of `0x1d0f`, `0x1d10`
+          condition `mem` is `32`, not below 16
+          condition not excluded: `name` is `acc0`, which does not match `^old`
+          id from `serial` is `SN 17`
+          id from `name` is `acc0`
+          id longer: `SN_17` is, was or could be the id of another
+          node /dev/acc0, its own, named by `/dev/{name}`
+          NUMA node 1, said by /sys/class/acc/acc0/numa_node; the kubelet is not told (`topology: none`)
+          container: device /dev/acc0 as /dev/card0, rw
+          container: mount /opt/card, read-only
+          container: variable CARD=SN_17@acc0
+    "#]],
+    );
+}
+
+#[test]
+fn an_address_needs_no_domain_and_a_path_has_near_ones() {
+    let pci = "
+  - { name: example.com/fn, discovery: { sysfs: bus/pci, nodes: [] } }
+";
+    check_on(
+        CARDS,
+        "3b:00.0",
+        pci,
+        "",
+        &expect![[r#"
+        0
+        example.com/fn: /sys/bus/pci/devices/0000:3b:00.0: taken as 0000:3b:00.0, made of pci.address
+          id from `pci.address` is `0000:3b:00.0`
+          NUMA node none: the kernel names none
+          container: nothing
+    "#]],
+    );
+    check_on(
+        CARDS,
+        "/dev/acc3",
+        CARD,
+        "",
+        &expect![[r#"
+        1
+        nothing is called `/dev/acc3`: no kernel's name, path or device id; did you mean `/dev/acc0`?
+    "#]],
+    );
+}
+
+#[test]
+fn a_device_that_has_gone_is_still_known_by_its_id() {
+    let offered = r#"{"version":2,"resources":{"example.com/card":{"SN_18":{"serial":"SN 18","place":"slot\n7","offers":["SN_18::0"]}}}}"#;
+    check_on(
+        CARDS,
+        "SN_18::0",
+        CARD,
+        offered,
+        &expect![[r#"
+        1
+        nothing is called `SN_18::0`: no kernel's name, path or device id; it was a device of example.com/card, last at `slot\n7`
     "#]],
     );
 }

@@ -5,8 +5,12 @@ use std::{fs, path::Path, process::Command};
 use chandler::config;
 use regex_lite::Regex;
 
-const GUIDES: [&str; 3] =
-    ["docs/migration.md", "docs/troubleshooting.md", "docs/what-happens-when.md"];
+const GUIDES: [&str; 4] = [
+    "docs/migration.md",
+    "docs/recipes.md",
+    "docs/troubleshooting.md",
+    "docs/what-happens-when.md",
+];
 
 /// What neither we nor a kubelet's device manager say, as far as it is compared.
 const SAID_BY_OTHERS: [&str; 4] =

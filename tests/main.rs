@@ -50,6 +50,7 @@ mod partial;
 mod prepare;
 mod probe;
 mod profiles;
+mod recipes;
 mod released;
 mod reload;
 mod schema;

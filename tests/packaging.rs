@@ -35,7 +35,9 @@ fn systemd_understands_the_unit_or_the_test_says_that_it_is_skipped() {
     for with_drop_in in [false, true] {
         if with_drop_in {
             fs::create_dir(&drop_in).unwrap();
-            for name in ["kernel-log.conf", "cdi.conf", "device-info.conf", "actions.conf"] {
+            for name in
+                ["kernel-log.conf", "cdi.conf", "device-info.conf", "labels.conf", "actions.conf"]
+            {
                 fs::copy(format!("systemd/{name}"), drop_in.join(name)).unwrap();
             }
         }

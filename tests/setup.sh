@@ -1,6 +1,9 @@
 #!/bin/sh
 # Installs what the build needs and this machine lacks: CMake, a C++ compiler and make for the gRPC
 # core, and a compiler cache if it can be had. Says exactly what is missing where it cannot.
+#
+#   tests/setup.sh --all    also what some tests skip themselves without: a browser and promtool. For machines that only
+#                           run tests: the package that has promtool starts a Prometheus where there is a service manager.
 set -eu
 
 missing=
@@ -14,7 +17,14 @@ if ! command -v cargo >/dev/null; then
 	exit 1
 fi
 
-[ -z "$missing" ] && command -v ccache >/dev/null && exit 0
+# Each with its package in Debian. The tests say that they are skipped where these cannot be had.
+wanted=
+if [ "${1-}" = --all ] && command -v apt-get >/dev/null; then
+	command -v chromium >/dev/null || wanted="$wanted chromium"
+	command -v promtool >/dev/null || wanted="$wanted prometheus"
+fi
+
+[ -z "$missing$wanted" ] && command -v ccache >/dev/null && exit 0
 
 as_root=
 if [ "$(id -u)" != 0 ]; then
@@ -51,3 +61,7 @@ if [ -n "$missing" ]; then
 fi
 # The cache only saves time.
 command -v ccache >/dev/null || install ccache >/dev/null 2>&1 || true
+# shellcheck disable=SC2086 # a list of words
+if [ -n "$wanted" ] && ! install $wanted >/dev/null 2>&1; then
+	echo "setup: cannot install$wanted; the tests that need them are skipped"
+fi

@@ -20,7 +20,7 @@ use crate::{
     lifecycle::{Node, until},
 };
 
-fn socket(node: &Node) -> PathBuf {
+pub(crate) fn socket(node: &Node) -> PathBuf {
     node.dir.path().join("run/status.sock")
 }
 
@@ -41,7 +41,7 @@ fn ask(path: &Path, request: &str) -> String {
     answer
 }
 
-fn get(node: &Node, path: &str) -> String {
+pub(crate) fn get(node: &Node, path: &str) -> String {
     ask(&socket(node), &format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"))
 }
 
@@ -82,11 +82,35 @@ fn status_tells_of_the_kubelet_and_of_each_device_with_its_health() {
     assert_eq!((acc.counts.registrations, acc.counts.registering.count()), (1, 1));
     assert!(acc.counts.probes >= 3 && acc.counts.bad_probes >= 1, "{acc:?}");
 
+    let client = status.kubelet.client.as_deref().unwrap_or_default();
+    assert!(client.starts_with("grpc"), "as the library of the kubelet calls itself: {client}");
     let table = stdout(&run(&node, &[]));
+    assert!(table.contains(&format!("; release unknown, client {client}\n")), "{table}");
     assert!(table.contains("example.com/acc  serving"), "{table}");
     assert!(table.contains("not healthy:\n  example.com/acc: acc1: "), "{table}");
     let json: Status = serde_json::from_str(&stdout(&run(&node, &["-o", "json"]))).unwrap();
     assert_eq!(json.resources[0].devices, acc.devices);
+}
+
+#[test]
+fn health_is_coloured_at_a_terminal_and_nowhere_else() {
+    let (node, _kubelet) = node();
+    if Command::new("script").arg("--version").output().is_err() {
+        eprintln!("skipped: there is no program script, which has terminals");
+        return;
+    }
+    let shown = |no_color: &str| {
+        let dir = node.dir.path().join("run");
+        let asked =
+            format!("{} status --runtime-dir {}", env!("CARGO_BIN_EXE_chandler"), dir.display());
+        let mut script = Command::new("script");
+        script.args(["-qec", &asked, "/dev/null"]).env("TERM", "xterm").env("NO_COLOR", no_color);
+        stdout(&script.stdin(std::process::Stdio::null()).output().unwrap())
+    };
+    let painted = "\u{1b}[32mHealthy\u{1b}[0m";
+    assert_eq!(shown("").matches(painted).count(), 2, "{}", shown(""));
+    assert!(shown("1").contains("Healthy") && !shown("1").contains('\u{1b}'), "{}", shown("1"));
+    assert!(!stdout(&run(&node, &[])).contains('\u{1b}'));
 }
 
 #[test]
@@ -259,6 +283,29 @@ fn two_hundred_clients_at_once_are_all_answered() {
 }
 
 #[test]
+fn packets_may_be_cut_anywhere_and_only_the_first_request_is_answered() {
+    let (node, _kubelet) = node();
+    let path = socket(&node);
+    let request = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
+    let mut slow = UnixStream::connect(&path).unwrap();
+    slow.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    for byte in request.as_bytes() {
+        slow.write_all(&[*byte]).unwrap();
+        // Meanwhile others are answered.
+        assert!(get(&node, "/healthz").ends_with("ok\n"));
+    }
+    let mut answer = String::new();
+    slow.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("\r\n\r\nok\n"), "{answer}");
+
+    let answer = ask(&path, &format!("{request}{request}GET /metrics HTTP/1.1\r\n\r\n"));
+    assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer}");
+    // Of what is refused, too, only the head is sent to whom asks for it.
+    let answer = ask(&path, "HEAD /nothing HTTP/1.1\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.1 404 ") && answer.ends_with("\r\n\r\n"), "{answer}");
+}
+
+#[test]
 fn a_place_that_is_taken_by_a_file_is_said_once_and_harms_nothing() {
     let (mut node, kubelet) = Node::with_kubelet(TWO_CARDS, &config(STATUS));
     fs::create_dir(node.dir.path().join("run")).unwrap();
@@ -281,7 +328,7 @@ fn the_socket_of_a_daemon_that_was_killed_is_replaced() {
 }
 
 /// A node whose configuration has an address for metrics, and that address.
-fn node_with_metrics(metrics: &str) -> (Node, Kubelet) {
+pub(crate) fn node_with_metrics(metrics: &str) -> (Node, Kubelet) {
     let config = config(STATUS).replace("resources:", &format!("{metrics}\nresources:"));
     let (mut node, kubelet) = Node::with_kubelet(TWO_CARDS, &config);
     node.start();

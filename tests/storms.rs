@@ -18,7 +18,10 @@ use grpcio::{
 };
 use nix::sys::signal::Signal;
 
-use crate::lifecycle::{Node, until};
+use crate::{
+    lifecycle::{Node, until},
+    status::{self, stdout},
+};
 
 const CONFIG: &str = "version: v1
 resources:
@@ -181,6 +184,8 @@ fn without_an_inotify_instance_it_starts_and_checks_regularly() {
     kubelet.expect_devices("example.com/serial", "ttyUSB0 Healthy");
     let log = node.log();
     assert_eq!(log.matches("fs.inotify.max_user_instances").count(), 1, "{log}");
+    let told = stdout(&status::run(&node, &[]));
+    assert!(told.contains("\n  inotify: no inotify instance was left"), "{told}");
     // What it would hear of by inotify it finds by itself: another kubelet, and another configuration.
     kubelet.restart();
     kubelet.expect_devices("example.com/serial", "ttyUSB0 Healthy");

@@ -353,12 +353,20 @@ _chandler() {
             return 0
             ;;
         chandler__subcmd__doctor)
-            opts="-h --config --host-root --kubelet-dir --log --log-format --state-dir --runtime-dir --help"
+            opts="-o -h --output --config --host-root --kubelet-dir --log --log-format --state-dir --runtime-dir --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --output)
+                    COMPREPLY=($(compgen -W "table json" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table json" -- "${cur}"))
+                    return 0
+                    ;;
                 --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -184,6 +184,8 @@ json\t'For programs: an object a line'"
 complete -c chandler -n "__fish_chandler_using_subcommand uncordon" -l state-dir -d 'What must survive a restart' -r -F
 complete -c chandler -n "__fish_chandler_using_subcommand uncordon" -l runtime-dir -d 'Where the daemon has the socket on which it is asked for its status' -r -F
 complete -c chandler -n "__fish_chandler_using_subcommand uncordon" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c chandler -n "__fish_chandler_using_subcommand doctor" -s o -l output -d 'How it is shown' -r -f -a "table\t'For people'
+json\t'For programs'"
 complete -c chandler -n "__fish_chandler_using_subcommand doctor" -l config -d 'The configuration file' -r -F
 complete -c chandler -n "__fish_chandler_using_subcommand doctor" -l host-root -d 'Read /sys, /dev and /proc below this directory' -r -F
 complete -c chandler -n "__fish_chandler_using_subcommand doctor" -l kubelet-dir -d 'The directory of kubelet.sock and the plugins\' sockets [default: kubelet.pluginDir of the configuration]' -r -F

@@ -5,7 +5,7 @@ use std::path::Path;
 use clap::ValueEnum;
 
 use crate::{
-    cli::{Args, complain},
+    cli::{Args, colour, complain},
     config::Config,
     daemon,
     host::{Host, socket},
@@ -52,7 +52,7 @@ pub(super) fn discover(args: &Args, config: &Config, output: Output) -> String {
     let advice = advice::advice(&host, config, &scan);
     let all = Discovered { config, scan: &scan, verdicts: &verdicts, advice: &advice, clock };
     match output {
-        Output::Table => discovered::table(all),
+        Output::Table => colour::for_terminal(discovered::table(all)),
         Output::Json => discovered::json(all),
     }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::{
-    cli::{Args, load},
+    cli::{Args, Output, colour, load},
     config::{self, Config},
     host::Host,
     model::report,
@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// What is shown, and whether nothing is wrong.
-pub(super) fn doctor(args: &Args) -> (String, bool) {
+pub(super) fn doctor(args: &Args, output: Output) -> (String, bool) {
     let loaded = load(args).map(|(config, _)| config);
     let plugin_dir = plugin_dir(args, loaded.as_ref().ok());
     let beside = || plugin_dir.with_file_name("pod-resources").join("kubelet.sock");
@@ -31,7 +31,11 @@ pub(super) fn doctor(args: &Args) -> (String, bool) {
         all.insert(0, Diagnosis::problem(first, "nothing starts with such a configuration", mend));
     }
     let is_fine = all.iter().all(|it| it.grade != Grade::Problem);
-    (doctor::text(&all), is_fine)
+    let shown = match output {
+        Output::Table => colour::for_terminal(doctor::text(&all)),
+        Output::Json => doctor::json(&all),
+    };
+    (shown, is_fine)
 }
 
 fn plugin_dir<'a>(args: &'a Args, config: Option<&'a Config>) -> &'a Path {

@@ -2,7 +2,13 @@
 //!
 //! This is the only place that reads it, apart from the variables that belong to flags.
 
-use std::{env, ffi::OsString, process, time::Duration};
+use std::{
+    env,
+    ffi::OsString,
+    io::{self, IsTerminal},
+    process,
+    time::Duration,
+};
 
 use crate::operate::{logger::LogTarget, notify::Supervision};
 
@@ -22,6 +28,17 @@ impl Environment {
             log_reader: LogTarget::of_stderr(env::var_os("JOURNAL_STREAM").as_deref()),
         }
     }
+}
+
+/// Whether somebody reads at a terminal what we print.
+pub(super) fn is_terminal() -> bool {
+    io::stdout().is_terminal()
+}
+
+/// Whether what we print may be painted (<https://no-color.org>).
+pub(super) fn wants_colour() -> bool {
+    let is_unset = |name: &str| env::var_os(name).is_none_or(|it| it.is_empty());
+    is_terminal() && is_unset("NO_COLOR") && env::var_os("TERM").is_none_or(|it| it != "dumb")
 }
 
 /// See sd_notify(3) and sd_watchdog_enabled(3).

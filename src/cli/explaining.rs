@@ -15,13 +15,16 @@ pub(super) fn explain(args: &Args, config: &Config, wanted: &str) -> Result<Stri
         remembered::for_people(&args.state_dir.join(remembered::FILE_NAME), &Boot::of(&host, None));
     match discovery::explain(&host, &config.resources, &remembered, wanted) {
         Ok(answers) => Ok(explained::text(&config.resources, &answers)),
-        Err(Unknown(near)) => {
-            let near = near.map(|it| format!("; did you mean {}?", quoted(&it)));
-            Err(Mistake::Failed(format!(
-                "nothing is called {}: no kernel's name, path or device id{}",
-                quoted(wanted),
-                near.unwrap_or_default()
-            )))
+        Err(Unknown { near, had }) => {
+            let mut what = format!(
+                "nothing is called {}: no kernel's name, path or device id",
+                quoted(wanted)
+            );
+            for (resource, place) in had {
+                what += &format!("; it was a device of {resource}, last at {}", quoted(&place));
+            }
+            what += &near.map(|it| format!("; did you mean {}?", quoted(&it))).unwrap_or_default();
+            Err(Mistake::Failed(what))
         }
     }
 }

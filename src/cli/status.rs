@@ -8,7 +8,7 @@ use std::{
 use clap::{Args, ValueEnum};
 
 use crate::{
-    cli::{ExitCode, cordoning::Mistake, print},
+    cli::{ExitCode, colour, cordoning::Mistake, environment, print},
     host::{deadline::Deadline, replace::WriteLock},
     model::{clock::Moment, status::Status},
     operate::{
@@ -78,7 +78,7 @@ fn status(runtime_dir: &Path, output: StatusOutput) -> Result<String, Mistake> {
             let pretty = serde_json::to_string_pretty(&parsed(&answer)?).unwrap_or(answer);
             Ok(pretty + "\n")
         }
-        StatusOutput::Table => Ok(status::table(&parsed(&answer)?, now())),
+        StatusOutput::Table => Ok(colour::for_terminal(status::table(&parsed(&answer)?, now()))),
     }
 }
 
@@ -93,7 +93,8 @@ fn watch(runtime_dir: &Path, output: StatusOutput) -> Result<String, Mistake> {
         let shown = status(runtime_dir, output)?;
         let text = match output {
             // From the upper left of an empty screen.
-            StatusOutput::Table => format!("\x1b[H\x1b[2J{shown}"),
+            StatusOutput::Table if environment::is_terminal() => format!("\x1b[H\x1b[2J{shown}"),
+            StatusOutput::Table => shown + "\n",
             StatusOutput::Json | StatusOutput::Html => shown,
         };
         if print(&text) != ExitCode::Fine {

@@ -53,6 +53,7 @@ struct Paths {
     plugin_dir: PathBuf,
     pod_resources: PathBuf,
     cdi_dir: PathBuf,
+    device_info_dir: PathBuf,
     labels: PathBuf,
     /// Where the metrics are told, and what, as text.
     metrics: PathBuf,
@@ -170,13 +171,15 @@ impl ConfigReader {
 
 impl Paths {
     fn of(config: &Config) -> Paths {
-        let Config { plugin_dir, cdi_dir, labels_dir, .. } = config;
+        let Config { plugin_dir, cdi_dir, device_info_dir, labels_dir, .. } = config;
         let (plugin_dir, cdi_dir) = (plugin_dir.clone(), cdi_dir.clone());
+        let device_info_dir = device_info_dir.clone();
         let labels = labels_dir.clone().unwrap_or_else(|| PathBuf::from("off"));
         let holders = |it: bool| if it { " with holders" } else { "" };
         let metrics = config.metrics.map(|it| format!("{}{}", it.listen, holders(it.holders)));
         let metrics = PathBuf::from(metrics.unwrap_or_else(|| "off".to_owned()));
-        Paths { plugin_dir, pod_resources: config.pod_resources(), cdi_dir, metrics, labels }
+        let pod_resources = config.pod_resources();
+        Paths { plugin_dir, pod_resources, cdi_dir, device_info_dir, metrics, labels }
     }
 
     /// What differs in `new`, and so is not heeded.
@@ -185,8 +188,9 @@ impl Paths {
             ("kubelet.pluginDir", &self.plugin_dir, &new.plugin_dir),
             ("kubelet.podResources", &self.pod_resources, &new.pod_resources),
             ("cdi.dir", &self.cdi_dir, &new.cdi_dir),
+            ("deviceInfo.dir", &self.device_info_dir, &new.device_info_dir),
             ("metrics", &self.metrics, &new.metrics),
-            ("labels", &self.labels, &new.labels),
+            ("labels.dir", &self.labels, &new.labels),
         ];
         let text = |path: &Path| quoted(&path.to_string_lossy());
         let different = each.into_iter().filter(|(_, old, new)| old != new);
@@ -410,6 +414,20 @@ mod tests {
         let it = Watched::plain();
         it.ask.wake();
         it.expect_silence();
+    }
+
+    #[test]
+    fn directories_that_others_read_are_named_too() {
+        let parse = |text: &str| {
+            let text = format!("{text}\n{}", resources(1));
+            let path = PathBuf::from("c.yaml");
+            Paths::of(&ConfigFile { path, text, kubelet_dir: None }.parse().unwrap())
+        };
+        let in_use = parse("deviceInfo: { dir: /a }");
+        let told = in_use.unheeded(&parse("deviceInfo: { dir: /b }\nlabels: { dir: /c }"));
+        let expected =
+            ["deviceInfo.dir is still `/a`, not `/b`", "labels.dir is still `off`, not `/c`"];
+        assert_eq!(told, expected);
     }
 
     #[test]

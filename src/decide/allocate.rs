@@ -19,7 +19,7 @@ use crate::{
         natural,
     },
     model::{
-        allocation::{DeviceTemplate, MountTemplate},
+        allocation::{Compat, DeviceTemplate, MountTemplate},
         device::{Device, HostPath},
         edits::{ContainerEdits, DeviceNode, Mount},
         name::{DeviceId, ResourceName},
@@ -107,13 +107,32 @@ pub enum EditsError {
 pub fn allocate(snapshot: &Snapshot, ids: &[String]) -> Result<ContainerEdits, AllocateError> {
     let devices = physical_devices(snapshot, ids)?;
     let resource = &snapshot.resource;
-    let refused = |what| AllocateError::Edits { resource: resource.to_string(), what };
-    let mut edits = edits(&devices).map_err(refused)?;
-    if let Some(compat) = snapshot.compat {
-        compat::add(compat, resource, &devices, &mut edits).map_err(refused)?;
+    answer(resource, snapshot.compat, &devices, snapshot.is_in_spec)
+        .map_err(|what| AllocateError::Edits { resource: resource.to_string(), what })
+}
+
+/// What a container gets that has `device` alone.
+pub fn of_one(
+    resource: &ResourceName,
+    compat: Option<Compat>,
+    device: &Device,
+    is_in_spec: bool,
+) -> Result<ContainerEdits, EditsError> {
+    answer(resource, compat, &[device], is_in_spec)
+}
+
+fn answer(
+    resource: &ResourceName,
+    compat: Option<Compat>,
+    devices: &[&Device],
+    is_in_spec: bool,
+) -> Result<ContainerEdits, EditsError> {
+    let mut edits = edits(devices)?;
+    if let Some(compat) = compat {
+        compat::add(compat, resource, devices, &mut edits)?;
     }
-    if snapshot.is_in_spec {
-        edits = cdi::by_name(resource, snapshot.compat, &devices, edits);
+    if is_in_spec {
+        edits = cdi::by_name(resource, compat, devices, edits);
     }
     if !edits.cdi_devices.is_empty() {
         let names: Vec<&str> = edits.cdi_devices.iter().map(String::as_str).collect();

@@ -87,6 +87,14 @@ fn count(rule: &Count, mut lookup: impl FnMut(&Key) -> Lookup) -> Result<u32, St
     Ok(n as u32)
 }
 
+/// What the replica's suffix takes of an id's length, where replicas have the usual one.
+pub fn suffix_len(sharing: &Sharing) -> usize {
+    match sharing.replicas.max() {
+        0 | 1 => 0,
+        replicas => format!("::{}", replicas - 1).len(),
+    }
+}
+
 /// Says why the devices of a resource cannot be offered all together, if they cannot.
 pub fn too_many(devices: &[Device]) -> Option<String> {
     let n_replicas = |it: &Device| usize::try_from(it.replicas).unwrap_or(usize::MAX);

@@ -192,6 +192,45 @@ pub(super) fn broken(requirement: &Requirement, found: &Lookup) -> String {
     }
 }
 
+/// What was compared of a candidate that is taken: a phrase for each condition.
+pub fn met(
+    matches: &[Requirement],
+    excludes: &[Requirement],
+    mut lookup: impl FnMut(&Key) -> Lookup,
+) -> Vec<String> {
+    let held = |it: &Requirement| satisfied(it, &lookup(&it.key));
+    let mut met: Vec<String> = matches.iter().map(held).collect();
+    let spared = |it: &Requirement| format!("not excluded: {}", broken(it, &lookup(&it.key)));
+    met.extend(excludes.iter().map(spared));
+    met
+}
+
+/// Why a requirement holds: what was compared, without a full stop.
+fn satisfied(requirement: &Requirement, found: &Lookup) -> String {
+    let key = &requirement.key;
+    let value = match found {
+        Lookup::Values(values) => quoted(&values.join(",")),
+        Lookup::Absent | Lookup::Lacking(_) | Lookup::Unreadable(_) => {
+            return format!("`{key}` is not there");
+        }
+    };
+    let list = |all: &[String]| all.iter().map(|it| quoted(it)).collect::<Vec<_>>().join(", ");
+    match &requirement.test {
+        Test::In(wanted) if wanted.len() == 1 => format!("`{key}` is {value}"),
+        Test::In(wanted) => format!("`{key}` is {value}, one of {}", list(wanted)),
+        Test::NotIn(unwanted) => format!("`{key}` is {value}, none of {}", list(unwanted)),
+        Test::InRegexp(all) => {
+            let all: Vec<String> = all.iter().map(|it| it.as_str().to_owned()).collect();
+            format!("`{key}` is {value}, which matches {}", list(&all))
+        }
+        Test::Exists | Test::DoesNotExist => format!("`{key}` is {value}"),
+        Test::Gt(bound) => format!("`{key}` is {value}, above {bound}"),
+        Test::Ge(bound) => format!("`{key}` is {value}, not below {bound}"),
+        Test::Lt(bound) => format!("`{key}` is {value}, below {bound}"),
+        Test::Le(bound) => format!("`{key}` is {value}, not above {bound}"),
+    }
+}
+
 /// The text in backquotes, escaped and cut so that a reason stays a line.
 pub(super) fn quoted(text: &str) -> String {
     const LEN_MAX: usize = 60;

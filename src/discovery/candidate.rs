@@ -100,15 +100,21 @@ impl Candidate {
     /// The NUMA node of the device or of the nearest ancestor that has one. The kernel's -1 means
     /// none.
     pub(super) fn numa_node(&self, host: &Host) -> io::Result<Option<u32>> {
+        Ok(self.numa(host)?.map(|(node, _)| node))
+    }
+
+    /// The same, and the file that says so.
+    pub(super) fn numa(&self, host: &Host) -> io::Result<Option<(u32, String)>> {
         let Some(dir) = &self.dir else {
             return Ok(None);
         };
         for at in self_and_ancestors(dir) {
-            if let Some(text) = host.attribute(&format!("{at}/numa_node"))?
+            let file = format!("{at}/numa_node");
+            if let Some(text) = host.attribute(&file)?
                 && let Ok(node) = text.parse()
                 && node <= NUMA_NODE_MAX
             {
-                return Ok(Some(node));
+                return Ok(Some((node, file)));
             }
         }
         Ok(None)

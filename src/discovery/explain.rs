@@ -3,11 +3,20 @@
 //! This is a scan of everything, of which the claims at each resource are kept; then each alternative is
 //! asked once more about the candidates that are meant.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod origins;
 
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+pub use self::origins::Origins;
 use crate::{
     config::near,
-    decide::select::{Verdict, judge},
+    decide::{
+        offer,
+        select::{Verdict, judge},
+    },
     discovery::{
         cache::{ScanCache, scan_resource},
         candidate::Candidate,
@@ -23,6 +32,7 @@ use crate::{
         event::{Scan, Scope},
         name::ResourceName,
         resource::Resource,
+        snapshot::Health,
         state::Remembered,
     },
 };
@@ -56,12 +66,28 @@ pub enum Fate {
     /// It would be taken, but for others. The text says which.
     LeftOut(String),
     /// It is a device, or part of one.
-    Taken(ResourceName, Box<Device>),
+    Taken(Box<Taken>),
 }
 
-/// Nothing is called so. With it, what is called nearly so.
+/// A device that a candidate is, or is part of.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unknown(pub Option<String>);
+pub struct Taken {
+    /// Whose device it is.
+    pub resource: ResourceName,
+    /// The device.
+    pub device: Device,
+    /// Where what is known of it comes from.
+    pub origins: Origins,
+}
+
+/// Nothing is called so now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unknown {
+    /// What is called nearly so.
+    pub near: Option<String>,
+    /// The resources that have had a device of this id, and where that was.
+    pub had: Vec<(ResourceName, String)>,
+}
 
 /// What every resource makes of `wanted`: a kernel's name, a path below `/sys` or `/dev`, or the id of a
 /// device. Reads of the host may hang.
@@ -77,12 +103,14 @@ pub fn explain(
         scan_resource(host, resources, idx, heeded)
     });
     let candidates = candidates(host, resources);
-    let meant = meant(host, &scan, &candidates, wanted);
+    let sources = Sources { host, resources, scan: &scan, candidates: &candidates };
+    let mut meant = sources.meant(wanted);
+    if meant.is_empty() && !wanted.starts_with('/') {
+        // `lspci` leaves the domain of an address out where all are in the first.
+        meant = sources.meant(&format!("0000:{wanted}"));
+    }
     if meant.is_empty() {
-        let names = candidates.values().flatten().map(|it| it.name.as_str());
-        let devices = scan.found.iter().flat_map(|it| &it.findings.devices);
-        let known = names.chain(devices.map(|it| it.id.as_str()));
-        return Err(Unknown(near(wanted, known).map(str::to_owned)));
+        return Err(sources.unknown(wanted, remembered));
     }
     let mut answers = Vec::new();
     for (config_idx, (resource, claims)) in resources.iter().zip(&claims).enumerate() {
@@ -90,7 +118,7 @@ pub fn explain(
         let mut taken = BTreeSet::new();
         for (alternative_idx, alternative) in resource.alternatives.iter().enumerate() {
             let all = candidates.get(&(config_idx, alternative_idx)).map_or(&[][..], Vec::as_slice);
-            let asked = Asked { host, alternative, all, claims, outcome: &outcome };
+            let asked = Asked { host, resource, alternative, all, claims, outcome: &outcome };
             let about = about(all, &meant);
             if about.is_empty() {
                 let at = place(&alternative.source);
@@ -98,8 +126,8 @@ pub fn explain(
             }
             for candidate in about {
                 let mut fate = asked.fate(candidate);
-                if let Fate::Taken(_, device) = &fate
-                    && !taken.insert((candidate.identity().to_owned(), device.id.clone()))
+                if let Fate::Taken(it) = &fate
+                    && !taken.insert((candidate.identity().to_owned(), it.device.id.clone()))
                 {
                     fate = Fate::TakenBefore;
                 }
@@ -129,34 +157,86 @@ fn candidates(host: &Host, resources: &[Resource]) -> AllCandidates {
     all
 }
 
-/// The directories in sysfs, and the paths, of all that `wanted` may mean. What cannot be read is not meant.
-fn meant(host: &Host, scan: &Scan, candidates: &AllCandidates, wanted: &str) -> BTreeSet<String> {
-    let mut meant = BTreeSet::new();
-    if wanted.starts_with('/') {
-        let path = host.canonical(wanted).ok().flatten();
-        let node = node::check(host, wanted).ok().flatten();
-        meant.extend(node.and_then(|it| node::sysfs_dir(host, &it).ok().flatten()));
-        meant.extend(path);
-        return meant;
-    }
-    let named = candidates.values().flatten().filter(|it| it.name == wanted);
-    meant.extend(named.map(|it| it.identity().to_owned()));
-    let devices = scan.found.iter().flat_map(|it| &it.findings.devices);
-    for device in devices.filter(|it| it.id.as_str() == wanted) {
-        meant.extend(device.members.iter().filter_map(|it| it.dir.clone()));
-        meant.extend(device.node_paths().map(str::to_owned));
-        meant.extend(device.paths.iter().map(|it| it.path.clone()));
-    }
-    if meant.is_empty() {
-        // No resource lists it, but the kernel may know it.
-        for (kind, below) in [("class", ""), ("bus", "devices/")] {
-            for group in host.names(&format!("/sys/{kind}")).unwrap_or_default() {
-                let path = format!("/sys/{kind}/{group}/{below}{wanted}");
-                meant.extend(host.canonical(&path).ok().flatten());
+/// Where what is meant is looked up.
+struct Sources<'a> {
+    host: &'a Host,
+    resources: &'a [Resource],
+    scan: &'a Scan,
+    candidates: &'a AllCandidates,
+}
+
+impl Sources<'_> {
+    /// The directories in sysfs, and the paths, of all that `wanted` may mean. What cannot be read is not meant.
+    fn meant(&self, wanted: &str) -> BTreeSet<String> {
+        let host = self.host;
+        let mut meant = BTreeSet::new();
+        if wanted.starts_with('/') {
+            let path = host.canonical(wanted).ok().flatten();
+            let node = node::check(host, wanted).ok().flatten();
+            meant.extend(node.and_then(|it| node::sysfs_dir(host, &it).ok().flatten()));
+            meant.extend(path);
+            return meant;
+        }
+        let named = self.candidates.values().flatten().filter(|it| it.name == wanted);
+        meant.extend(named.map(|it| it.identity().to_owned()));
+        for device in self.called(wanted) {
+            meant.extend(device.members.iter().filter_map(|it| it.dir.clone()));
+            meant.extend(device.node_paths().map(str::to_owned));
+            meant.extend(device.paths.iter().map(|it| it.path.clone()));
+        }
+        if meant.is_empty() {
+            // No resource lists it, but the kernel may know it.
+            for (kind, below) in [("class", ""), ("bus", "devices/")] {
+                for group in host.names(&format!("/sys/{kind}")).unwrap_or_default() {
+                    let path = format!("/sys/{kind}/{group}/{below}{wanted}");
+                    meant.extend(host.canonical(&path).ok().flatten());
+                }
             }
         }
+        meant
     }
-    meant
+
+    /// The devices with this id, or with a replica that the kubelet calls so.
+    fn called<'a>(&'a self, id: &'a str) -> impl Iterator<Item = &'a Device> {
+        self.scan.found.iter().flat_map(move |found| {
+            let resource = self.resources.get(found.config_idx);
+            found.findings.devices.iter().filter(move |it| {
+                let is_offered = |resource| {
+                    let device = Arc::new(Device::clone(it));
+                    let offers = offer::offers(resource, &device, &Health::Healthy);
+                    offers.is_ok_and(|all| all.iter().any(|it| it.id.as_str() == id))
+                };
+                it.id.as_str() == id || it.replicas > 1 && resource.is_some_and(is_offered)
+            })
+        })
+    }
+
+    /// What there is to say of what nothing is called.
+    fn unknown(&self, wanted: &str, remembered: &Remembered) -> Unknown {
+        let all = || self.candidates.values().flatten();
+        let devices = || self.scan.found.iter().flat_map(|it| &it.findings.devices);
+        let near = match wanted.starts_with('/') {
+            true => {
+                let places =
+                    all().flat_map(Candidate::places).chain(all().map(|it| it.at.as_str()));
+                near(wanted, places.chain(devices().flat_map(|it| it.node_paths())))
+            }
+            false => {
+                let names = all().map(|it| it.name.as_str());
+                near(wanted, names.chain(devices().map(|it| it.id.as_str())))
+            }
+        };
+        let mut had = Vec::new();
+        for (resource, devices) in remembered {
+            for (id, device) in devices.as_ref() {
+                let is_it =
+                    id.as_str() == wanted || device.offers.iter().any(|it| it.as_str() == wanted);
+                let hardware = device.hardware.as_ref().filter(|_| is_it);
+                had.extend(hardware.map(|it| (resource.clone(), it.place.clone())));
+            }
+        }
+        Unknown { near: near.map(str::to_owned), had }
+    }
 }
 
 /// The candidates that are meant, or else those that they are part of, or else their parts.
@@ -202,6 +282,7 @@ impl<'s> Outcome<'s> {
 /// One alternative, and what it is asked with.
 struct Asked<'a> {
     host: &'a Host,
+    resource: &'a Resource,
     alternative: &'a Alternative,
     all: &'a [Candidate],
     /// What the resource had to leave alone.
@@ -224,7 +305,9 @@ impl Asked<'_> {
         }
         let mut devices = self.outcome.devices.iter();
         if let Some((name, device)) = devices.find(|(_, it)| is_of(candidate, it)) {
-            return Fate::Taken(ResourceName::clone(name), Box::new(Device::clone(device)));
+            let (resource, device) = (ResourceName::clone(name), Device::clone(device));
+            let origins = self.origins(candidate, name, &device);
+            return Fate::Taken(Box::new(Taken { resource, device, origins }));
         }
         // The problem of a group is told of its first member.
         let group = group_of(self.host, self.alternative, candidate);

@@ -81,24 +81,20 @@ impl ResourceScanner<'_> {
             None => Extent::Single,
         };
         let Some(template) = &self.resource.id else {
-            return identity::ladder(self.host, first, extent, self.suffix_len());
+            return identity::ladder(
+                self.host,
+                first,
+                extent,
+                offer::suffix_len(&self.resource.sharing),
+            );
         };
         let text = fill(template, Use::Text, |key| self.values_with_nodes(draft, key))?;
         if text.is_empty() {
             return Err("the template of its id has no value yet".to_owned());
         }
-        let id = id_of(&text, self.suffix_len())?;
+        let id = id_of(&text, offer::suffix_len(&self.resource.sharing))?;
         let rung = Rung { id, from: Arc::from(template.to_string()) };
         identity::only(self.host, first, extent, rung)
-    }
-
-    /// What the replica's suffix takes of an id's length, where replicas have the usual one.
-    fn suffix_len(&self) -> usize {
-        let sharing = &self.resource.sharing;
-        match sharing.replicas.max() {
-            0 | 1 => 0,
-            replicas => format!("::{}", replicas - 1).len(),
-        }
     }
 
     fn values_with_nodes(&self, draft: &Draft<'_>, key: &Key) -> Result<Vec<String>, String> {

@@ -7,7 +7,10 @@ use std::{
     io,
     os::fd::{AsFd, BorrowedFd},
     path::Path,
-    sync::Once,
+    sync::{
+        Once,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use nix::{
@@ -17,13 +20,39 @@ use nix::{
 
 use crate::host::wake::Wake;
 
+/// How many threads of this process do without an instance: it is told to people, and decides nothing.
+static MISSING: AtomicUsize = AtomicUsize::new(0);
+
+/// How many threads do without an instance now.
+pub fn n_missing() -> usize {
+    MISSING.load(Ordering::Relaxed)
+}
+
+/// The bell of one that has no instance. It is never rung, and there to be polled.
+#[derive(Debug)]
+pub struct Silence(Wake);
+
+impl Silence {
+    fn new() -> io::Result<Silence> {
+        let wake = Wake::new()?;
+        MISSING.fetch_add(1, Ordering::Relaxed);
+        Ok(Silence(wake))
+    }
+}
+
+impl Drop for Silence {
+    fn drop(&mut self) {
+        MISSING.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Reports changes of directories, if the kernel lets it.
 #[derive(Debug)]
 pub enum Inotifier {
     /// It reports.
     Working(Inotify),
-    /// It never does. The bell is never rung; it is there to be polled.
-    Missing(Wake),
+    /// It never does.
+    Missing(Silence),
 }
 
 impl Inotifier {
@@ -40,7 +69,7 @@ impl Inotifier {
                          fs.inotify.max_user_instances and start chandler again"
                     );
                 });
-                Ok(Inotifier::Missing(Wake::new()?))
+                Ok(Inotifier::Missing(Silence::new()?))
             }
         }
     }
@@ -82,7 +111,7 @@ impl AsFd for Inotifier {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
             Inotifier::Working(inotify) => inotify.as_fd(),
-            Inotifier::Missing(bell) => bell.as_fd(),
+            Inotifier::Missing(Silence(bell)) => bell.as_fd(),
         }
     }
 }

@@ -8,7 +8,7 @@ use std::{
     ffi::OsString,
     fs, io,
     os::fd::{AsFd, AsRawFd, OwnedFd},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use nix::sys::{
@@ -19,7 +19,7 @@ use nix::sys::{
     stat::{FileStat, SFlag, stat},
 };
 
-use crate::model::event::SocketIdentity;
+use crate::{host::Host, model::event::SocketIdentity};
 
 /// The longest path of a Unix socket: `sun_path` has 108 bytes with its NUL (unix(7)).
 pub const SOCKET_PATH_LEN_MAX: usize = 107;
@@ -77,6 +77,12 @@ pub fn remove(path: &Path, file: FileIdentity) -> io::Result<()> {
         true => fs::remove_file(path),
         false => Ok(()),
     }
+}
+
+/// Where the socket `path` of `host` really is, for whoever connects to it.
+pub fn locate(host: &Host, path: &Path) -> io::Result<PathBuf> {
+    let real = host.locate(path)?;
+    identity(&real).map(|_| real)
 }
 
 /// Connects to the socket at `path`, at once or not at all.

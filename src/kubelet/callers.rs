@@ -28,6 +28,8 @@ struct State {
     n_events: u64,
     /// By the number that each was given when it came.
     by_number: BTreeMap<u64, Caller>,
+    /// What whoever has opened a stream last calls itself.
+    client: Option<String>,
 }
 
 #[derive(Debug)]
@@ -67,6 +69,16 @@ impl Callers {
         }
         drop(state);
         OpenStream { callers: self.clone(), number }
+    }
+
+    /// Whoever has opened a stream last calls itself so.
+    pub(super) fn introduce(&self, client: Option<String>) {
+        self.lock().client = client;
+    }
+
+    /// What whoever has opened a stream last calls itself.
+    pub(super) fn client(&self) -> Option<String> {
+        self.lock().client.clone()
     }
 
     /// The connection that has been silent for longest, and carries no stream.

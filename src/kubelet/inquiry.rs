@@ -83,7 +83,7 @@ pub fn own_sockets(dir: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-fn channel(env: Arc<Environment>, connection: OwnedFd) -> Channel {
+pub(super) fn channel(env: Arc<Environment>, connection: OwnedFd) -> Channel {
     let builder = ChannelBuilder::new(env)
         .default_authority("localhost")
         .http2_bdp_probe(false)

@@ -1,8 +1,7 @@
 //! The plugin of one resource: the thread that serves it and registers it.
 //!
-//! It decides nothing: when to register is the inventory's business, and comes as an order. It knows
-//! how, though: in the one order of steps that every kubelet from 1.26 to 1.37 accepts
-//! (`Plugin::register`).
+//! It decides nothing: when to register is the inventory's business, and comes as an order. It knows how, though: in the one
+//! order of steps that every kubelet from 1.26 to 1.37 accepts (`Plugin::register`).
 //!
 //! The thread, `plugin-N`, waits in one `poll` and nowhere else, not even for the main thread; see
 //! `Outbox`. It owns the gRPC server, the endpoint and the call that registers.
@@ -59,9 +58,8 @@ const HANG_UP_MAX: Duration = Duration::from_millis(500);
 /// whoever is registered by then is. On a busy machine 3 ms were seen.
 const NOTED: Duration = Duration::from_millis(30);
 
-/// How long our socket stays after the end of our streams if others serve the resource too. They take
-/// its end for the word that the kubelet has dealt with the end of our stream, and register. We cannot
-/// wait for the kubelet to hang up: until 1.36 it never does on the elder of two.
+/// How long our socket stays after the end of our streams if others serve the resource too. They take its end for the word that
+/// the kubelet has dealt with the end of our stream, and register. We cannot wait for it to hang up: until 1.36 it never does on the elder of two.
 const HANDOVER: Duration = Duration::from_millis(30);
 
 /// The plugin of one resource. Nothing here waits, but for dropping it.
@@ -76,6 +74,7 @@ pub struct Plugin {
     check: Sender<()>,
     wake: Wake,
     calls: Calls,
+    callers: Callers,
     worker: Worker,
 }
 
@@ -115,7 +114,7 @@ impl Plugin {
         let calls = Calls::default();
         let notes = Notes { allocated: allocated.clone(), calls: calls.clone() };
         let service = Service::new(mailbox.readers(), callers.clone(), notes, orders, wake.clone());
-        let server = Server::new(Arc::clone(&env), methods::build(&service), callers)
+        let server = Server::new(Arc::clone(&env), methods::build(&service), callers.clone())
             .map_err(io::Error::other)?;
         // One slot each: the message is "do it again", so a slot that is full says it already.
         let (register, register_orders) = bounded(1);
@@ -141,12 +140,17 @@ impl Plugin {
             };
             thread.run();
         })?;
-        Ok(Plugin { mailbox, register, check, wake, calls, worker })
+        Ok(Plugin { mailbox, register, check, wake, calls, callers, worker })
     }
 
     /// Hands `snapshot` to the kubelet, and to whoever else listens.
     pub fn publish(&self, snapshot: Arc<Snapshot>) {
         self.mailbox.publish(snapshot);
+    }
+
+    /// The gRPC library of the kubelet that listens, or has listened last, as it says.
+    pub fn client(&self) -> Option<String> {
+        self.callers.client()
     }
 
     /// How long the answers to `Allocate` took, and how many were refusals.

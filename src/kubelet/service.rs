@@ -43,6 +43,9 @@ use crate::{
 /// an answer.
 const REFUSAL_LEN_MAX: usize = 1000;
 
+/// How much is kept of what a caller says of itself, in characters. A kubelet says `grpc-go/1.72.1`.
+const USER_AGENT_LEN_MAX: usize = 64;
+
 /// The service of one resource. gRPC clones it as it needs.
 #[derive(Clone)]
 pub struct Service {
@@ -74,6 +77,12 @@ impl Service {
     }
 }
 
+/// What the caller says that it calls with. Of a kubelet it is the gRPC library, which grows with its releases.
+fn user_agent(ctx: &RpcContext<'_>) -> Option<String> {
+    let (_, said) = ctx.request_headers().iter().find(|(key, _)| *key == "user-agent")?;
+    Some(String::from_utf8_lossy(said).chars().take(USER_AGENT_LEN_MAX).collect())
+}
+
 /// What the kubelet may ask of us beside `Allocate`. The same when it asks and when we register.
 pub fn options(snapshot: &Snapshot) -> DevicePluginOptions {
     DevicePluginOptions {
@@ -102,6 +111,7 @@ impl Service {
     ) {
         let snapshots = self.snapshots.open();
         let open = self.callers.opened(&ctx.peer());
+        self.callers.introduce(user_agent(ctx));
         let wake = self.wake.clone();
         wake.wake();
         ctx.spawn(async move {

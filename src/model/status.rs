@@ -37,6 +37,9 @@ pub struct KubeletStatus {
     /// When that was made; `None` if it is not there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<Moment>,
+    /// The gRPC library that it calls us with, as it says: `grpc-go/1.72.1`. Of its release nothing tells more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client: Option<String>,
 }
 
 /// A resource that is served.

@@ -2,8 +2,12 @@
 
 mod kubelet;
 mod machine;
+mod runtime;
 
 use std::{fmt, path::Path};
+
+use serde::Serialize;
+use serde_json::json;
 
 use crate::{config::Config, host::Host, operate::report};
 
@@ -23,7 +27,8 @@ pub struct Patient<'a> {
 }
 
 /// How it is with one thing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Grade {
     /// As it should be.
     Fine,
@@ -44,15 +49,17 @@ impl fmt::Display for Grade {
 }
 
 /// What was found out of one thing.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Diagnosis {
     /// How it is.
     pub grade: Grade,
     /// What.
     pub what: String,
     /// Why it matters. Empty for what is fine.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub why: String,
     /// What mends it, a command where there is one. Empty for what is fine.
+    #[serde(rename = "do", skip_serializing_if = "String::is_empty")]
     pub mend: String,
 }
 
@@ -90,7 +97,16 @@ pub fn examine(patient: &Patient<'_>) -> Vec<Diagnosis> {
     }
     all.extend(kubelet::examine(patient));
     all.extend(machine::examine(patient));
+    all.extend(runtime::examine(patient));
     all
+}
+
+/// For programs.
+pub fn json(all: &[Diagnosis]) -> String {
+    let is_fine = all.iter().all(|it| it.grade != Grade::Problem);
+    let shown = json!({ "fine": is_fine, "findings": all });
+    // These types have no way to fail.
+    serde_json::to_string_pretty(&shown).map(|it| it + "\n").unwrap_or_default()
 }
 
 /// For people: what is wrong with its reason and its remedy, in the order in which it was found out.

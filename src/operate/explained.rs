@@ -1,11 +1,8 @@
 //! What `chandler explain` shows.
 
 use crate::{
-    discovery::{Answer, Fate},
-    model::{
-        device::{Device, Ownership},
-        resource::Resource,
-    },
+    discovery::{Answer, Fate, Taken},
+    model::{device::Ownership, edits::ContainerEdits, resource::Resource},
     operate::report::one_line,
 };
 
@@ -27,7 +24,8 @@ pub fn text(resources: &[Resource], answers: &[Answer]) -> String {
             Fate::TakenBefore => format!("{who}: {at}: taken by an alternative before this one"),
             Fate::Problem(what) => format!("{who}: {at}: found but not offered: {what}"),
             Fate::LeftOut(why) => format!("{who}: {at}: left out: {why}"),
-            Fate::Taken(resource, device) => {
+            Fate::Taken(it) => {
+                let Taken { resource, device, .. } = it.as_ref();
                 // A resource that is called after its devices has a name of its own for each.
                 let called = match name(*config_idx) == resource.as_str() {
                     true => String::new(),
@@ -36,15 +34,18 @@ pub fn text(resources: &[Resource], answers: &[Answer]) -> String {
                 format!("{who}: {at}: taken as {called}{}, made of {}", device.id, device.id_from)
             }
         });
-        if let Fate::Taken(_, device) = fate {
-            details(device, &mut lines);
+        if let Fate::Taken(it) = fate {
+            details(it, &mut lines);
         }
     }
     lines.iter().map(|it| one_line(it) + "\n").collect()
 }
 
-fn details(device: &Device, lines: &mut Vec<String>) {
-    for node in &device.nodes {
+fn details(Taken { device, origins, .. }: &Taken, lines: &mut Vec<String>) {
+    lines.extend(origins.conditions.iter().map(|it| format!("  condition {it}")));
+    lines.extend(origins.id.iter().map(|it| format!("  id from {it}")));
+    lines.extend(origins.longer_because.iter().map(|it| format!("  id longer: {it}")));
+    for (node, origin) in device.nodes.iter().zip(&origins.nodes) {
         let whose = match node.ownership {
             Ownership::Own => "its own",
             Ownership::Common => "common to all",
@@ -53,13 +54,44 @@ fn details(device: &Device, lines: &mut Vec<String>) {
             true => String::new(),
             false => format!(", asked for as {}", node.host.asked),
         };
-        lines.push(format!("  node {}, {whose}{asked}", node.host.path));
+        lines.push(format!("  node {}, {whose}{asked}, {origin}", node.host.path));
     }
     lines.extend(device.paths.iter().map(|it| format!("  path {}", it.path)));
-    let numa = device.numa_node.map_or("none".to_owned(), |it| it.to_string());
-    lines.push(format!("  NUMA node {numa}"));
+    lines.push(format!("  NUMA node {}", origins.numa));
     if device.members.len() > 1 {
         let names: Vec<&str> = device.members.iter().map(|it| it.name.as_str()).collect();
         lines.push(format!("  members {}", names.join(", ")));
     }
+    match &origins.answer {
+        Ok(edits) if *edits == ContainerEdits::default() => {
+            lines.push("  container: nothing".to_owned());
+        }
+        Ok(edits) => lines.extend(given(edits).into_iter().map(|it| format!("  container: {it}"))),
+        Err(why) => lines.push(format!("  container: nothing can be given: {why}")),
+    }
+    let by_name = origins.by_name.iter();
+    lines.extend(
+        by_name.map(|it| format!("  container: its nodes and mounts by the CDI name {it}")),
+    );
+}
+
+/// What a container is given, a phrase for each thing.
+fn given(edits: &ContainerEdits) -> Vec<String> {
+    let moved = |host: &str, container: &str| match host == container {
+        true => host.to_owned(),
+        false => format!("{host} as {container}"),
+    };
+    let mut given = Vec::new();
+    for it in &edits.devices {
+        let node = moved(&it.host_path, &it.container_path);
+        given.push(format!("device {node}, {}", it.permissions));
+    }
+    for it in &edits.mounts {
+        let how = if it.read_only { ", read-only" } else { "" };
+        given.push(format!("mount {}{how}", moved(&it.host_path, &it.container_path)));
+    }
+    given.extend(edits.env.iter().map(|(name, value)| format!("variable {name}={value}")));
+    given.extend(edits.annotations.iter().map(|(key, value)| format!("annotation {key}={value}")));
+    given.extend(edits.cdi_devices.iter().map(|it| format!("CDI device {it}")));
+    given
 }

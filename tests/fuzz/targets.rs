@@ -1,19 +1,35 @@
 //! What is fuzzed.
 
-use std::{fs, os::unix::fs::symlink, path::Path};
+use std::{
+    fs,
+    io::{Read, Write},
+    net::{Shutdown, TcpStream},
+    os::unix::{
+        fs::symlink,
+        net::{UnixListener, UnixStream},
+    },
+    path::Path,
+    sync::mpsc,
+    thread,
+};
 
 use chandler::{
     config::{self, SpecFormat},
     decide::kernel_log::hit,
     discovery::scan,
     host::{Host, kernel_log, uevent},
-    model::{fact::FACTS, name::DeviceId},
-    operate::{boot::Boot, cordons, remembered},
+    model::{clock::Moment, fact::FACTS, name::DeviceId, status::Status},
+    operate::{
+        boot::Boot,
+        cordons, remembered,
+        status::{Asked, ask, table},
+    },
 };
 
 use crate::{
-    fuzz::{fuzz, kind},
+    fuzz::{TRY_MAX, fuzz, kind},
     lifecycle::Node,
+    status,
     storms::{ALLOCATE, MESSAGES, container},
 };
 
@@ -253,4 +269,103 @@ fn hardware_of_any_shape_is_found_or_a_problem_and_twice_the_same() {
         };
         format!("{:?}", first.found.iter().map(count).collect::<Vec<_>>())
     });
+}
+
+/// Sends `pieces` and gives what comes back, whatever becomes of the connection meanwhile.
+fn exchange(
+    mut stream: impl Read + Write,
+    pieces: &[&[u8]],
+    end: impl FnOnce(&mut dyn Write),
+) -> Vec<u8> {
+    for piece in pieces {
+        if stream.write_all(piece).is_err() {
+            break;
+        }
+    }
+    end(&mut stream);
+    let mut answer = Vec::new();
+    // Who is refused before all is read may find the connection reset behind the answer.
+    drop(stream.take(1 << 20).read_to_end(&mut answer));
+    answer
+}
+
+#[test]
+fn bytes_of_any_kind_get_an_answer_of_http_or_none_and_hold_nobody_up() {
+    let (node, _kubelet) = status::node_with_metrics("metrics: { listen: \"127.0.0.1:0\" }");
+    let (socket, address) = (status::socket(&node), status::address(&node));
+    fuzz("http", Vec::new(), |input| {
+        // The first byte says by which door it comes, and how it is cut into packets.
+        let (how, bytes) = input.split_first().unwrap_or((&0, &[]));
+        let pieces: Vec<&[u8]> = bytes.chunks(usize::from(how / 2) * 7 + 1).take(600).collect();
+        let answer = match how % 2 {
+            0 => {
+                let stream = UnixStream::connect(&socket).unwrap();
+                stream.set_read_timeout(Some(TRY_MAX)).unwrap();
+                let other = stream.try_clone().unwrap();
+                exchange(stream, &pieces, |_| drop(other.shutdown(Shutdown::Write)))
+            }
+            _ => {
+                let stream = TcpStream::connect(&address).unwrap();
+                stream.set_nodelay(true).unwrap();
+                stream.set_read_timeout(Some(TRY_MAX)).unwrap();
+                let other = stream.try_clone().unwrap();
+                exchange(stream, &pieces, |_| drop(other.shutdown(Shutdown::Write)))
+            }
+        };
+        let text = String::from_utf8(answer).unwrap();
+        let Some((head, body)) = text.split_once("\r\n\r\n") else {
+            assert!(text.is_empty(), "{text}");
+            return "nothing".to_owned();
+        };
+        let code = head.strip_prefix("HTTP/1.1 ").and_then(|it| it.get(..3)).unwrap().to_owned();
+        let asks_for_head = bytes.trim_ascii_start().starts_with(b"HEAD ");
+        if asks_for_head && code != "400" && code != "431" {
+            assert_eq!(body, "", "{head}");
+        } else if let Some((_, len)) = head.split_once("Content-Length: ") {
+            let len = len.lines().next().unwrap();
+            assert_eq!(body.len().to_string(), len, "{head}");
+        }
+        format!("{code} {}", body.len().min(2))
+    });
+    assert!(status::get(&node, "/healthz").ends_with("ok\n"));
+    assert!(node.log().lines().all(|it| it.len() < 1_000));
+}
+
+#[test]
+fn a_status_of_any_content_is_shown_on_lines_of_ours_or_refused() {
+    fuzz("status", Vec::new(), |input| match serde_json::from_slice::<Status>(input) {
+        Ok(status) => {
+            let shown = table(&status, Moment(2_000_000_000));
+            assert!(shown.chars().all(|it| it == '\n' || !it.is_control()), "{shown:?}");
+            let again = serde_json::to_string(&status).unwrap();
+            assert_eq!(serde_json::from_str::<Status>(&again).unwrap(), status);
+            format!("{} {}", shown.lines().count(), status.resources.len().min(3))
+        }
+        Err(err) => kind(&err.to_string()),
+    });
+}
+
+#[test]
+fn an_answer_of_any_content_is_taken_or_refused_by_who_asks() {
+    let dir = directory();
+    let path = dir.path().join("socket");
+    let listener = UnixListener::bind(&path).unwrap();
+    let (answers, next) = mpsc::channel::<Vec<u8>>();
+    let server = thread::spawn(move || {
+        for answer in next {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = [0; 1024];
+            _ = stream.read(&mut request).unwrap();
+            drop(stream.write_all(&answer));
+        }
+    });
+    fuzz("answer", Vec::new(), |input| {
+        answers.send(input.to_vec()).unwrap();
+        match ask(&path, Asked::Status) {
+            Ok(it) => format!("fine {}", it.len().min(3)),
+            Err(err) => format!("{err:?}").chars().take_while(|it| it.is_alphabetic()).collect(),
+        }
+    });
+    drop(answers);
+    server.join().unwrap();
 }

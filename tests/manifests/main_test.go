@@ -274,6 +274,30 @@ func TestNetworkPluginsAreToldInADirectoryAndByNoOtherRight(t *testing.T) {
 	checkRights(t, withoutDeviceInfo(t, chart(t, "deviceInfo: true")))
 }
 
+// Takes the directory away in which Node Feature Discovery reads, which is written to.
+func withoutLabels(t *testing.T, all objects, dir string) objects {
+	t.Helper()
+	spec := &all.daemonSet.Spec.Template.Spec
+	mounts, volumes := &spec.Containers[0].VolumeMounts, &spec.Volumes
+	mount := slices.Index(*mounts, corev1.VolumeMount{Name: "labels", MountPath: dir})
+	volume := slices.IndexFunc(*volumes, func(it corev1.Volume) bool { return it.Name == "labels" })
+	if mount < 0 || volume < 0 || (*volumes)[volume].HostPath.Path != dir {
+		t.Fatalf("%v %v", *mounts, *volumes)
+	}
+	*mounts = slices.Delete(*mounts, mount, mount+1)
+	*volumes = slices.Delete(*volumes, volume, volume+1)
+	return all
+}
+
+func TestLabelsTakeADirectoryAndNoOtherRight(t *testing.T) {
+	dir := "/etc/kubernetes/node-feature-discovery/features.d"
+	checkRights(t, withoutLabels(t, kustomization(t, "labels"), dir))
+	checkRights(t, withoutLabels(t, chart(t, "config: { labels: { dir: /nfd } }"), "/nfd"))
+	checkRights(t, withoutLabels(t, chart(t, "existingConfigMap: mine\nlabelsDir: "+dir), dir))
+	// What the values of the chart have as `config` does not count then.
+	checkRights(t, chart(t, "existingConfigMap: mine\nconfig: { labels: { dir: /nfd } }"))
+}
+
 // Takes the directories away that profiles read, which are not writable.
 func withoutReads(t *testing.T, all objects, dirs ...string) objects {
 	t.Helper()
@@ -342,6 +366,7 @@ func TestTheChartHeedsEachValue(t *testing.T) {
 		{"podResourcesDir: /data/it", "hostPath: { path: \"/data/it\", type: Directory }"},
 		{"kernelLog: true", "add: [SYSLOG]"},
 		{"deviceInfo: true", "mountPath: /var/run/k8s.cni.cncf.io/devinfo/dp }"},
+		{"labelsDir: /nfd", "mountPath: \"/nfd\" }"},
 		{"hostPaths: [/etc/cdi]", "mountPath: \"/host/etc/cdi\", readOnly: true"},
 		{"resources: { limits: { memory: 1Gi } }", "memory: 1Gi"},
 		{"priorityClassName: mine", "priorityClassName: mine"},

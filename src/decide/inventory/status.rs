@@ -61,7 +61,7 @@ impl Inventory {
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             is_ready: self.is_ready(),
-            kubelet: KubeletStatus { socket: String::new(), since: since.map(Moment) },
+            kubelet: KubeletStatus { since: since.map(Moment), ..KubeletStatus::default() },
             resources: self
                 .served
                 .iter()

@@ -4,13 +4,14 @@ use std::{
     collections::BTreeSet,
     io::{self, ErrorKind},
     path::Path,
+    time::Duration,
 };
 
 use serde_json::Value;
 
 use crate::{
     config::{PLUGIN_DIR, quoted},
-    host::{FileKind, files, replace, socket},
+    host::{FileKind, Shortage, command, files, replace, socket},
     kubelet::endpoint,
     model::{
         name::ResourceName,
@@ -46,11 +47,18 @@ const SERVICES: [(&str, &str); 5] = [
     ("/var/lib/kubelet", "kubelet"),
 ];
 
+/// What runs as a kubelet, and says its release.
+const PROGRAMS: [&str; 4] = ["kubelet", "k3s", "rke2", "k0s"];
+
+/// How long such a program may take to say it.
+const PROGRAM_PATIENCE: Duration = Duration::from_secs(2);
+
 const WHY_SOCKET: &str = "resources are registered with the kubelet there";
 
 pub(super) fn examine(patient: &Patient<'_>) -> Vec<Diagnosis> {
     let mut all = plugin_dir(patient);
     all.push(kubelet_socket(patient));
+    all.extend(release());
     all.push(pod_resources(patient));
     all.extend(state_dir(patient.state_dir));
     all.extend(others(patient.plugin_dir));
@@ -108,6 +116,21 @@ fn kubelet_socket(patient: &Patient<'_>) -> Diagnosis {
             },
         ),
     }
+}
+
+/// What the kubelet's program on this machine says that it is. The device plugin API does not tell.
+fn release() -> Option<Diagnosis> {
+    let said = PROGRAMS.iter().find_map(|program| {
+        let command = [(*program).to_owned(), "--version".to_owned()];
+        let ended = command::run(&command, PROGRAM_PATIENCE, &Shortage::default()).ok()?;
+        release_in(&ended.output).map(str::to_owned)
+    })?;
+    Some(Diagnosis::fine(format!("the kubelet's release is {}", quoted(&said))))
+}
+
+/// The release in what a kubelet's program says, which may be a distribution's.
+fn release_in(said: &str) -> Option<&str> {
+    said.split_whitespace().find(|it| it.starts_with("v1."))
 }
 
 fn forbidden(patient: &Patient<'_>) -> String {
@@ -248,4 +271,21 @@ fn registered(path: &Path) -> io::Result<Value> {
     let text = files::read_text(path, CHECKPOINT_LEN_MAX)?;
     let mut value: Value = serde_json::from_str(&text)?;
     Ok(value.pointer_mut("/Data/RegisteredDevices").map(Value::take).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_release_is_found_in_what_kubelets_say() {
+        for (said, expected) in [
+            ("Kubernetes v1.34.1", Some("v1.34.1")),
+            ("k3s version v1.33.4+k3s1 (148243c4)\ngo version go1.24.5", Some("v1.33.4+k3s1")),
+            ("v1.33.4+k0s.0", Some("v1.33.4+k0s.0")),
+            ("no version", None),
+        ] {
+            assert_eq!(release_in(said), expected, "{said}");
+        }
+    }
 }

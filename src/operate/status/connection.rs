@@ -173,7 +173,9 @@ impl Connection {
                 self.state = State::Asking(request);
                 Turn::GoesOn
             }
-            Received::Refused(response) => self.send(response.bytes(false).into(), Then::End),
+            Received::Refused { response, is_head } => {
+                self.send(response.bytes(is_head).into(), Then::End)
+            }
         }
     }
 

@@ -41,7 +41,11 @@ pub(super) enum Received {
     /// All of it.
     Request(Request),
     /// Nothing that can be answered otherwise than so.
-    Refused(Response),
+    Refused {
+        response: Response,
+        /// Only the head of the answer is wanted.
+        is_head: bool,
+    },
 }
 
 /// An answer.
@@ -88,16 +92,14 @@ pub(super) fn parse(received: &[u8]) -> Received {
         Ok(httparse::Status::Complete(_)) => {}
         Ok(httparse::Status::Partial) if received.len() < HEAD_LEN_MAX => return Received::Part,
         Ok(httparse::Status::Partial) | Err(httparse::Error::TooManyHeaders) => {
-            return Received::Refused(Response::text(Code::TooLong, "the request is too long"));
+            return refused(Code::TooLong, "the request is too long", false);
         }
-        Err(err) => return Received::Refused(Response::text(Code::Malformed, &err.to_string())),
+        Err(err) => return refused(Code::Malformed, &err.to_string(), false),
     }
     let is_head = match request.method {
         Some("GET") => false,
         Some("HEAD") => true,
-        Some(_) | None => {
-            return Received::Refused(Response::text(Code::NotAllowed, "only GET and HEAD"));
-        }
+        Some(_) | None => return refused(Code::NotAllowed, "only GET and HEAD", false),
     };
     let path = request.path.unwrap_or_default().split('?').next().unwrap_or_default();
     let route = match path {
@@ -110,10 +112,14 @@ pub(super) fn parse(received: &[u8]) -> Received {
         "/" => Route::Page,
         _ => {
             let what = "there is /, /status, /metrics, /healthz, /readyz, /health and /events";
-            return Received::Refused(Response::text(Code::Unknown, what));
+            return refused(Code::Unknown, what, is_head);
         }
     };
     Received::Request(Request { route, is_head })
+}
+
+fn refused(status: Code, text: &str, is_head: bool) -> Received {
+    Received::Refused { response: Response::text(status, text), is_head }
 }
 
 impl Response {
@@ -169,13 +175,13 @@ mod tests {
     fn route(text: &str) -> Option<Route> {
         match parse(text.as_bytes()) {
             Received::Request(it) => Some(it.route),
-            Received::Part | Received::Refused(_) => None,
+            Received::Part | Received::Refused { .. } => None,
         }
     }
 
-    fn refused(bytes: &[u8]) -> Option<Code> {
+    fn code(bytes: &[u8]) -> Option<Code> {
         match parse(bytes) {
-            Received::Refused(it) => Some(it.status),
+            Received::Refused { response, .. } => Some(response.status),
             Received::Part | Received::Request(_) => None,
         }
     }
@@ -194,12 +200,12 @@ mod tests {
 
     #[test]
     fn what_is_no_request_is_refused_and_nothing_panics() {
-        assert_eq!(refused(b"\x16\x03\x01\x02\x00\x01\x00"), Some(Code::Malformed));
-        assert_eq!(refused(b"POST / HTTP/1.1\r\n\r\n"), Some(Code::NotAllowed));
-        assert_eq!(refused(b"GET /etc/passwd HTTP/1.1\r\n\r\n"), Some(Code::Unknown));
-        assert_eq!(refused(&[b'a'; HEAD_LEN_MAX]), Some(Code::TooLong));
+        assert_eq!(code(b"\x16\x03\x01\x02\x00\x01\x00"), Some(Code::Malformed));
+        assert_eq!(code(b"POST / HTTP/1.1\r\n\r\n"), Some(Code::NotAllowed));
+        assert_eq!(code(b"GET /etc/passwd HTTP/1.1\r\n\r\n"), Some(Code::Unknown));
+        assert_eq!(code(&[b'a'; HEAD_LEN_MAX]), Some(Code::TooLong));
         let many = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(HEADERS_MAX + 1));
-        assert_eq!(refused(many.as_bytes()), Some(Code::TooLong));
+        assert_eq!(code(many.as_bytes()), Some(Code::TooLong));
         // Every byte at every place of a request.
         let good = b"GET /status HTTP/1.1\r\nHost: x\r\n\r\n";
         for at in 0..good.len() {

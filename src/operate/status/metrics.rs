@@ -73,6 +73,15 @@ pub(super) const METRICS: &[Metric] = &[
         tell: |status, family| family.sample(&[], u64::from(status.kubelet.since.is_some())),
     },
     Metric {
+        name: "chandler_kubelet_info",
+        kind: Kind::Gauge,
+        labels: &["client"],
+        help: "Always 1: the gRPC library that the kubelet calls with, which tells its release roughly.",
+        tell: |status, family| {
+            status.kubelet.client.iter().for_each(|it| family.sample(&[it], 1));
+        },
+    },
+    Metric {
         name: "chandler_registered",
         kind: Kind::Gauge,
         labels: &RESOURCE,

@@ -59,9 +59,12 @@ pub fn table(status: &Status, now: Moment) -> String {
 fn kubelet(status: &Status, now: Moment) -> String {
     let socket = one_line(&status.kubelet.socket);
     let version = one_line(&status.version);
+    let client = status.kubelet.client.as_ref();
+    let client = client.map(|it| format!(", client {}", one_line(it))).unwrap_or_default();
     match status.kubelet.since {
         Some(since) => {
-            format!("chandler {version}; kubelet at {socket}, since {}", age(since, now))
+            let age = age(since, now);
+            format!("chandler {version}; kubelet at {socket}, since {age}; release unknown{client}")
         }
         None => format!("chandler {version}; no kubelet at {socket}"),
     }
@@ -110,7 +113,9 @@ fn device_row(resource: &str, it: &DeviceStatus, now: Moment) -> [String; 6] {
 /// Why a device is not healthy, and what mends it.
 fn ill(resource: &str, it: &DeviceStatus) -> Option<String> {
     let reason = it.reason.as_ref()?;
-    let injected = if it.is_injected { " (injected)" } else { "" };
+    // Without a reason of its own it says so by itself.
+    let is_said = reason.starts_with("injected");
+    let injected = if it.is_injected && !is_said { " (injected)" } else { "" };
     let action = it.action.as_ref().map(|it| format!("; action: {it}")).unwrap_or_default();
     Some(format!("{resource}: {}: {reason}{injected}{action}", it.id))
 }
@@ -176,7 +181,11 @@ mod tests {
         };
         let status = Status {
             version: "1.0".to_owned(),
-            kubelet: KubeletStatus { socket: "/k.sock".to_owned(), since: Some(Moment(0)) },
+            kubelet: KubeletStatus {
+                socket: "/k.sock".to_owned(),
+                since: Some(Moment(0)),
+                client: Some("grpc-go/1.72.1\n".to_owned()),
+            },
             resources: vec![cameras],
             cordons: vec![CordonStatus {
                 device: "b".to_owned(),
@@ -187,7 +196,7 @@ mod tests {
             ..Status::default()
         };
         expect![[r#"
-            chandler 1.0; kubelet at /k.sock, since 18m
+            chandler 1.0; kubelet at /k.sock, since 18m; release unknown, client grpc-go/1.72.1\n
 
             RESOURCE            STATE    SINCE  REGISTERED  CAPACITY  FREE  HELD
             example.com/camera  serving  3m     2 times     3         1     1

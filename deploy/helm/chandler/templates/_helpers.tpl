@@ -31,6 +31,15 @@
 {{- $dirs | uniq | sortAlpha | toJson -}}
 {{- end -}}
 
+{{/* The directory of the host in which Node Feature Discovery reads labels, if there are to be any. */}}
+{{- define "chandler.labelsDir" -}}
+{{- if or .Values.labelsDir .Values.existingConfigMap -}}
+{{- .Values.labelsDir -}}
+{{- else -}}
+{{- dig "labels" "dir" "" .Values.config -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "chandler.selector" -}}
 app.kubernetes.io/name: chandler
 app.kubernetes.io/instance: {{ .Release.Name }}

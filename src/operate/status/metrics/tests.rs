@@ -8,7 +8,7 @@ use expect_test::{expect, expect_file};
 use super::*;
 use crate::model::{
     health::PcieErrors,
-    status::{HolderStatus, OfferStatus, ProblemStatus},
+    status::{HolderStatus, KubeletStatus, OfferStatus, ProblemStatus},
 };
 
 const HOSTILE: &str = "a\"b\\c\nd} 1\n# TYPE x counter";
@@ -42,6 +42,7 @@ fn status() -> Status {
     let problem = ProblemStatus { resource: HOSTILE.to_owned(), ..ProblemStatus::default() };
     Status {
         version: "1.0".to_owned(),
+        kubelet: KubeletStatus { client: Some(HOSTILE.to_owned()), ..KubeletStatus::default() },
         resources: vec![resource],
         problems: vec![problem],
         ..Status::default()
