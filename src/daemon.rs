@@ -271,6 +271,7 @@ impl Shell {
                 }
             }
             Effect::Scan(scope) => self.scan_thread.ask(&scope),
+            Effect::Hold(held) => self.scan_thread.hold(held),
             Effect::Probe(targets) => self.prober.watch(targets),
             Effect::AskPods => self.pods.ask(),
             Effect::Clean { resource, device, actions } => {

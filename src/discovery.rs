@@ -15,6 +15,7 @@ mod facts;
 mod finish;
 mod glob;
 mod groups;
+mod held;
 mod identity;
 mod leave_out;
 mod naming;

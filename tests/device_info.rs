@@ -38,6 +38,36 @@ fn files(dir: &Path) -> BTreeMap<String, String> {
 }
 
 #[test]
+fn network_plugins_are_told_of_a_virtio_device_in_a_function() {
+    const MORE: &str = "
+//- /sys/devices/pci0000:3b/0000:3b:02.0/vdpa0/driver -> ../../../../bus/vdpa/drivers/vhost_vdpa
+//- /sys/devices/pci0000:3b/0000:3b:02.0/vdpa0/vhost-vdpa-0/dev
+508:0
+//- /sys/bus/vdpa/devices/vdpa0 -> ../../../devices/pci0000:3b/0000:3b:02.0/vdpa0
+//- /dev/vhost-vdpa-0 char
+";
+    let (mut node, kubelet) = Node::with_kubelet(&format!("{HOST}{MORE}"), "");
+    let dir = node.dir.path().join("devinfo/dp");
+    fs::create_dir_all(&dir).unwrap();
+    let config = format!(
+        "version: v1
+deviceInfo: {{ dir: {} }}
+resources: [{{ name: e.x/vdpa, profile: {{ name: sriov-net, vdpaType: vhost }} }}]
+",
+        dir.display()
+    );
+    fs::write(node.dir.path().join("config.yaml"), config).unwrap();
+    node.start();
+    kubelet.expect_devices("e.x/vdpa", "0000:3b:02.0 Healthy");
+    let expected = (
+        "e.x-vdpa-0000:3b:02.0-device.json".to_owned(),
+        r#"{"type":"vdpa","version":"1.1.0","vdpa":{"parent-device":"vdpa0","driver":"vhost","path":"/dev/vhost-vdpa-0","pci-address":"0000:3b:02.0"}}"#
+            .to_owned(),
+    );
+    until(|| files(&dir) == BTreeMap::from([expected.clone()]), || format!("{:?}", files(&dir)));
+}
+
+#[test]
 fn network_plugins_are_told_of_each_function_as_long_as_it_is_listed() {
     let (mut node, kubelet) = Node::with_kubelet(HOST, "version: v1\nresources: []\n");
     let dir = node.dir.path().join("devinfo/dp");

@@ -15,12 +15,16 @@ use crate::fixture::Fixture;
 fn table(fixture: &Fixture, source: &str, keys: &[&str]) -> String {
     let mut text = String::new();
     for key in keys {
+        let source = match source.starts_with("/dev") {
+            true => format!("nodes: [\"{source}\"]"),
+            false => format!("sysfs: {source}, nodes: []"),
+        };
         let yaml = format!(
             "version: v1
 resources:
   - name: example.com/x
     id: \"{{name}}\"
-    discovery: {{ sysfs: {source}, nodes: [], match: [{{ key: {key}, operator: Exists }}] }}
+    discovery: {{ {source}, match: [{{ key: {key}, operator: Exists }}] }}
 "
         );
         let config = config::parse("c.yaml", &yaml).unwrap_or_else(|err| panic!("{err}"));
@@ -154,6 +158,8 @@ eth0\t0000A8C0\t00000000\t0001\t0\t0\t100\t00FFFFFF\t0\t0\t0
 const FABRIC: &str = "
 //- /sys/devices/pci0000:3a/0000:5e:00.0/infiniband/mlx5_1/node_guid
 0c42:a103:0065:0001
+//- /sys/devices/pci0000:3a/0000:5e:00.0/infiniband/mlx5_1/ports/1/pkeys/0
+0xffff
 //- /sys/devices/pci0000:3a/0000:5e:00.0/infiniband/mlx5_1/ports/1/state
 4: ACTIVE
 //- /sys/devices/pci0000:3a/0000:5e:00.0/infiniband/mlx5_1/ports/1/phys_state
@@ -304,6 +310,16 @@ Model: 		 NVIDIA H200
 GPU UUID: 	 GPU-1
 Device Minor: 	 3
 GPU Excluded:	 No
+//- /sys/devices/pci0000:00/0000:00:14.0/vdpa0/driver -> ../../../../bus/vdpa/drivers/vhost_vdpa
+//- /sys/devices/pci0000:00/0000:00:14.0/vdpa0/vhost-vdpa-0/dev
+508:0
+//- /sys/bus/vdpa/devices/vdpa0 -> ../../../devices/pci0000:00/0000:00:14.0/vdpa0
+//- /proc/driver/nvidia/capabilities/gpu3/mig/gi7/access
+DeviceFileMinor: 66
+//- /proc/driver/nvidia/capabilities/gpu3/mig/gi7/ci0/access
+DeviceFileMinor: 67
+//- /dev/nvidia-caps/nvidia-cap66 char
+//- /dev/nvidia-caps/nvidia-cap67 char
 //- /sys/module/nvidia/version
 580.159.04
 //- /sys/class/kfd/kfd/topology/nodes/1/properties
@@ -323,8 +339,15 @@ drm_render_minor 128
     }
     for fact in FACTS {
         let source = match fact.namespace {
+            _ if fact.word.contains("Instance") && !fact.word.contains("mig") => {
+                "/dev/nvidia-caps/*67"
+            }
             Namespace::Usb => "bus/usb",
-            Namespace::Pci | Namespace::Nvidia | Namespace::Sriov | Namespace::Vfio => "bus/pci",
+            Namespace::Pci
+            | Namespace::Nvidia
+            | Namespace::Sriov
+            | Namespace::Vfio
+            | Namespace::Vdpa => "bus/pci",
             Namespace::Net => "class/net",
             Namespace::Rdma => "class/infiniband",
             Namespace::Drm => "class/drm",
@@ -499,6 +522,24 @@ block.inUse: nvme0n1 true | nvme0n1p1 true | sda true | sdb true | sdc true | sd
     fixture.add("//- /proc/2/comm\nkthreadd\n");
     let text = table(&fixture, "class/block", &["block.use"]);
     assert!(text.contains("sdb mounted | sdc swap | sdd"), "{text}");
+}
+
+#[test]
+fn a_gpu_whose_uuid_is_not_known_yet_is_waited_for() {
+    let config = config::parse(
+        "c.yaml",
+        "version: v1\nresources: [{ profile: kvm }, { profile: nvidia-gpu }]\n",
+    );
+    let config = config.unwrap();
+    let fixture =
+        crate::tree::tree(include_str!("fixtures/nvidia-gpu.txt").split("try ").next().unwrap());
+    assert_eq!(scan(&fixture.host, &config).unready, [1].into());
+    let text =
+        std::fs::read_to_string(fixture.real("/proc/driver/nvidia/gpus/0000:af:00.0/information"));
+    let text = text.unwrap().replace('?', "4");
+    std::fs::write(fixture.real("/proc/driver/nvidia/gpus/0000:af:00.0/information"), text)
+        .unwrap();
+    assert_eq!(scan(&fixture.host, &config).unready, [].into());
 }
 
 #[test]

@@ -140,6 +140,7 @@ impl Node {
                     | Effect::AskPods
                     | Effect::Show(_)
                     | Effect::Clean { .. }
+                    | Effect::Hold(_)
                     | Effect::Stop => {}
                 }
             }

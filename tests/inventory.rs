@@ -96,6 +96,7 @@ fn list_of(effect: &Effect) -> Option<&Snapshot> {
         Effect::Register(_)
         | Effect::CheckEndpoint(_)
         | Effect::Scan(_)
+        | Effect::Hold(_)
         | Effect::Reconfigure(_)
         | Effect::Retire(_)
         | Effect::AskPods
@@ -493,6 +494,7 @@ fn the_prober_hears_of_devices_only_when_they_are_others() {
             | Effect::Register(_)
             | Effect::CheckEndpoint(_)
             | Effect::Scan(_)
+            | Effect::Hold(_)
             | Effect::Reconfigure(_)
             | Effect::Retire(_)
             | Effect::WriteSpecs(_)

@@ -61,6 +61,7 @@ mod state;
 mod status;
 mod storms;
 mod supervised;
+mod tenancy;
 mod xid;
 
 mod cli;

@@ -13,7 +13,7 @@ use crate::{
     model::{
         event::{Configured, Event, Scope},
         resource::Resource,
-        state::Remembered,
+        state::{Held, Remembered},
     },
 };
 
@@ -28,12 +28,14 @@ pub(super) struct ScanThread {
     may_ask: bool,
 }
 
-/// What to scan, a configuration if it is another than before, and at first what is remembered.
+/// What to scan, a configuration if it is another than before, at first what is remembered, and what pods hold if
+/// that is something else.
 #[derive(Debug)]
 struct Request {
     scope: Scope,
     config: Option<Configured>,
     remembered: Option<Remembered>,
+    held: Option<Arc<Held>>,
 }
 
 impl ScanThread {
@@ -49,13 +51,16 @@ impl ScanThread {
             let mut configured = Configured { version: 0, resources };
             let mut scan_workers = ScanWorkers::new(host, events.clone());
             let mut cache = ScanCache::new(&Remembered::default());
-            while let Ok(Request { scope, config, remembered }) = asked.recv() {
+            while let Ok(Request { scope, config, remembered, held }) = asked.recv() {
                 if let Some(remembered) = remembered {
                     cache = ScanCache::new(&remembered);
                 }
                 if let Some(config) = config {
                     cache.reconfigure(&configured.resources, &config.resources);
                     configured = config;
+                }
+                if let Some(held) = held {
+                    cache.hold(held);
                 }
                 scan_workers.forget_others(&configured.resources);
                 let scan_one = |config_idx, claims: &Claims| {
@@ -91,8 +96,14 @@ impl ScanThread {
         self.retry();
     }
 
+    /// Scans with this in mind from the next scan on.
+    pub(super) fn hold(&mut self, held: Arc<Held>) {
+        self.waiting().held = Some(held);
+    }
+
     fn waiting(&mut self) -> &mut Request {
-        let nothing = || Request { scope: Scope::none(), config: None, remembered: None };
+        let nothing =
+            || Request { scope: Scope::none(), config: None, remembered: None, held: None };
         self.waiting.get_or_insert_with(nothing)
     }
 

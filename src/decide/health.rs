@@ -10,6 +10,7 @@
 mod class;
 pub mod compare;
 mod illness;
+pub mod in_use;
 mod probed;
 pub mod subject;
 pub mod told;
@@ -62,6 +63,8 @@ pub enum Input<'a> {
     Removed,
     /// A scan finds it again.
     Back,
+    /// It was not removed: the pod that holds it has taken it out of sight.
+    Away,
     /// An operator takes it out of use, with the reason.
     Cordoned(&'a str),
     /// An operator says that it may be used: this ends what waits for such a word, too.
@@ -197,6 +200,7 @@ impl Monitor {
                 self.start_over();
             }
             Input::Back => self.back(now),
+            Input::Away => self.present = true,
             Input::Cordoned(reason) => self.cordon = Some(reason.to_owned()),
             Input::Uncordoned => {
                 self.cordon = None;

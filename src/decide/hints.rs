@@ -160,6 +160,7 @@ impl<'a> Uevent<'a> {
                 is(&["infiniband", "infiniband_verbs", "infiniband_mad", "net", "pci"])
             }
             Namespace::Vfio => is(&["vfio", "vfio-dev", "pci", "mdev"]),
+            Namespace::Vdpa => is(&["vdpa", "vhost-vdpa", "pci"]),
             Namespace::Drm => is(&["drm", "pci"]),
             Namespace::Sound => is(&["sound", "pci"]),
             // Nor does it of mounts and swap.
@@ -275,6 +276,7 @@ fn directory_of_fact(template: &Template) -> Option<&'static str> {
         | Namespace::Sriov
         | Namespace::Rdma
         | Namespace::Vfio
+        | Namespace::Vdpa
         | Namespace::Drm
         | Namespace::Sound
         | Namespace::Block => None,

@@ -7,6 +7,7 @@
 mod devices;
 mod health;
 mod heard;
+mod hold;
 pub mod injection;
 mod listing;
 mod near;
@@ -51,7 +52,7 @@ use crate::{
         health::Target,
         name::{DeviceId, ResourceName},
         resource::Resource,
-        state::Remembered,
+        state::{Held, Remembered},
     },
 };
 
@@ -99,6 +100,10 @@ pub struct Inventory {
     reported: BTreeSet<(String, Problem)>,
     // The CDI specs that are to be written.
     specs: Arc<Specs>,
+    // What scans know of pods.
+    held: Arc<Held>,
+    // What pods have taken out of sight, by the last scan.
+    away: BTreeMap<ResourceName, BTreeSet<DeviceId>>,
     senses: Senses,
 }
 
@@ -145,6 +150,8 @@ impl Inventory {
             probed: Arc::new([]),
             reported: BTreeSet::new(),
             specs: Arc::default(),
+            held: Arc::default(),
+            away: BTreeMap::new(),
             senses: Senses::default(),
         }
     }
@@ -192,7 +199,10 @@ impl Inventory {
             Event::Reconfigured(resources) => self.reconfigured(&resources, now, &mut effects),
             // The thread that read it has said why; what runs goes on.
             Event::ReconfigureFailed(_) | Event::Tick => {}
-            Event::PodsListed(holdings) => self.pods_listed(holdings.as_ref(), now),
+            Event::PodsListed(holdings) => {
+                self.pods_listed(holdings.as_ref(), now);
+                self.hold(now, &mut effects);
+            }
             Event::Cleaned { resource, device, outcome } => {
                 self.cleaned(&resource, &device, outcome, now);
             }

@@ -4,7 +4,10 @@
 //! the uevent, so there are scans to see what has settled. And now and then everything is scanned,
 //! because hints can be lost.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use crate::model::event::Scope;
 
@@ -37,6 +40,9 @@ const REST_MAX: Duration = Duration::from_secs(2);
 /// others have given back descriptors, and so rarely that it costs nothing.
 const LACKING: Duration = Duration::from_secs(5);
 
+/// The first and the longest wait before a scan of what has no value yet. Somebody may give it one at any time, or never.
+const UNREADY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
+
 /// A scan that takes longer is waiting for a blocked read: five thousand devices are scanned
 /// in a second.
 pub const OVERDUE: Duration = Duration::from_secs(10);
@@ -50,6 +56,16 @@ pub struct Rescan {
     settling: [Settling; SETTLE.len()],
     all_at: Option<Instant>,
     not_before: Option<Instant>,
+    unready: Option<Unready>,
+}
+
+/// Resources of which something has no value yet.
+#[derive(Debug)]
+struct Unready {
+    config_idxs: BTreeSet<usize>,
+    // `None` while they are scanned.
+    at: Option<Instant>,
+    wait: Duration,
 }
 
 #[derive(Debug)]
@@ -87,6 +103,31 @@ impl Rescan {
             settling: Default::default(),
             all_at: None,
             not_before: None,
+            unready: None,
+        }
+    }
+
+    /// A scan has found that of these resources, something has no value yet: they are scanned again soon, and ever
+    /// more rarely. A scan for another reason neither puts that off nor counts.
+    pub fn unready(&mut self, config_idxs: &BTreeSet<usize>, now: Instant) {
+        if config_idxs.is_empty() {
+            self.unready = None;
+            return;
+        }
+        let wait = UNREADY.0;
+        let unready = self.unready.get_or_insert_with(|| Unready {
+            config_idxs: BTreeSet::new(),
+            at: None,
+            wait,
+        });
+        // What has come since then need not wait as long as the others.
+        if config_idxs.difference(&unready.config_idxs).next().is_some() {
+            (unready.wait, unready.at) = (wait, None);
+        }
+        unready.config_idxs.clone_from(config_idxs);
+        if unready.at.is_none() {
+            unready.at = Some(now + unready.wait);
+            unready.wait = UNREADY.1.min(unready.wait * 2);
         }
     }
 
@@ -121,7 +162,7 @@ impl Rescan {
         self.under_way =
             Some(RunningScan { scope: Scope::All, begun_at: Some(now), is_overdue: false });
         // That scan begins after all that these are about.
-        (self.hinted, self.all_at) = (None, None);
+        (self.hinted, self.all_at, self.unready) = (None, None, None);
         for settling in &mut self.settling {
             let waiting = settling.next.iter_mut().chain(&mut settling.after_next);
             waiting.for_each(|(_, scope)| *scope = Scope::All);
@@ -151,7 +192,8 @@ impl Rescan {
         }
         let settling = self.settling.iter().filter_map(|it| it.next.as_ref().map(|(at, _)| *at));
         let burst = self.hinted.as_ref().map(Burst::at);
-        settling.chain(burst).chain(self.all_at).min().max(self.not_before)
+        let unready = self.unready.as_ref().and_then(|it| it.at);
+        settling.chain(burst).chain(self.all_at).chain(unready).min().max(self.not_before)
     }
 
     /// When [`Rescan::is_overdue`] is to be called.
@@ -189,6 +231,11 @@ impl Rescan {
         }
         if let Some(burst) = self.hinted.take_if(|it| it.at() <= now) {
             scope.add(&burst.scope);
+        }
+        if let Some(unready) = &mut self.unready
+            && unready.at.take_if(|at| *at <= now).is_some()
+        {
+            scope.add(&Scope::Some(unready.config_idxs.clone()));
         }
         if scope.is_none() {
             return None;
@@ -236,8 +283,6 @@ impl Settling {
 #[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "a story begins at some moment")]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
 
     const INTERVAL: Duration = Duration::from_secs(60);
@@ -288,6 +333,25 @@ mod tests {
 
     fn some(all: &[usize]) -> Scope {
         Scope::Some(all.iter().copied().collect::<BTreeSet<usize>>())
+    }
+
+    #[test]
+    fn what_has_no_value_yet_is_scanned_again_soon_and_ever_more_rarely() {
+        let Story { mut rescan, mut now, .. } = Story::new();
+        let all = |idxs: &[usize]| idxs.iter().copied().collect::<BTreeSet<usize>>();
+        for wait in [2, 4, 8, 16] {
+            rescan.unready(&all(&[3]), now);
+            assert_eq!(rescan.deadline(), Some(now + Duration::from_secs(wait)));
+            now += Duration::from_secs(wait);
+            assert_eq!(rescan.due(now), Some(some(&[3])));
+            rescan.answered(now);
+        }
+        rescan.unready(&all(&[3]), now);
+        // Another that comes does not wait so long, and one that is ready is not waited for.
+        rescan.unready(&all(&[3, 4]), now);
+        assert_eq!(rescan.deadline(), Some(now + UNREADY.0));
+        rescan.unready(&all(&[]), now);
+        assert!(rescan.deadline().unwrap() > now + UNREADY.0);
     }
 
     #[test]

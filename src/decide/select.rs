@@ -39,9 +39,9 @@ pub enum Verdict {
 ///
 /// What cannot be read counts only if nothing else rejects the candidate: one rule about the vendor
 /// keeps the problems of everybody else's devices away.
-pub fn judge(
-    matches: &[Requirement],
-    excludes: &[Requirement],
+pub fn judge<'r>(
+    matches: impl IntoIterator<Item = &'r Requirement>,
+    excludes: impl IntoIterator<Item = &'r Requirement>,
     mut lookup: impl FnMut(&Key) -> Lookup,
 ) -> Verdict {
     let mut unclear = None;

@@ -23,7 +23,7 @@ use crate::{
         event::{self, Scan, Scope},
         name::ResourceName,
         resource::{NamePattern, Resource},
-        state::Remembered,
+        state::{Held, Remembered, held_before},
     },
 };
 
@@ -39,6 +39,8 @@ pub struct ScanCache {
     named_at: BTreeMap<ResourceName, u64>,
     n_scans: u64,
     told: BTreeMap<ResourceName, Arc<Findings>>,
+    /// What pods hold.
+    held: Arc<Held>,
 }
 
 /// How many resources that are not there any more have their ids remembered.
@@ -73,6 +75,8 @@ pub struct ResourceScan {
     /// Hashes of all its candidates and their nodes, also of those that another had taken: two that are
     /// equal cost a scan too many.
     seen: HashSet<u64>,
+    /// Something has no value yet, and nobody will tell when it has.
+    is_unready: bool,
     /// What was made of `found`, unless it must be made again.
     findings: Option<Arc<Findings>>,
 }
@@ -86,7 +90,13 @@ impl ScanCache {
         let known = remembered.iter().map(|(name, devices)| {
             (name.clone(), devices.iter().filter_map(hardware).collect::<KnownIds>())
         });
-        ScanCache { known: known.collect(), ..ScanCache::default() }
+        let held = Arc::new(held_before(remembered));
+        ScanCache { known: known.collect(), held, ..ScanCache::default() }
+    }
+
+    /// Pods hold this from now on. Who changes it has the resources scanned again.
+    pub fn hold(&mut self, held: Arc<Held>) {
+        self.held = held;
     }
 
     /// Another configuration is scanned for from the next scan on, which must be of everything. What was
@@ -122,7 +132,8 @@ impl ScanCache {
         mut scan_one: impl FnMut(usize, &Claims) -> ScanOutcome,
     ) -> Scan {
         self.entries.resize_with(resources.len(), || None);
-        let mut claims = Claims::default();
+        let none = Claims::new(&self.held);
+        let mut claims = none.clone();
         let mut changed_hands = HashSet::new();
         for (config_idx, resource) in resources.iter().enumerate() {
             let entry = &mut self.entries[config_idx];
@@ -131,7 +142,6 @@ impl ScanCache {
                 !scope.contains(config_idx) && !is_affected
             });
             if !is_current {
-                let none = Claims::default();
                 let heeded = if resource.exclusive { &claims } else { &none };
                 let unscanned = match scan_one(config_idx, heeded) {
                     ScanOutcome::Done(mut new) => {
@@ -169,6 +179,10 @@ impl ScanCache {
             let Some(entry) = &mut self.entries[config_idx] else { continue };
             let unscanned = self.unscanned.get(&config_idx);
             scan.is_short |= matches!(unscanned, Some(Unscanned::Short(_)));
+            if entry.is_unready {
+                scan.unready.insert(config_idx);
+            }
+            scan.away.extend(entry.found.away.iter().cloned());
             let unscanned = unscanned.map(Unscanned::problem);
             match &resource.name {
                 NamePattern::Fixed(name) => {
@@ -258,6 +272,7 @@ impl ResourceScan {
             found: Arc::default(),
             taken: BTreeSet::new(),
             seen: HashSet::new(),
+            is_unready: false,
             findings: None,
         }
     }
@@ -318,7 +333,8 @@ pub fn scan_resource(
         return ScanOutcome::Short(what.to_owned());
     }
     let seen = seen.iter().map(|it| hash(it)).collect();
-    ScanOutcome::Done(ResourceScan { found: Arc::new(found), taken, seen, findings: None })
+    let (found, is_unready) = (Arc::new(found), host.is_unready());
+    ScanOutcome::Done(ResourceScan { found, taken, seen, is_unready, findings: None })
 }
 
 fn hash(key: &str) -> u64 {

@@ -32,7 +32,8 @@ pub(super) struct Candidate {
     /// What a glob found; candidates from sysfs have none.
     pub(super) given: Option<String>,
     /// The node is not the one that the kernel names for its device, but one that somebody made
-    /// with the same number. Several of those are several devices, as the operator wants it.
+    /// with the same number, or that of a slice of a card. Several of those are several devices, as the operator
+    /// wants it.
     pub(super) made_by_hand: bool,
     /// What a spec of the Container Device Interface says of it, if it comes from one.
     pub(super) spec: Option<Arc<Spec>>,
@@ -47,11 +48,16 @@ impl Candidate {
         dir.or(self.given.as_deref()).unwrap_or(&self.at)
     }
 
+    /// The nodes that a glob found, or that a spec names.
+    fn nodes(&self) -> impl Iterator<Item = &str> {
+        let nodes = self.spec.iter().flat_map(|it| &it.device.own).map(|it| it.host_path.as_str());
+        self.given.as_deref().into_iter().chain(nodes)
+    }
+
     /// Where it is: its directory in sysfs, what a glob found, the nodes that a spec names.
     pub(super) fn places(&self) -> impl Iterator<Item = &str> {
-        let nodes = self.spec.iter().flat_map(|it| &it.device.own).map(|it| it.host_path.as_str());
         let named = self.spec.iter().map(|it| it.qualified.as_str());
-        self.dir.as_deref().into_iter().chain(self.given.as_deref()).chain(nodes).chain(named)
+        self.dir.as_deref().into_iter().chain(self.nodes()).chain(named)
     }
 
     /// Whether it has gone since it was found. The kernel takes away what a device says of itself only when it
@@ -84,6 +90,9 @@ impl Candidate {
                 | Core::ContainerPath
                 | Core::ContainerPaths,
             ) => Ok(Lookup::Absent),
+            Key::Fact(fact) if facts::mig::is_of_instance(*fact) => {
+                facts::mig::lookup(host, self.nodes(), *fact).map(present)
+            }
             Key::Fact(fact) => match &self.dir {
                 Some(dir) => facts::lookup(host, dir, *fact).map(present),
                 None => Ok(Lookup::Absent),

@@ -2,23 +2,41 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use crate::model::device::{DeviceNumber, Node, Ownership};
+use crate::model::{
+    device::{DeviceNumber, Node, Ownership},
+    state::Held,
+};
 
-/// What exclusive resources before one in the file have taken, by its key: the identity of a candidate
-/// or that of a node. With it, the position of the owner in the file.
+/// What others have: resources and pods.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Claims(HashMap<Arc<str>, usize>);
+pub struct Claims {
+    /// What exclusive resources before one in the file have taken, by its key: the identity of a candidate or that
+    /// of a node. With it, the position of the owner in the file.
+    owners: HashMap<Arc<str>, usize>,
+    /// What pods hold, of all resources.
+    held: Arc<Held>,
+}
 
 impl Claims {
+    /// Nothing is taken yet, but for what pods hold.
+    pub(super) fn new(held: &Arc<Held>) -> Claims {
+        Claims { owners: HashMap::new(), held: Arc::clone(held) }
+    }
+
+    /// What pods hold.
+    pub(super) fn held(&self) -> &Held {
+        &self.held
+    }
+
     /// Who has taken it.
     pub(super) fn owner(&self, key: &str) -> Option<usize> {
-        self.0.get(key).copied()
+        self.owners.get(key).copied()
     }
 
     /// The resource at `config_idx` takes these, unless somebody else has.
     pub(super) fn add<'a>(&mut self, config_idx: usize, keys: impl Iterator<Item = &'a Arc<str>>) {
         for key in keys {
-            self.0.entry(Arc::clone(key)).or_insert(config_idx);
+            self.owners.entry(Arc::clone(key)).or_insert(config_idx);
         }
     }
 }

@@ -10,12 +10,13 @@ mod rdma;
 mod sound;
 mod sriov;
 mod usb;
+mod vdpa;
 mod vfio;
 
 use std::io;
 
 pub(super) use crate::discovery::facts::{
-    nvidia::{card as nvidia_card, how_to_make},
+    nvidia::{card as nvidia_card, how_to_make, mig},
     pci::{function as pci_function, root_port},
     sriov::physical_function,
     usb::{device as usb_device, path as usb_path},
@@ -36,6 +37,7 @@ pub(super) fn lookup(host: &Host, dir: &str, fact: Fact) -> io::Result<Option<Ve
         Namespace::Sriov => sriov::lookup(host, dir, fact),
         Namespace::Rdma => rdma::lookup(host, dir, fact),
         Namespace::Vfio => vfio::lookup(host, dir, fact).map(one),
+        Namespace::Vdpa => vdpa::lookup(host, dir, fact),
         Namespace::Nvidia => nvidia::lookup(host, dir, fact),
         Namespace::Drm => drm::lookup(host, dir, fact).map(one),
         Namespace::Sound => sound::lookup(host, dir, fact),

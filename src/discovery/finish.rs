@@ -20,7 +20,7 @@ use crate::{
     },
     model::{
         allocation::Compat,
-        device::{Description, Member},
+        device::{Description, Member, Tenancy},
         resource::NamePattern,
         template::{Core, Key, Template},
     },
@@ -55,19 +55,21 @@ impl ResourceScanner<'_> {
         let numa_node = self.numa_node(&draft.members);
         let lookup = |key: &Key| self.lookup(&draft.members, key);
         let replicas = offer::replicas(&self.resource.sharing.replicas, lookup)?;
+        let tenancy = self.tenancy(draft, &ladder.hardware);
         let description = Description {
             name: first.name.clone(),
             nodes: draft.nodes.clone(),
             paths: draft.paths.clone(),
             numa_node,
             package: numa_node.and_then(|it| self.package(it)),
-            attributes: self.attributes(draft)?,
+            attributes: self.attributes(draft, &tenancy)?,
             allocation: Arc::clone(&draft.alternative.allocation),
             cdi_device: first.spec.as_ref().map(|it| it.qualified.clone()),
             members: draft.members.iter().map(member).collect(),
             hardware: Arc::clone(&ladder.hardware),
             settle: draft.alternative.settle,
             replicas,
+            tenancy,
         };
         let (description, at) = (Arc::new(description), draft.at().to_owned());
         let candidates = draft.members.iter().map(|it| Arc::from(it.identity()));
@@ -129,12 +131,21 @@ impl ResourceScanner<'_> {
     }
 
     /// Whatever the configuration names. What a container is to be given must be there.
-    fn attributes(&self, draft: &Draft<'_>) -> Result<BTreeMap<String, Vec<String>>, String> {
+    fn attributes(
+        &self,
+        draft: &Draft<'_>,
+        tenancy: &Tenancy,
+    ) -> Result<BTreeMap<String, Vec<String>>, String> {
         let mut attributes = BTreeMap::new();
         let alternative = draft.alternative;
         let given = alternative.allocation.templates().flat_map(Template::keys);
         for key in given.filter(|key| is_read(key)) {
-            attributes.insert(key.to_string(), self.values(&draft.members, key)?);
+            match self.values(&draft.members, key) {
+                Ok(values) => drop(attributes.insert(key.to_string(), values)),
+                // The pod that holds it has been given all this.
+                Err(_) if *tenancy != Tenancy::Free => {}
+                Err(what) => return Err(what),
+            }
         }
         let asked = alternative.matches.iter().chain(&alternative.excludes).map(|it| &it.key);
         let named = self.resource.id.iter().flat_map(Template::keys);

@@ -69,6 +69,20 @@ pub(super) fn only(
     Ok(Ladder { rungs: vec![rung], hardware })
 }
 
+/// Which piece of hardware a candidate is.
+pub(super) fn hardware(
+    host: &Host,
+    candidate: &Candidate,
+    extent: Extent<'_>,
+) -> Result<Arc<Hardware>, String> {
+    texts(host, candidate, extent).map(|(_, hardware)| hardware)
+}
+
+/// The serial number of the device at `dir`, or what stands for it.
+pub(super) fn serial(host: &Host, dir: &str) -> Result<Option<String>, String> {
+    serials(host, dir).map(|all| all.into_iter().next().map(|(serial, _)| serial))
+}
+
 fn texts(
     host: &Host,
     candidate: &Candidate,

@@ -23,6 +23,7 @@ use crate::{
     model::{
         device::{Description, Problem},
         discovery::{Alternative, GroupBy},
+        name::{DeviceId, ResourceName},
         resource::Resource,
         template::Key,
     },
@@ -48,6 +49,8 @@ pub(super) struct Collected {
     pub(super) problems: Vec<Problem>,
     /// Why there is no device, where there is none.
     pub(super) none_because: Vec<String>,
+    /// What pods have taken out of sight.
+    pub(super) away: Vec<(ResourceName, DeviceId)>,
 }
 
 impl Collected {
@@ -114,6 +117,7 @@ impl<'a> ResourceScanner<'a> {
         }
         leave_out_ambiguous(&mut drafts, &mut scanned.found);
         self.finish(drafts, &mut scanned.found);
+        self.look_for_what_is_away(&mut scanned.found);
         if scanned.found.devices.is_empty() {
             scanned.found.none_because = reasons;
             self.name_what_is_missing(&mut scanned.found);
@@ -151,6 +155,7 @@ impl<'a> ResourceScanner<'a> {
             let verdict = judge(&alternative.matches, &alternative.excludes, lookup);
             let unclear = match verdict {
                 Verdict::Taken => None,
+                Verdict::Rejected { .. } if self.is_only_used(alternative, &candidate) => None,
                 Verdict::Rejected { held, reason } => {
                     tally.rejected(held, reason);
                     continue;

@@ -107,9 +107,13 @@ fn at_nodes(host: &Host, globs: &[Glob]) -> Candidates {
 }
 
 fn of_node(host: &Host, at: &str, node: node::Node) -> io::Result<Candidate> {
-    let dir = node::sysfs_dir(host, &node)?;
+    let mut dir = node::sysfs_dir(host, &node)?;
     let kernels = dir.as_deref().map(|it| facts::kernel_node(host, it)).transpose()?.flatten();
-    let made_by_hand = kernels.is_some_and(|it| it != node.path);
+    let mut made_by_hand = kernels.is_some_and(|it| it != node.path);
+    if dir.is_none() {
+        dir = facts::mig::card(host, &node.path)?;
+        made_by_hand = dir.is_some();
+    }
     let named_by = dir.as_deref().filter(|_| !made_by_hand).unwrap_or(&node.path);
     let name = last(named_by).to_owned();
     Ok(Candidate { name, at: at.to_owned(), dir, given: Some(node.path), made_by_hand, spec: None })

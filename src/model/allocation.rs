@@ -100,13 +100,16 @@ impl Compat {
     pub fn keys(self) -> Vec<Key> {
         let fact = |word| Fact::find(word).map(Key::Fact);
         let keys = match self {
-            Compat::Nvidia | Compat::KubevirtMdev => [None, None, None],
-            Compat::Sriov => {
-                let subsystem = Some(Key::Core(Core::Subsystem));
-                [fact("pci.address"), subsystem, Some(Key::Attribute(RDMA_DEVICE.to_owned()))]
-            }
-            Compat::KubevirtPci | Compat::Qat => [fact("pci.address"), None, None],
-            Compat::KubevirtUsb => [fact("usb.node"), None, None],
+            Compat::Nvidia | Compat::KubevirtMdev => Vec::new(),
+            Compat::Sriov => vec![
+                fact("pci.address"),
+                Some(Key::Core(Core::Subsystem)),
+                Some(Key::Attribute(RDMA_DEVICE.to_owned())),
+                fact("vdpa.name"),
+                fact("vdpa.type"),
+            ],
+            Compat::KubevirtPci | Compat::Qat => vec![fact("pci.address")],
+            Compat::KubevirtUsb => vec![fact("usb.node")],
         };
         keys.into_iter().flatten().collect()
     }

@@ -45,6 +45,20 @@ pub struct Description {
     pub settle: Duration,
     /// How many times it is offered, at least once.
     pub replicas: u32,
+    /// What a pod makes of it.
+    pub tenancy: Tenancy,
+}
+
+/// Whether a pod holds a device, as far as the scan was told, and what that has changed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Tenancy {
+    /// Nobody holds it.
+    #[default]
+    Free,
+    /// A pod holds it, and it is what the resource asks for.
+    Held,
+    /// A pod holds it, and uses it in a way that the resource would not offer it in: a phrase, without a full stop.
+    Used(String),
 }
 
 impl Default for Description {
@@ -63,6 +77,7 @@ impl Default for Description {
             settle: Duration::ZERO,
             cdi_device: None,
             replicas: 1,
+            tenancy: Tenancy::Free,
         }
     }
 }
@@ -182,6 +197,11 @@ impl Description {
     /// How many members and nodes it has.
     pub fn n_parts(&self) -> usize {
         self.members.len() + self.nodes.len()
+    }
+
+    /// Where its members are in sysfs.
+    pub fn dirs(&self) -> Vec<String> {
+        self.members.iter().filter_map(|it| it.dir.clone()).collect()
     }
 
     /// Whether it is made of the same members and nodes.

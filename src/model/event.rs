@@ -15,7 +15,7 @@ use crate::model::{
     name::{DeviceId, ResourceName},
     resource::Resource,
     snapshot::Snapshot,
-    state::{Holder, Remembered},
+    state::{Held, Holder, Remembered},
     status::Status,
     uevent::Uevent,
 };
@@ -254,6 +254,10 @@ pub struct Scan {
     pub found: Vec<Found>,
     /// One entry for each resource whose name is a template.
     pub unnamed: Vec<Unnamed>,
+    /// What is not to be seen, but is there: it was moved into the network of the pod that holds it.
+    pub away: BTreeSet<(ResourceName, DeviceId)>,
+    /// The resources of which something has no value yet, and nobody will tell when it has.
+    pub unready: BTreeSet<usize>,
     /// This process lacked what some resources need to be scanned. What was found of them before stands.
     pub is_short: bool,
 }
@@ -311,6 +315,8 @@ pub enum Effect {
     CheckEndpoint(ResourceName),
     /// Make a scan.
     Scan(Scope),
+    /// Scan with this in mind from now on: what pods hold of resources for which that matters.
+    Hold(Arc<Held>),
     /// Probe these from now on, and nothing else.
     Probe(Arc<[Target]>),
     /// Scan for these resources from now on, which are the given version of the configuration.

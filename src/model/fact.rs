@@ -24,6 +24,8 @@ pub enum Namespace {
     Rdma,
     /// How programs outside the kernel may drive the device.
     Vfio,
+    /// The virtio device that the device carries in hardware.
+    Vdpa,
     /// The GPU of NVIDIA's driver that the device is, or is part of.
     Nvidia,
     /// The graphics card of the device.
@@ -76,13 +78,14 @@ pub struct Fact {
 
 impl Namespace {
     /// All of them, in the order of the reference.
-    pub const ALL: [Namespace; 10] = [
+    pub const ALL: [Namespace; 11] = [
         Namespace::Pci,
         Namespace::Usb,
         Namespace::Net,
         Namespace::Sriov,
         Namespace::Rdma,
         Namespace::Vfio,
+        Namespace::Vdpa,
         Namespace::Nvidia,
         Namespace::Drm,
         Namespace::Sound,
@@ -103,6 +106,7 @@ impl Namespace {
                  a VF says of the PF that it belongs to, and every other function of itself"
             }
             Namespace::Rdma => "The RDMA device that the device is, or those of its PCI function",
+            Namespace::Vdpa => "The virtio device (vDPA) that the device carries in hardware",
             Namespace::Vfio => {
                 "The IOMMU group of the PCI function or mediated device that the device is, or is part of"
             }
@@ -130,6 +134,7 @@ impl Namespace {
                 "`Documentation/ABI/testing/sysfs-bus-pci`, `Documentation/PCI/pci-iov-howto.rst`"
             }
             Namespace::Rdma => "`Documentation/ABI/stable/sysfs-class-infiniband`",
+            Namespace::Vdpa => "`drivers/vdpa/vdpa.c`, `drivers/vhost/vdpa.c`",
             Namespace::Vfio => {
                 "`Documentation/driver-api/vfio.rst`, `Documentation/ABI/testing/sysfs-kernel-iommu_groups`"
             }

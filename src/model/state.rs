@@ -42,6 +42,8 @@ pub struct RememberedDevice {
     pub first: First,
     /// Which of `offers` pods hold, as far as the kubelet has said.
     pub held: BTreeMap<DeviceId, Hold>,
+    /// Where its members are in sysfs, in this boot, while a pod holds it.
+    pub dirs: Vec<String>,
     /// It is not clean since a pod has had it.
     pub uncleaned: Option<Box<Uncleaned>>,
 }
@@ -53,6 +55,33 @@ pub struct Hold {
     pub holder: Holder,
     /// Since when, as far as we have heard of it; `None` if that was before the machine was started.
     pub since: Option<Instant>,
+}
+
+/// What pods hold, by resource: a scan must know, because a pod may take a device out of sight.
+pub type Held = BTreeMap<ResourceName, Vec<HeldDevice>>;
+
+/// A device that a pod holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldDevice {
+    /// The device.
+    pub id: DeviceId,
+    /// Which hardware it is.
+    pub hardware: Arc<Hardware>,
+    /// Where its members are in sysfs, if that is known.
+    pub dirs: Vec<String>,
+}
+
+/// What pods held when this was written down.
+pub fn held_before(remembered: &Remembered) -> Held {
+    let held = remembered.iter().map(|(name, devices)| {
+        let held = devices.iter().filter(|(_, it)| !it.held.is_empty());
+        let held = held.filter_map(|(id, it)| {
+            let hardware = it.hardware.clone()?;
+            Some(HeldDevice { id: id.clone(), hardware, dirs: it.dirs.clone() })
+        });
+        (name.clone(), held.collect::<Vec<HeldDevice>>())
+    });
+    held.filter(|(_, it)| !it.is_empty()).collect()
 }
 
 /// A container that holds a device.

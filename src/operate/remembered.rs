@@ -74,6 +74,8 @@ struct Entry {
     first: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     held: Option<Value>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    dirs: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     unclean: Option<Value>,
     #[serde(flatten)]
@@ -329,6 +331,7 @@ fn device(
         logged,
         first,
         held,
+        dirs,
         unclean,
         unknown,
     } = entry;
@@ -366,6 +369,8 @@ fn device(
         logged_until,
         first,
         held,
+        // The kernel may number everything otherwise after a boot.
+        dirs: if past.boot.is_some() { dirs } else { Vec::new() },
         uncleaned,
     };
     (device, unknown)
@@ -388,6 +393,7 @@ fn entry(it: &RememberedDevice, unknown: Body, boot: &Boot) -> Entry {
         logged: it.logged_until,
         first: health::write_first(&it.first),
         held: holders::write_held(&it.held, boot),
+        dirs: it.dirs.clone(),
         unclean: it.uncleaned.as_deref().map(holders::write_unclean),
         unknown,
     }

@@ -2,11 +2,14 @@
 
 use crate::{
     actions::run_program,
-    decide::{health::compare, rules},
+    decide::{
+        health::{compare, in_use},
+        rules,
+    },
     discovery::{last_component, lookups, pci_functions},
     host::{FileKind, Host},
     model::{
-        device::{Device, DeviceNumber},
+        device::{Device, DeviceNumber, Tenancy},
         health::{
             COMMAND_CHECK, Count, Fault, HealthPolicy, LINK_CHECK, Must, NODE_CHECK, Outcome,
             PcieErrors, Sample, Severity, Standard,
@@ -48,6 +51,9 @@ fn look(
     for rule in &policy.rules {
         let key = rule.key();
         let found = lookups(host, device, key);
+        if device.tenancy != Tenancy::Free && found.iter().all(|it| in_use::is_told_by(key, it)) {
+            continue;
+        }
         let checked = match &rule.must {
             Must::Holds(requirement) => rules::check(requirement, &found),
             Must::Rises { key, .. } => rules::counter(key, &found).map(|value| {
@@ -182,7 +188,7 @@ fn count_errors(host: &Host, function: &str, errors: &mut Option<PcieErrors>) {
 mod tests {
     use super::*;
     use crate::model::{
-        device::{Description, HostPath, Node, Ownership},
+        device::{Description, HostPath, Member, Node, Ownership},
         name::DeviceId,
     };
 
@@ -204,6 +210,33 @@ mod tests {
             let expected = PcieErrors { correctable: 3 * n, nonfatal: 0, fatal: n };
             assert_eq!(errors, Some(expected), "those of all members");
         }
+    }
+
+    #[test]
+    fn what_its_pod_does_with_a_disk_is_no_fault_of_the_disk() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |path: &str| root.path().join(path);
+        for dir in ["proc/1", "sys/devices/disk/p1", "sys/class/block"] {
+            std::fs::create_dir_all(at(dir)).unwrap();
+        }
+        std::os::unix::fs::symlink("../../class/block", at("sys/devices/disk/subsystem")).unwrap();
+        std::fs::write(at("sys/devices/disk/p1/partition"), "1").unwrap();
+        std::fs::write(at("proc/1/mountinfo"), "").unwrap();
+        let text = "version: v1\nresources: [{ name: a/b, discovery: { sysfs: class/block }, health: { rules: [\
+                    { key: block.use, operator: NotIn, values: [partitioned] }, { key: state, operator: In, values: [live] }] } }]\n";
+        let policy = crate::config::parse("c", text).unwrap().resources.remove(0).health;
+        let reasons = |tenancy: Tenancy| {
+            let member =
+                Member { name: "disk".to_owned(), dir: Some("/sys/devices/disk".to_owned()) };
+            let description =
+                Description { members: vec![member], tenancy, ..Description::default() };
+            let device = Device::new(DeviceId::new("disk").unwrap(), description);
+            let outcome = probe(&Host::new(root.path()), &policy, &device).unwrap();
+            outcome.faults.into_iter().map(|it| it.check).collect::<Vec<_>>()
+        };
+        assert_eq!(reasons(Tenancy::Free), ["block.use"]);
+        // What is behind it is looked at all the same.
+        assert_eq!(reasons(Tenancy::Held), ["state"]);
     }
 
     #[test]

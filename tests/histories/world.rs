@@ -251,6 +251,8 @@ impl World {
                     assert!(self.calls.insert(name), "two attempts at once");
                 }
                 Effect::Scan(_) => self.is_scan_wanted = true,
+                // Nothing here goes out of sight.
+                Effect::Hold(_) => {}
                 Effect::Probe(targets) => {
                     self.old_targets = std::mem::replace(&mut self.targets, targets);
                 }
@@ -288,6 +290,7 @@ impl World {
             | Effect::Retire(_)
             | Effect::Clean { .. }
             | Effect::Remember(_)
+            | Effect::Hold(_)
             | Effect::WriteSpecs(_)
             | Effect::Show(_)
             | Effect::Stop => {

@@ -24,8 +24,7 @@ const VERSION: &str = "1.1.0";
 /// How the names of all files end.
 const SUFFIX: &str = "-device.json";
 
-/// Nodes with these names are for a program that speaks to the function by another way, of which these files
-/// would have to say something else.
+/// Of a function that carries a virtio device, its node is what a program speaks to.
 const VDPA: &str = "/dev/vhost-vdpa-";
 
 /// The nodes of an RDMA device that a container has been given.
@@ -37,7 +36,10 @@ struct DeviceInfo<'a> {
     #[serde(rename = "type")]
     kind: &'a str,
     version: &'a str,
-    pci: Pci<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pci: Option<Pci<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vdpa: Option<Vdpa<'a>>,
 }
 
 #[derive(Serialize)]
@@ -46,6 +48,16 @@ struct Pci<'a> {
     pci_address: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     rdma_device: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Vdpa<'a> {
+    parent_device: &'a str,
+    driver: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<&'a str>,
+    pci_address: &'a str,
 }
 
 /// The files of the devices that are listed, by name. There are some for network functions only: where a
@@ -83,15 +95,24 @@ fn prefix(resource: &ResourceName) -> String {
 }
 
 fn text(device: &Device) -> Option<String> {
-    if device.node_paths().any(|it| it.starts_with(VDPA)) {
-        return None;
-    }
-    let values = |key: &Key| Known::of(device).values(key).into_iter().next();
-    let address = values(&Key::Fact(Fact::find("pci.address")?))?;
+    let value = |key: &Key| Known::of(device).values(key).into_iter().next();
+    let fact = |word: &str| value(&Key::Fact(Fact::find(word)?));
+    let pci_address = &fact("pci.address")?;
     let has_rdma = device.node_paths().any(|it| it.starts_with(RDMA));
-    let rdma = values(&Key::Attribute(RDMA_DEVICE.to_owned())).filter(|_| has_rdma);
-    let pci = Pci { pci_address: &address, rdma_device: rdma.as_deref() };
-    serde_json::to_string(&DeviceInfo { kind: "pci", version: VERSION, pci }).ok()
+    let rdma = value(&Key::Attribute(RDMA_DEVICE.to_owned())).filter(|_| has_rdma);
+    let (name, driver) = (fact("vdpa.name"), fact("vdpa.type"));
+    let info = match (&name, &driver) {
+        (Some(parent_device), Some(driver)) => {
+            let path = device.node_paths().find(|it| it.starts_with(VDPA));
+            let vdpa = Some(Vdpa { parent_device, driver, path, pci_address });
+            DeviceInfo { kind: "vdpa", version: VERSION, pci: None, vdpa }
+        }
+        (None, _) | (_, None) => {
+            let pci = Some(Pci { pci_address, rdma_device: rdma.as_deref() });
+            DeviceInfo { kind: "pci", version: VERSION, pci, vdpa: None }
+        }
+    };
+    serde_json::to_string(&info).ok()
 }
 
 fn begins_with_address(id: &str) -> bool {

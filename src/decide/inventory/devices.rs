@@ -47,6 +47,8 @@ pub(super) struct Devices {
     /// What the present ones were made from: a scan that found nothing new gives the same one.
     findings: Arc<Findings>,
     all: BTreeMap<DeviceId, Box<Entry>>,
+    /// What pods have taken out of sight.
+    away: BTreeSet<DeviceId>,
     news: News,
 }
 
@@ -66,6 +68,8 @@ struct News {
 pub(super) struct Viewed<'a> {
     pub(super) device: &'a Arc<Device>,
     pub(super) is_present: bool,
+    /// It is not present, and was not removed: a pod has taken it out of sight.
+    pub(super) is_away: bool,
     pub(super) health: &'a Health,
     /// Since when the monitor says so.
     pub(super) since: Instant,
@@ -153,15 +157,19 @@ impl Devices {
 
     /// Takes over what a scan found; gives whether anything is different.
     pub(super) fn update(&mut self, update: &Update<'_>, findings: Arc<Findings>) -> bool {
-        if Arc::ptr_eq(&self.findings, &findings) {
+        let mut has_changed = self.away != *update.away;
+        if has_changed {
+            self.away.clone_from(update.away);
+        }
+        if Arc::ptr_eq(&self.findings, &findings) && !has_changed {
             return false;
         }
         let before = std::mem::replace(&mut self.findings, findings);
-        let mut has_changed = before.devices.len() != self.findings.devices.len();
+        has_changed |= before.devices.len() != self.findings.devices.len();
         let findings = Arc::clone(&self.findings);
-        let mut absent: BTreeSet<&DeviceId> = before.devices.iter().map(|it| &it.id).collect();
+        let mut found: BTreeSet<&DeviceId> = BTreeSet::new();
         for device in &findings.devices {
-            absent.remove(&device.id);
+            found.insert(&device.id);
             has_changed |= match self.all.get_mut(&device.id) {
                 Some(entry) => entry.found(update, device, &mut self.news),
                 None => {
@@ -172,16 +180,15 @@ impl Devices {
                 }
             };
         }
-        for id in absent {
-            has_changed = true;
-            if let Some(entry) = self.all.get_mut(id) {
-                entry.is_present = false;
-                (entry.list_by, entry.settles_at) = (None, None);
-                let news = &mut self.news;
-                entry.tell(update.resource, Input::Removed, update.now, news);
-            }
+        for (_, entry) in self.all.iter_mut().filter(|(id, _)| !found.contains(id)) {
+            has_changed |= entry.missed(update, &mut self.news);
         }
         has_changed
+    }
+
+    /// Whether the pod that holds a device has taken it out of sight, also if that was before we came.
+    pub(super) fn is_away(&self, id: &DeviceId) -> bool {
+        self.away.contains(id)
     }
 
     /// What was found that was not there before.
@@ -255,6 +262,8 @@ pub(super) struct Update<'a> {
     pub(super) clearances: &'a [Clearance],
     /// What the kernel has told before.
     pub(super) heard: &'a Heard,
+    /// What pods have taken out of sight.
+    pub(super) away: &'a BTreeSet<DeviceId>,
     /// Whether devices are to be clean before others get them.
     pub(super) is_cleaned: bool,
     pub(super) now: Instant,

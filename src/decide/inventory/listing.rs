@@ -21,7 +21,7 @@ use crate::{
     },
     model::{
         allocation::Cdi,
-        device::{Device, Problem},
+        device::{Device, Problem, Tenancy},
         name::{DeviceId, ResourceName},
         resource::Resource,
         snapshot::{Health, Offer, Preference, Snapshot},
@@ -181,6 +181,16 @@ impl Listing {
         }
     }
 
+    /// What is to come through a spec is not offered without it.
+    fn refuse_without_spec(&self, resource: &Resource, offers: &mut [Offer]) {
+        if let (Cdi::Required, Some(why)) = (resource.choice.cdi, self.spec.failure()) {
+            let what = format!("its CDI spec, which is required, cannot be written: {why}");
+            offers.iter_mut().filter(|it| it.health.is_offered()).for_each(|it| {
+                it.health = Health::unhealthy(what.clone());
+            });
+        }
+    }
+
     /// Takes what must be on disk first out of `offers`.
     fn hold_back_unstored(&mut self, offers: &mut Vec<Offer>, now: Instant) {
         let mut unstored = BTreeMap::new();
@@ -216,14 +226,12 @@ impl Listing {
     ) -> Option<Publication> {
         self.is_stale = false;
         let name = self.published.resource.clone();
+        let holders: BTreeSet<DeviceId> =
+            release.holders(&name).map(|(it, _)| it.clone()).collect();
         let mut offers = wanted(resource, devices, |id| self.has(id));
+        refuse_used(&mut offers, &holders);
         self.hold_back_unstored(&mut offers, now);
-        if let (Cdi::Required, Some(why)) = (resource.choice.cdi, self.spec.failure()) {
-            let what = format!("its CDI spec, which is required, cannot be written: {why}");
-            offers.iter_mut().filter(|it| it.health.is_offered()).for_each(|it| {
-                it.health = Health::unhealthy(what.clone());
-            });
-        }
+        self.refuse_without_spec(resource, &mut offers);
         if self.serve_by.is_some() && offers.is_empty() && !self.unstored.is_empty() {
             // An empty list would only be replaced in a moment.
             return Some(Publication::Waits);
@@ -254,7 +262,13 @@ impl Listing {
             }
             self.kept.keys().for_each(|id| release.vanished(&name, id, now));
         }
-        offers.extend(self.kept.iter().map(|(id, device)| kept(id, device, devices)));
+        offers.extend(self.kept.iter().map(|(id, device)| {
+            let kept = kept(id, device, devices);
+            match devices.is_away(device) && holders.contains(id) {
+                true => away(self.published.get(id.as_str()).cloned().unwrap_or(kept), devices),
+                false => kept,
+            }
+        }));
         offers.sort_by(|a, b| a.id.cmp(&b.id));
         let compat = resource.choice.compat;
         let max_per_container = resource.sharing.max_per_container;
@@ -308,6 +322,23 @@ fn wanted(
     // Templates of ids may give one text twice.
     all.dedup_by(|b, a| a.id == b.id);
     all
+}
+
+/// What a pod uses so that nobody else would be offered it is that pod's alone.
+fn refuse_used(offers: &mut [Offer], holders: &BTreeSet<DeviceId>) {
+    for offer in offers.iter_mut().filter(|it| it.health.is_offered()) {
+        if let Tenancy::Used(why) = &offer.device.tenancy
+            && !holders.contains(&offer.id)
+        {
+            offer.health = Health::unhealthy(format!("a pod that has had it uses it: {why}"));
+        }
+    }
+}
+
+/// What the pod that holds it has taken out of sight is as well as it was before.
+fn away(before: Offer, devices: &Devices) -> Offer {
+    let known = devices.get(&before.device.id);
+    Offer { health: known.map_or(Health::Healthy, |it| it.health.clone()), ..before }
 }
 
 /// What pods may hold and is not there, or is not offered under this id any more.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    decide::inventory::Inventory,
+    decide::{health::in_use::heeds_use, inventory::Inventory},
     model::{
         event::{Effect, Holdings},
         name::{DeviceId, ResourceName},
@@ -79,11 +79,12 @@ impl Inventory {
     pub(super) fn note_holders(&mut self, holdings: &Holdings, now: Instant) {
         for (name, served) in &mut self.served {
             let configured = self.resources.get(served.config_idx);
-            let is_cleaned = configured.is_some_and(|it| !it.release.is_empty());
+            let is_written = configured.is_some_and(|it| !it.release.is_empty() || heeds_use(it));
             for (id, holder) in holdings.get(name.as_str()).into_iter().flatten() {
                 if let Some(id) = DeviceId::new(id.as_str()).filter(|it| served.listing.has(it)) {
                     let is_new = self.release.holds(name, &id, holder, now);
-                    served.has_other_holders |= is_new && is_cleaned;
+                    served.has_other_holders |= is_new && is_written;
+                    served.listing.is_stale |= is_new && is_written;
                 }
             }
         }
@@ -99,6 +100,9 @@ impl Inventory {
     ) {
         let Some(served) = self.served.get_mut(resource) else { return };
         let configured = self.resources.get(served.config_idx);
+        if configured.is_some_and(heeds_use) {
+            (served.has_other_holders, served.listing.is_stale) = (true, true);
+        }
         if configured.is_none_or(|it| it.release.is_empty()) {
             log::debug!("resource={resource} id={id} was given back by {}", hold.holder);
             return;

@@ -17,7 +17,9 @@ use crate::{
         health::Verdict,
         name::{DeviceId, ResourceName},
         snapshot::Health,
-        state::{First, Illness, Remembered, RememberedDevice, RememberedDevices, Uncleaned},
+        state::{
+            First, Illness, Remembered, RememberedDevice, RememberedDevices, Uncleaned, held_before,
+        },
     },
 };
 
@@ -34,6 +36,7 @@ impl Inventory {
     /// The process before this one has left this.
     pub(super) fn remembered(&mut self, remembered: Remembered) {
         let devices = remembered.values().flat_map(|it| it.values());
+        self.held = Arc::new(held_before(&remembered));
         self.n_gone = devices.filter_map(|it| it.gone).max().unwrap_or(0);
         self.remembered = Arc::new(remembered);
     }
@@ -60,6 +63,7 @@ impl Inventory {
             let before = self.remembered_of(name);
             let mut now = served.remember(name, &before, &self.clearances, &mut self.n_gone);
             remember_holders(&self.release, name, &mut now);
+            served.remember_places(&mut now);
             if *before != now {
                 changed.push((name.clone(), Arc::new(now)));
             }
@@ -113,6 +117,18 @@ impl Inventory {
 }
 
 impl Served {
+    /// Adds where the members of those are that pods hold, as a pod may take them out of sight.
+    fn remember_places(&self, devices: &mut RememberedDevices) {
+        for (id, it) in devices {
+            let present = self.devices.get(id).filter(|it| it.is_present);
+            match present {
+                _ if it.held.is_empty() => it.dirs.clear(),
+                Some(viewed) => it.dirs = viewed.device.dirs(),
+                None => {}
+            }
+        }
+    }
+
     fn remember(
         &self,
         name: &ResourceName,

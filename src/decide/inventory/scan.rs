@@ -9,6 +9,7 @@ use std::{
 use crate::{
     decide::{
         hash::fnv1a,
+        health::in_use::heeds_use,
         hints,
         inventory::{
             Inventory, Served,
@@ -51,6 +52,7 @@ impl Inventory {
         if scan.is_short {
             self.rescan.lacking(now);
         }
+        self.rescan.unready(&scan.unready, now);
         self.has_scanned = true;
         self.senses.n_scans += 1;
         self.report_problems(&scan);
@@ -61,6 +63,10 @@ impl Inventory {
             .filter(|name| !scan.found.iter().any(|it| it.resource == **name))
             .cloned()
             .collect();
+        self.away.clear();
+        for (name, id) in scan.away {
+            self.away.entry(name).or_default().insert(id);
+        }
         for found in scan.found {
             self.found(found, now);
         }
@@ -71,6 +77,7 @@ impl Inventory {
         self.heed_cordons(now);
         self.heed_injected(now);
         effects.extend(self.retarget());
+        self.hold(now, effects);
     }
 
     /// Asks for a scan of what a hint concerns.
@@ -112,7 +119,7 @@ impl Inventory {
             let listing = Listing::new(&resource, told, serve_by);
             let devices = Devices::default();
             let start = Start::default();
-            if !configured.release.is_empty() {
+            if !configured.release.is_empty() || heeds_use(configured) {
                 for (id, hold) in remembered.values().flat_map(|it| &it.held) {
                     self.release.held_before(&resource, id, hold, now);
                 }
@@ -141,12 +148,14 @@ impl Inventory {
         let Some(configured) = self.resources.get(served.config_idx) else {
             return;
         };
+        let none = BTreeSet::new();
         let update = Update {
             resource: name,
             policy: &configured.health,
             remembered: &remembered,
             clearances: &self.clearances,
             heard: &self.heard,
+            away: self.away.get(name).unwrap_or(&none),
             is_cleaned: !configured.release.is_empty(),
             now,
         };

@@ -150,7 +150,7 @@ fn device(viewed: &Viewed<'_>, clock: Clock) -> DeviceStatus {
     DeviceStatus {
         id: it.id.to_string(),
         since: Some(clock.moment(viewed.since)),
-        is_present: viewed.is_present,
+        is_present: viewed.is_present || viewed.is_away,
         numa_node: it.numa_node,
         package: it.package,
         pci_path: pci_path(it).into_iter().flat_map(|(_, it)| it).map(str::to_owned).collect(),

@@ -2,6 +2,7 @@
 //! driver's own files in `/proc` do.
 
 mod files;
+pub(in crate::discovery) mod mig;
 
 use std::io;
 
@@ -45,13 +46,17 @@ fn text(host: &Host, dir: &str, fact: Fact) -> io::Result<Option<String>> {
         return Ok(None);
     };
     let value = |key: &str| value(&information, key).map(str::to_owned);
+    if mig::is_of_instance(fact) {
+        // A card has none of its own.
+        return Ok(None);
+    }
     match fact.name() {
-        "uuid" => uuid(value("GPU UUID")),
+        "uuid" => uuid(host, value("GPU UUID")),
         "minor" => Ok(value("Device Minor")),
         "node" => Ok(value("Device Minor").map(|it| format!("/dev/nvidia{it}"))),
         "model" => Ok(value("Model")),
         "index" => index(host, address),
-        "migInstances" => instances(host, value("Device Minor").as_deref()).map(Some),
+        "migInstances" => mig::count(host, value("Device Minor").as_deref()).map(Some),
         "excluded" => Ok(Some(is_excluded(&information).to_string())),
         "driverVersion" => host.attribute(files::VERSION),
         _ => Err(unknown(fact)),
@@ -71,20 +76,15 @@ fn value<'t>(information: &'t str, key: &str) -> Option<&'t str> {
 
 /// The driver asks the card for it when somebody opens the card for the first time, and shows question
 /// marks until then. Those are no name: all cards have the same.
-fn uuid(text: Option<String>) -> io::Result<Option<String>> {
+fn uuid(host: &Host, text: Option<String>) -> io::Result<Option<String>> {
     if text.as_deref().is_some_and(|it| it.contains('?')) {
+        // No uevent tells when somebody has.
+        host.note_unready();
         let what = "the driver does not know it before somebody has opened the GPU; run `nvidia-smi` \
                     once, or nvidia-persistenced";
         return Err(io::Error::new(io::ErrorKind::WouldBlock, what));
     }
     Ok(text)
-}
-
-/// How many GPU instances of MIG a card is divided into. The driver has a directory for each, `gi3`.
-fn instances(host: &Host, minor: Option<&str>) -> io::Result<String> {
-    let dir = format!("/proc/driver/nvidia/capabilities/gpu{}/mig", minor.unwrap_or_default());
-    let names = host.names(&dir)?;
-    Ok(names.iter().filter(|it| is_numbered(it, "gi")).count().to_string())
 }
 
 /// What to run where a node of the driver is missing: its library makes them when it is first used, which
@@ -120,10 +120,15 @@ pub(in crate::discovery) fn card(host: &Host, node: &str) -> io::Result<Option<S
     if !is_numbered(name, "nvidia") {
         return Ok(None);
     }
+    card_of_minor(host, name.strip_prefix("nvidia").unwrap_or_default())
+}
+
+/// The directory in sysfs of the card with this number.
+fn card_of_minor(host: &Host, wanted: &str) -> io::Result<Option<String>> {
     for address in host.names(CARDS)? {
         let information = information(host, &address)?;
         let minor = information.as_deref().and_then(|it| value(it, "Device Minor"));
-        if minor.is_some_and(|it| name.strip_prefix("nvidia") == Some(it)) {
+        if minor == Some(wanted) {
             return host.canonical(&format!("/sys/bus/pci/devices/{address}"));
         }
     }

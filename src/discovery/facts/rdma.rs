@@ -39,6 +39,7 @@ pub(super) fn lookup(host: &Host, dir: &str, fact: Fact) -> io::Result<Option<Ve
         },
         "physState" => of_ports(host, &dirs()?, "phys_state"),
         "linkLayer" => of_ports(host, &dirs()?, "link_layer"),
+        "pKey" => of_ports(host, &dirs()?, "pkeys/0"),
         "nodeGuid" => of_each(host, &dirs()?, "node_guid"),
         _ => Err(unknown(fact)),
     }

@@ -7,8 +7,10 @@ use std::{
     hash::Hash,
     io,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, OnceLock, PoisonError},
 };
+
+use crate::host::Host;
 
 /// How many paths are noted of each kind: a thousand devices. Further ones are read again, rather than
 /// remembered at the cost of megabytes.
@@ -19,6 +21,21 @@ const NOTES_MAX: usize = 4096;
 pub(super) struct Notes {
     attributes: Mutex<HashMap<String, Option<String>>>,
     resolved: Mutex<HashMap<PathBuf, PathBuf>>,
+    unready: OnceLock<()>,
+}
+
+impl Host {
+    /// Something has no value yet, and nobody will tell when it has.
+    pub fn note_unready(&self) {
+        if let Some(notes) = &self.notes {
+            notes.unready.get_or_init(|| ());
+        }
+    }
+
+    /// Whether this scan has noted that.
+    pub fn is_unready(&self) -> bool {
+        self.notes.as_ref().is_some_and(|it| it.unready.get().is_some())
+    }
 }
 
 impl Notes {

@@ -3,7 +3,7 @@
 use crate::model::fact::{
     Fact,
     Form::{Class, Files, Function, Hex2, Hex4, Node, Nodes, PciAddress, Text},
-    Namespace::{self, Block, Drm, Net, Nvidia, Pci, Rdma, Sound, Sriov, Usb, Vfio},
+    Namespace::{self, Block, Drm, Net, Nvidia, Pci, Rdma, Sound, Sriov, Usb, Vdpa, Vfio},
 };
 
 /// Every fact there is.
@@ -78,6 +78,7 @@ pub static FACTS: &[Fact] = &[
     ),
     row(Rdma, "rdma.physState", Text, "LinkUp", "state of the link of each port"),
     row(Rdma, "rdma.linkLayer", Text, "InfiniBand", "of each port: `InfiniBand` or `Ethernet`"),
+    row(Rdma, "rdma.pKey", Text, "0xffff", "default partition key of each port"),
     row(Rdma, "rdma.nodeGuid", Text, "0c42:a103:0065:1234", "GUID"),
     row(Vfio, "vfio.group", Text, "12", "number of the group"),
     row(
@@ -90,6 +91,15 @@ pub static FACTS: &[Fact] = &[
     row(Vfio, "vfio.noiommu", Text, "false", "whether no IOMMU protects the host from it"),
     row(Vfio, "vfio.cdev", Node, "/dev/vfio/devices/vfio0", "its own node, for iommufd"),
     row(Vfio, "vfio.viable", Text, "true", "whether no driver of the kernel uses one of the group"),
+    row(Vdpa, "vdpa.name", Text, "vdpa0", "name"),
+    row(
+        Vdpa,
+        "vdpa.type",
+        Text,
+        "vhost",
+        "`vhost`: for programs, by its node; `virtio`: for the kernel, as a network interface",
+    ),
+    row(Vdpa, "vdpa.node", Node, "/dev/vhost-vdpa-0", "node, of the type `vhost`"),
     row(Nvidia, "nvidia.uuid", Text, "GPU-8d1f…", "UUID; of a GPU that nobody has opened, not yet"),
     row(Nvidia, "nvidia.minor", Text, "0", "number in the name of its node"),
     row(Nvidia, "nvidia.node", Node, "/dev/nvidia0", "node"),
@@ -107,6 +117,21 @@ pub static FACTS: &[Fact] = &[
         Text,
         "0",
         "how many GPU instances of MIG it is divided into",
+    ),
+    row(
+        Nvidia,
+        "nvidia.gpuInstance",
+        Text,
+        "7",
+        "number of the GPU instance of MIG that a node in `/dev/nvidia-caps` is of, as `nvidia-smi mig -lgi` shows it",
+    ),
+    row(Nvidia, "nvidia.computeInstance", Text, "0", "the same of the compute instance in it"),
+    row(
+        Nvidia,
+        "nvidia.gpuInstanceNode",
+        Node,
+        "/dev/nvidia-caps/nvidia-cap12",
+        "node of that GPU instance, which a program needs beside that of the compute instance",
     ),
     row(Nvidia, "nvidia.excluded", Text, "false", "whether the driver leaves it alone, by order"),
     row(Nvidia, "nvidia.driverVersion", Text, "580.159.04", "version of the driver"),

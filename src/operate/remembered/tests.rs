@@ -65,6 +65,7 @@ fn known() -> RememberedDevice {
             heeded: BTreeSet::new(),
         },
         held: BTreeMap::from([(id("a::0"), hold())]),
+        dirs: Vec::new(),
         uncleaned: Some(Box::new(Uncleaned {
             why: Some("it burns".to_owned()),
             heeded: BTreeSet::from(["t1".to_owned()]),
@@ -84,6 +85,22 @@ fn what_is_written_is_read_again() {
     memory.write(&all).unwrap();
     assert_eq!(read(&path, &boot()).unwrap(), (all.clone(), None));
     assert_eq!(Memory::open(&path, boot()).1, all);
+}
+
+#[test]
+fn where_a_device_is_that_a_pod_holds_counts_until_the_machine_is_started_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(FILE_NAME);
+    let now = Instant::now();
+    let dirs = vec!["/sys/devices/a".to_owned()];
+    let all = remembered([(id("a"), RememberedDevice { dirs: dirs.clone(), ..known() })].into());
+    Memory::open(&path, boot_of("b1", "70.00", now)).0.write(&all).unwrap();
+    let read_in = |boot: &str| {
+        let (read, _) = read(&path, &boot_of(boot, "80.00", now)).unwrap();
+        read.values().flat_map(|it| it.values()).flat_map(|it| it.dirs.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(read_in("b1"), dirs);
+    assert_eq!(read_in("b2"), Vec::<String>::new());
 }
 
 #[test]

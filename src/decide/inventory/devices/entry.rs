@@ -21,6 +21,8 @@ use crate::{
 pub(super) struct Entry {
     pub(super) device: Arc<Device>,
     pub(super) is_present: bool,
+    /// It is not present, but not removed either: a pod has taken it out of sight.
+    pub(super) is_away: bool,
     pub(super) monitor: Monitor,
     pub(super) ears: Ears,
     /// What its last probe has read, for others to be compared with.
@@ -63,6 +65,7 @@ impl Entry {
             samples: Vec::new(),
             device: Arc::new(device.clone()),
             is_present: true,
+            is_away: false,
             monitor,
             cordon: None,
             injection: None,
@@ -86,6 +89,7 @@ impl Entry {
         Viewed {
             device: &self.device,
             is_present: self.is_present,
+            is_away: self.is_away,
             health: injection.map_or(health, |it| &it.health),
             since: injection.map_or_else(|| self.monitor.since(), |it| it.since),
             is_awaited: self.list_by.is_some() || self.settles_at.is_some(),
@@ -96,6 +100,7 @@ impl Entry {
 
     /// A scan has found it, perhaps again or otherwise. Gives whether anything is different.
     pub(super) fn found(&mut self, update: &Update<'_>, device: &Device, news: &mut News) -> bool {
+        let was_away = std::mem::take(&mut self.is_away);
         let was_present = std::mem::replace(&mut self.is_present, true);
         if *self.device != *device {
             if !self.device.has_parts_of(device) && !device.settle.is_zero() {
@@ -109,8 +114,30 @@ impl Entry {
             log::info!("resource={} device={} is back", update.resource, device.id);
             self.ears.back(update.heard);
             news.new.insert(device.id.clone());
+        }
+        if !was_present && !was_away {
             self.tell(update.resource, Input::Back, update.now, news);
         }
+        true
+    }
+
+    /// The last scan has not found it: it was removed, or is out of sight. Gives whether that is news.
+    pub(super) fn missed(&mut self, update: &Update<'_>, news: &mut News) -> bool {
+        let is_away = update.away.contains(&self.device.id);
+        let was_away = std::mem::replace(&mut self.is_away, is_away);
+        let was_present = std::mem::take(&mut self.is_present);
+        if !was_present && was_away == is_away {
+            return false;
+        }
+        (self.list_by, self.settles_at) = (None, None);
+        let input = if is_away { Input::Away } else { Input::Removed };
+        if is_away {
+            let (resource, id) = (update.resource, &self.device.id);
+            log::info!(
+                "resource={resource} device={id} is in the network of the pod that holds it"
+            );
+        }
+        self.tell(update.resource, input, update.now, news);
         true
     }
 
