@@ -24,10 +24,10 @@ use std::{
 };
 
 pub use crate::daemon::{config_watch::ConfigFile, scan_workers::scan, signals::Abruptly};
-use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use crate::{
-    actions::{Actor, Order},
+    actions::{Actor, Order, Orders},
     config::Config,
     daemon::{
         device_info::DeviceInfoWriter, opening::Opening, producers::Producers,
@@ -37,7 +37,8 @@ use crate::{
     host::{Host, inotifier, pool},
     kubelet::{
         core, endpoint,
-        plugin::{KUBELET_SOCKET, Means, Plugin},
+        plugin::{KUBELET_SOCKET, Plugin},
+        plugins::{Means, Plugins},
         pods::Pods,
         watch::Watch,
     },
@@ -63,9 +64,6 @@ use crate::{
 /// A burst is one kubelet restart with a hundred resources: three events each. When the inbox is
 /// full, producers wait; the loop itself never waits for anything but the inbox.
 pub const INBOX_LEN_MAX: usize = 1024;
-
-/// How often retired plugins are looked after while there are any. They end within about a second.
-const RETIRED_INTERVAL: Duration = Duration::from_millis(500);
 
 /// How long a device waits to be cleaned while others are. It is tried again after that.
 const CLEANING_PATIENCE: Duration = Duration::from_secs(60);
@@ -130,14 +128,16 @@ pub fn run(
     let places = Places { socket: runtime_dir.join(SOCKET_NAME), metrics };
     let status_server = StatusServer::start(places, events.clone())
         .map_err(|source| DaemonError::Thread { name: "status", source })?;
-    let means = Means { env, orders: actor.orders(), events };
+    let (orders, events_sent) = (actor.orders(), events.clone());
+    let means = Means { env, orders: orders.clone(), events };
+    let serving = Plugins::start(&plugin_dir, means)
+        .map_err(|source| DaemonError::Thread { name: "plugins", source })?;
     let mut shell = Shell {
         status_server,
         _actor: actor,
         plugin_dir,
         plugins: BTreeMap::new(),
-        retired: Vec::new(),
-        n_plugins: 0,
+        serving,
         scan_thread,
         prober,
         pods,
@@ -147,7 +147,8 @@ pub fn run(
         told: DeviceInfoWriter::all(device_info_dir, labels_dir),
         opening: Opening::new(state_dir, now()),
         _producers: producers,
-        means,
+        orders,
+        events: events_sent,
     };
 
     log::info!("version={} started", env!("CARGO_PKG_VERSION"));
@@ -168,9 +169,7 @@ pub fn run(
 
     // First the inbox, then whoever may be waiting to fill it.
     drop(inbox);
-    for plugin in shell.plugins.values_mut() {
-        plugin.ask_to_stop();
-    }
+    shell.serving.ask_to_stop();
     drop(shell);
     drop(watch);
     log::info!("stopped");
@@ -207,24 +206,22 @@ struct Shell {
     /// Who is told of devices by files.
     told: Vec<DeviceInfoWriter>,
     plugins: BTreeMap<ResourceName, Plugin>,
-    /// Asked to stop, and dropped once they have: nothing waits for them before the end.
-    retired: Vec<Plugin>,
-    /// How many there have been.
-    n_plugins: usize,
+    /// After the plugins, which end in its thread.
+    serving: Plugins,
     scan_thread: ScanThread,
     prober: Prober,
     pods: Pods,
     state: StateWriter,
     opening: Opening,
     _producers: Producers,
-    means: Means,
+    orders: Orders,
+    events: Sender<Event>,
 }
 
 impl Shell {
     /// When to take a step though nothing has happened.
     fn deadline(&self) -> Option<Instant> {
-        let retired = (!self.retired.is_empty()).then(|| now() + RETIRED_INTERVAL);
-        retired.into_iter().chain(self.opening.deadline()).min()
+        self.opening.deadline()
     }
 
     fn step(&mut self, inventory: &mut Inventory, event: Event) -> ControlFlow<()> {
@@ -241,7 +238,6 @@ impl Shell {
         }
         self.opening.tick(now());
         self.scan_thread.retry();
-        self.retired.retain(|it| !it.has_ended());
         ControlFlow::Continue(())
     }
 
@@ -281,10 +277,7 @@ impl Shell {
             Effect::Remember(remembered) => self.state.remember(remembered),
             Effect::Retire(resource) => {
                 self.told.iter_mut().for_each(|it| it.retire(&resource));
-                if let Some(mut plugin) = self.plugins.remove(&resource) {
-                    plugin.ask_to_stop();
-                    self.retired.push(plugin);
-                }
+                drop(self.plugins.remove(&resource));
             }
             Effect::Show(status) => self.show(status),
             Effect::Reconfigure(configured) => self.scan_thread.configure(configured),
@@ -300,14 +293,14 @@ impl Shell {
         device: Arc<Device>,
         actions: Arc<Actions>,
     ) -> Option<Event> {
-        let (events, id, name) = (self.means.events.clone(), device.id.clone(), resource.clone());
+        let (events, id, name) = (self.events.clone(), device.id.clone(), resource.clone());
         let done = move |outcome| {
             // Nobody listens when the daemon goes down; the next one cleans it.
             drop(events.send(Event::Cleaned { resource: name, device: id, outcome }));
         };
         let order =
             Order { resource, device, actions, patience: CLEANING_PATIENCE, done: Box::new(done) };
-        let (Order { resource, device, .. }, why) = self.means.orders.give(order).err()?;
+        let (Order { resource, device, .. }, why) = self.orders.give(order).err()?;
         let device = device.id.clone();
         Some(Event::Cleaned { resource, device, outcome: Err(why.to_owned()) })
     }
@@ -334,7 +327,7 @@ impl Shell {
 
     fn write_specs(&mut self, specs: Arc<Specs>) {
         if self.spec_writer.is_none() {
-            match SpecWriter::start(&self.cdi_dir, self.means.events.clone()) {
+            match SpecWriter::start(&self.cdi_dir, self.events.clone()) {
                 Ok(writer) => self.spec_writer = Some(writer),
                 // It counts as a directory that does not answer, and the next spec tries again.
                 Err(err) => log::error!("thread=cdi cannot start: {err}"),
@@ -348,9 +341,7 @@ impl Shell {
     /// Starts a plugin, or gives the event that it could not be.
     fn serve(&mut self, snapshot: Arc<Snapshot>) -> Result<(), Event> {
         let resource = snapshot.resource.clone();
-        let number = self.n_plugins;
-        self.n_plugins += 1;
-        match Plugin::start(&self.plugin_dir, number, snapshot, self.means.clone()) {
+        match self.serving.serve(snapshot) {
             Ok(plugin) => {
                 self.plugins.insert(resource, plugin);
                 Ok(())

@@ -1,5 +1,6 @@
 //! The only module that touches the host: its files, and what the kernel reports by itself.
 
+pub mod bells;
 pub mod command;
 pub mod deadline;
 pub mod descriptors;
@@ -13,6 +14,7 @@ pub mod kernel_log;
 pub mod latest;
 pub(crate) mod outbox;
 pub mod pool;
+pub mod readiness;
 pub mod replace;
 mod shortage;
 pub mod socket;

@@ -4,7 +4,7 @@
 //! [`mailbox`] what a stream reads, [`service`] what the kubelet may call, `preparation` and `promise` what it waits for then, `allocated` what it was asked for, `methods` how that is written on the
 //! wire, [`endpoint`] the socket
 //! it calls on, [`core`] what all gRPC runs on, [`server`] the gRPC server behind that socket, with `callers`, [`unary`] how we make calls, `register` the call that
-//! registers, and [`plugin`] the thread that does all this for one resource. [`watch`] is the thread that
+//! registers, [`plugin`] all this for one resource, and [`plugins`] the thread that does it for all of them. [`watch`] is the thread that
 //! watches for the kubelet, with `arrivals`; [`pods`] asks it which pods hold which devices. [`inquiry`] is
 //! the other side: what a kubelet asks first; [`runtime`] asks what runs the containers.
 
@@ -18,6 +18,7 @@ pub mod inquiry;
 pub mod mailbox;
 mod methods;
 pub mod plugin;
+pub mod plugins;
 pub mod pods;
 mod preparation;
 mod promise;

@@ -249,7 +249,7 @@ fn reloads_that_retire_resources_give_back_their_descriptors_and_threads() {
     };
     // What is kept for a second resource, once, is no leak.
     turn();
-    until(|| node.threads("plugin-").len() == 1, || format!("{:?}", node.threads("")));
+    until(|| node.threads("plugins").len() == 1, || format!("{:?}", node.threads("")));
     let before = node.n_held();
     (0..50).for_each(|_| turn());
     let says = || format!("{before:?}, {:?}, {:?}", node.n_held(), node.threads(""));

@@ -1,6 +1,6 @@
 //! Which ids the kubelet has asked for since somebody wanted to know.
 //!
-//! They are noted when a call comes in, on gRPC's thread, and taken by the thread of the plugin, which can wait
+//! They are noted when a call comes in, on gRPC's thread, and taken by the thread `plugins`, which can wait
 //! for the main thread; nothing is called while the lock is held. There are no more than the list has.
 
 use std::{

@@ -1,7 +1,7 @@
 //! Which connections to a plugin are used, so that one which is not can give way to another.
 //!
 //! The gRPC core tells a call by the descriptor of its connection. It is noted when a call comes
-//! in, on the core's own thread, and asked for by the thread of the plugin; nothing is called while the lock
+//! in, on the core's own thread, and asked for by the thread `plugins`; nothing is called while the lock
 //! is held.
 
 use std::{

@@ -5,10 +5,10 @@
 //! let the gRPC core do it, because the core owns the path of a socket that it binds: it replaces
 //! what is there, and unlinks the path when it shuts down, whoever has bound it since.
 //!
-//! An endpoint belongs to the thread of its plugin; nothing here waits, but for [`sweep`].
+//! An endpoint belongs to the thread `plugins`; nothing here waits, but for [`sweep`].
 
 use std::{
-    ffi::OsStr,
+    ffi::{OsStr, OsString},
     hash::{BuildHasher, RandomState},
     io,
     os::{
@@ -123,20 +123,21 @@ impl Endpoint {
         socket::file_identity(&self.path).is_ok_and(|it| it == self.file)
     }
 
-    /// Whether another process has bound a socket for `resource` in `dir` after us, and lives.
-    pub fn successor(&self, dir: &Path, resource: &ResourceName) -> Successor {
+    /// Whether another process has bound a socket for `resource` after us, and lives.
+    pub fn successor(&self, others: &mut Others<'_>, resource: &ResourceName) -> Successor {
         let Ok(ours) = socket::identity(&self.path) else { return Successor::None };
         let later = |path: &PathBuf| socket::identity(path).is_ok_and(|it| it > ours);
-        endpoints_of_others(dir, resource)
+        others
+            .of(resource)
             .filter(later)
             .map(|path| if is_dead(&path) { Successor::Dead } else { Successor::Living })
             .max()
             .unwrap_or(Successor::None)
     }
 
-    /// Whether another process that lives has a socket for `resource` in `dir`.
-    pub fn has_living_peers(&self, dir: &Path, resource: &ResourceName) -> bool {
-        self.still_there() && endpoints_of_others(dir, resource).any(|path| !is_dead(&path))
+    /// Whether another process that lives has a socket for `resource`.
+    pub fn has_living_peers(&self, others: &mut Others<'_>, resource: &ResourceName) -> bool {
+        self.still_there() && others.of(resource).any(|path| !is_dead(&path))
     }
 
     /// The next connection; none if nobody waits.
@@ -199,11 +200,28 @@ pub fn is_endpoint_of(name: &OsStr, resource: &ResourceName) -> bool {
     is_endpoint(name) && name.as_encoded_bytes().starts_with(prefix(resource).as_bytes())
 }
 
-fn endpoints_of_others(dir: &Path, resource: &ResourceName) -> impl Iterator<Item = PathBuf> {
-    let names = socket::names(dir).unwrap_or_default().into_iter();
-    names
-        .filter(|name| is_endpoint_of(name, resource) && !is_own_endpoint(name))
-        .map(|name| dir.join(name))
+/// The endpoints of other processes in a plugin directory, at one moment. They are read when somebody asks first: a
+/// hundred resources that ask at the same time cost one reading.
+#[derive(Debug)]
+pub struct Others<'a> {
+    dir: &'a Path,
+    names: Option<Vec<OsString>>,
+}
+
+impl Others<'_> {
+    /// Those in `dir` at the moment of the first question.
+    pub fn in_dir(dir: &Path) -> Others<'_> {
+        Others { dir, names: None }
+    }
+
+    fn of(&mut self, resource: &ResourceName) -> impl Iterator<Item = PathBuf> {
+        let names = self.names.get_or_insert_with(|| {
+            let mut names = socket::names(self.dir).unwrap_or_default();
+            names.retain(|it| is_endpoint(it) && !is_own_endpoint(it));
+            names
+        });
+        names.iter().filter(|it| is_endpoint_of(it, resource)).map(|it| self.dir.join(it))
+    }
 }
 
 /// Removes the sockets that dead processes like us have left in `dir`; returns how many.

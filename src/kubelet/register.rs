@@ -4,7 +4,7 @@
 //! is a kubelet, before anything is disturbed, and the core's own reconnecting, which waits for a
 //! second after a refusal, never comes into it.
 //!
-//! Called by the thread of a plugin; nothing here waits.
+//! Called by the thread `plugins`; nothing here waits.
 
 #![expect(unsafe_code, reason = "the gRPC core is given a connection as a bare descriptor")]
 

@@ -5,7 +5,7 @@
 //! duplicate is never read or written; it is polled, to learn when the connection is gone, which the
 //! gRPC core does not tell, and shut down if the connection must give way to another.
 //!
-//! All of this belongs to the thread of the plugin, which waits in `Server::wait` and nowhere else.
+//! All of this belongs to the thread `plugins`, which is told by [`Readiness`] when there is something to do here. Nothing waits.
 
 #![expect(unsafe_code, reason = "the gRPC core is given connections as bare descriptors")]
 
@@ -13,23 +13,24 @@ use std::{
     io,
     net::Shutdown,
     os::{
-        fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd},
+        fd::{AsFd, AsRawFd, IntoRawFd},
         unix::net::UnixStream,
     },
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
 use grpcio::{ChannelBuilder, Environment, ServerBuilder, ShutdownFuture};
-use nix::{
-    errno::Errno,
-    poll::{PollFd, PollFlags, poll},
-};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::{
-    host::{deadline::Deadline, socket, wake::Wake},
+    host::{
+        deadline::Deadline,
+        readiness::{Interest, Readiness, Watched},
+        socket,
+    },
     kubelet::{callers::Callers, endpoint::Endpoint},
 };
 
@@ -62,11 +63,17 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// given up. Without open streams it takes ten milliseconds.
 const SHUTDOWN_MAX: Duration = Duration::from_millis(500);
 
+/// How many connections are accepted before others have their turn.
+const ACCEPTED_MAX: usize = 16;
+
 /// A server with its connections, and the endpoint in front of it.
 #[derive(Debug)]
 pub(super) struct Server {
     server: grpcio::Server,
-    endpoint: Option<Endpoint>,
+    readiness: Readiness,
+    /// Whom `readiness` tells of what is ours.
+    owner: u64,
+    endpoint: Option<Watched<Endpoint>>,
     connections: Vec<ClientConnection>,
     callers: Callers,
     /// The number of the connection that came last.
@@ -82,7 +89,26 @@ struct ClientConnection {
     /// The process that has connected; 0 if it is in another pid namespace.
     peer: i32,
     /// The core owns the other descriptor of it.
-    duplicate: UnixStream,
+    duplicate: Watched<UnixStream>,
+}
+
+/// An endpoint that nobody serves on yet.
+#[derive(Debug)]
+pub(super) struct Prepared(Watched<Endpoint>);
+
+/// A server that shuts down.
+pub(super) struct Closing {
+    shutdown: ShutdownFuture,
+    until: Deadline,
+    /// It was late, and its calls are cancelled.
+    is_late: bool,
+}
+
+impl Closing {
+    /// When to ask again at the latest.
+    pub(super) fn until(&self) -> Deadline {
+        self.until
+    }
 }
 
 /// How the end of a server went.
@@ -102,11 +128,13 @@ pub(super) struct Mark {
 }
 
 impl Server {
-    /// Starts a server on which nobody can call yet. `service` tells `callers` who does.
+    /// Starts a server on which nobody can call yet. `service` tells `callers` who does, and `readiness` tells `owner` when
+    /// to call [`Server::serve`].
     pub(super) fn new(
         env: Arc<Environment>,
         service: grpcio::Service,
         callers: Callers,
+        (readiness, owner): (Readiness, u64),
     ) -> Result<Server, grpcio::Error> {
         // The kubelet may be stopped for a while, so a connection is never given up for being
         // silent: no age, no idleness, and no pings, neither of ours (the core's default is one after
@@ -126,6 +154,8 @@ impl Server {
         server.start();
         Ok(Server {
             server,
+            readiness,
+            owner,
             endpoint: None,
             connections: Vec::new(),
             callers,
@@ -134,15 +164,23 @@ impl Server {
         })
     }
 
+    /// Makes `endpoint` ready to be served on.
+    pub(super) fn prepare(&self, endpoint: Endpoint) -> io::Result<Prepared> {
+        Ok(Prepared(self.readiness.watch(endpoint, Interest::End, self.owner)?))
+    }
+
     /// Serves on `endpoint` from now on. The endpoint before it is removed; connections that came
     /// through it stay.
-    pub(super) fn listen(&mut self, endpoint: Endpoint) {
-        self.endpoint = Some(endpoint);
+    pub(super) fn listen(&mut self, endpoint: Prepared) -> io::Result<()> {
+        endpoint.0.set(Interest::Input)?;
+        self.pause_until = None;
+        self.endpoint = Some(endpoint.0);
+        Ok(())
     }
 
     /// Where it serves.
     pub(super) fn endpoint(&self) -> Option<&Endpoint> {
-        self.endpoint.as_ref()
+        self.endpoint.as_deref()
     }
 
     /// The connections that `peer` has now. In a container without the host's pids all processes look
@@ -156,33 +194,27 @@ impl Server {
         self.connections.iter().any(|it| it.number <= mark.last && it.peer == mark.peer)
     }
 
-    /// Waits until one of `others` can be read, somebody connects or hangs up, or the time is over.
-    /// Gives which of `others` it was. Connections have been accepted or dropped by then.
-    pub(super) fn wait(
-        &mut self,
-        others: [BorrowedFd<'_>; 2],
-        until: Option<Deadline>,
-    ) -> io::Result<[bool; 2]> {
-        if self.pause_until.is_some_and(Deadline::has_passed) {
-            self.pause_until = None;
-        }
-        let until = Deadline::earlier(until, self.pause_until);
-        let listener = self.endpoint.as_ref().filter(|_| self.pause_until.is_none());
+    /// When to call [`Server::serve`] though nothing is ready.
+    pub(super) fn deadline(&self) -> Option<Deadline> {
+        self.pause_until
+    }
 
-        let mut fds: Vec<PollFd<'_>> = Vec::with_capacity(3 + self.connections.len());
-        fds.extend(others.map(|it| PollFd::new(it, PollFlags::POLLIN)));
-        // Nothing is asked for, so only hang-ups and errors are reported.
-        fds.extend(
-            self.connections.iter().map(|it| PollFd::new(it.duplicate.as_fd(), PollFlags::empty())),
-        );
+    /// Drops connections that are gone, and accepts some that wait.
+    pub(super) fn serve(&mut self) {
+        if self.pause_until.is_some_and(Deadline::has_passed) {
+            self.accept_again();
+        }
+        // Nothing is asked for, so only ends and errors are reported.
+        let connections = self.connections.iter().map(|it| it.duplicate.as_fd());
+        let mut fds: Vec<PollFd<'_>> =
+            connections.map(|it| PollFd::new(it, PollFlags::empty())).collect();
+        let listener = self.endpoint.as_ref().filter(|_| self.pause_until.is_none());
         fds.extend(listener.map(|it| PollFd::new(it.as_fd(), PollFlags::POLLIN)));
-        match poll(&mut fds, Deadline::timeout(until)) {
-            Ok(_) => {}
-            Err(Errno::EINTR) => return Ok([false; 2]),
-            Err(err) => return Err(err.into()),
+        // Fails for lack of memory only; what is ready still is, later.
+        if poll(&mut fds, PollTimeout::ZERO).is_err() {
+            return;
         }
         let mut ready = fds.iter().map(is_ready);
-        let others_ready = [ready.next() == Some(true), ready.next() == Some(true)];
         let gone: Vec<bool> = ready.by_ref().take(self.connections.len()).collect();
         let has_client = ready.next() == Some(true);
 
@@ -190,44 +222,81 @@ impl Server {
         if has_client {
             self.accept();
         }
-        Ok(others_ready)
+    }
+
+    /// From now on nobody new is let in. The socket stays.
+    pub(super) fn turn_away(&mut self) {
+        self.pause_until = None;
+        if let Some(endpoint) = &self.endpoint {
+            // A watched descriptor can be watched for less.
+            drop(endpoint.set(Interest::End));
+        }
     }
 
     /// Stops serving: no new connections, then a shutdown of what there is. The streams should have
     /// been ended before, because the core waits for them. Takes a second at worst.
-    pub(super) fn close(mut self, wake: &Wake) -> Closed {
+    pub(super) fn close(&mut self) -> Closing {
         self.endpoint = None;
-        let mut shutdown = self.server.shutdown();
-        if is_done_within(&mut shutdown, wake, SHUTDOWN_MAX) {
-            return Closed::Done;
-        }
-        self.server.cancel_all_calls();
-        match is_done_within(&mut shutdown, wake, SHUTDOWN_MAX) {
-            true => Closed::Done,
-            false => Closed::LeftBehind,
-        }
+        self.pause_until = None;
+        let shutdown = self.server.shutdown();
+        Closing { shutdown, until: Deadline::after(SHUTDOWN_MAX), is_late: false }
     }
 
-    /// Accepts connections that wait, and as many as there may be at most: others come by the next `poll`.
+    /// How a shutdown has ended, or a promise to ring `waker` then.
+    pub(super) fn poll_closed(&mut self, closing: &mut Closing, waker: &Waker) -> Poll<Closed> {
+        let mut context = Context::from_waker(waker);
+        if Pin::new(&mut closing.shutdown).poll(&mut context).is_ready() {
+            return Poll::Ready(Closed::Done);
+        }
+        if closing.until.has_passed() {
+            if closing.is_late {
+                return Poll::Ready(Closed::LeftBehind);
+            }
+            self.server.cancel_all_calls();
+            (closing.is_late, closing.until) = (true, Deadline::after(SHUTDOWN_MAX));
+        }
+        Poll::Pending
+    }
+
+    /// Accepts some of the connections that wait.
     fn accept(&mut self) {
-        for _ in 0..CONNECTIONS_MAX {
+        for _ in 0..ACCEPTED_MAX {
             let Some(endpoint) = &self.endpoint else { return };
-            let admitted = match endpoint.accept() {
+            let accepted = match endpoint.accept() {
                 Ok(None) => return,
-                Ok(Some(stream)) => stream.try_clone().map(|duplicate| (stream, duplicate)),
+                Ok(Some(stream)) => self.accepted(stream),
                 Err(err) => Err(err),
             };
-            match admitted {
-                Ok((stream, duplicate)) if self.has_room() => self.admit(stream, duplicate),
-                Ok(_) => {}
+            match accepted {
+                Ok(()) => {}
                 Err(err) if is_of_the_client(&err) => {}
                 Err(err) => {
                     log::warn!("socket={} cannot accept a connection: {err}", self.socket());
-                    self.pause_until = Some(Deadline::after(ACCEPT_PAUSE));
-                    return;
+                    return self.pause();
                 }
             }
         }
+    }
+
+    /// Admits a connection if there is room for it.
+    fn accepted(&mut self, stream: UnixStream) -> io::Result<()> {
+        let duplicate = stream.try_clone()?;
+        if self.has_room() {
+            let duplicate = self.readiness.watch(duplicate, Interest::End, self.owner)?;
+            self.admit(stream, duplicate);
+        }
+        Ok(())
+    }
+
+    /// Lets nobody in for a moment: what lacks now may be there later, and who waits can wait.
+    fn pause(&mut self) {
+        self.turn_away();
+        self.pause_until = Some(Deadline::after(ACCEPT_PAUSE));
+    }
+
+    fn accept_again(&mut self) {
+        let is_set = self.endpoint.as_ref().is_none_or(|it| it.set(Interest::Input).is_ok());
+        self.pause_until = (!is_set).then(|| Deadline::after(ACCEPT_PAUSE));
     }
 
     /// Whether there may be one more connection. If there are too many, the most silent gives way.
@@ -257,12 +326,12 @@ impl Server {
 
     /// What it is called in messages.
     fn socket(&self) -> &str {
-        self.endpoint.as_ref().map(Endpoint::name).unwrap_or_default()
+        self.endpoint.as_ref().map(|it| it.name()).unwrap_or_default()
     }
 
     /// Hands a connection over.
-    fn admit(&mut self, stream: UnixStream, duplicate: UnixStream) {
-        let (number, peer) = (self.callers.came(stream.as_raw_fd()), socket::peer(&duplicate));
+    fn admit(&mut self, stream: UnixStream, duplicate: Watched<UnixStream>) {
+        let (number, peer) = (self.callers.came(stream.as_raw_fd()), socket::peer(&*duplicate));
         self.last_accepted = number;
         self.connections.push(ClientConnection { number, peer, duplicate });
         // SAFETY: the descriptor is that of a connected stream socket, and nobody else has it. Its
@@ -291,20 +360,4 @@ fn is_ready(fd: &PollFd<'_>) -> bool {
 /// Whether only this one connection failed, so that the next may be tried at once (accept(2)).
 fn is_of_the_client(err: &io::Error) -> bool {
     matches!(err.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted)
-}
-
-fn is_done_within(shutdown: &mut ShutdownFuture, wake: &Wake, max: Duration) -> bool {
-    let until = Deadline::after(max);
-    let waker = wake.waker();
-    loop {
-        wake.drain();
-        match Pin::new(&mut *shutdown).poll(&mut Context::from_waker(&waker)) {
-            Poll::Ready(_) => return true,
-            Poll::Pending if until.has_passed() => return false,
-            Poll::Pending => {}
-        }
-        let mut fds = [PollFd::new(wake.as_fd(), PollFlags::POLLIN)];
-        // Whatever it says, the loop checks for itself.
-        _ = poll(&mut fds, Deadline::timeout(Some(until)));
-    }
 }

@@ -21,7 +21,7 @@ use crate::{
         allocate::{AllocateError, allocate, held_devices},
         prefer::{Question, prefer},
     },
-    host::wake::Wake,
+    host::bells::Bell,
     kubelet::{
         allocated::Allocated,
         callers::Callers,
@@ -53,7 +53,7 @@ pub struct Service {
     callers: Callers,
     notes: Notes,
     orders: Orders,
-    wake: Wake,
+    bell: Bell,
 }
 
 /// What is noted of calls, for others to read.
@@ -65,15 +65,15 @@ pub(super) struct Notes {
 
 impl Service {
     /// Serves what `snapshots` has, tells `callers` who calls, gives `orders` for devices to be prepared, makes
-    /// `notes`, and rings `wake` for that and whenever a stream begins or ends.
+    /// `notes`, and rings `bell` for that and whenever a stream begins or ends.
     pub(super) fn new(
         snapshots: Readers<Snapshot>,
         callers: Callers,
         notes: Notes,
         orders: Orders,
-        wake: Wake,
+        bell: Bell,
     ) -> Service {
-        Service { snapshots, callers, notes, orders, wake }
+        Service { snapshots, callers, notes, orders, bell }
     }
 }
 
@@ -112,12 +112,12 @@ impl Service {
         let snapshots = self.snapshots.open();
         let open = self.callers.opened(&ctx.peer());
         self.callers.introduce(user_agent(ctx));
-        let wake = self.wake.clone();
-        wake.wake();
+        let bell = self.bell.clone();
+        bell.ring();
         ctx.spawn(async move {
             stream(snapshots, sink).await;
             drop(open);
-            wake.wake();
+            bell.ring();
         });
     }
 
@@ -175,7 +175,7 @@ impl Service {
             .map_err(|err| status(code(&err), &err))?;
         let ids = request.container_requests.iter().flat_map(|it| &it.devices_ids);
         self.notes.allocated.note(ids.filter_map(|it| Some(snapshot.get(it)?.id.clone())));
-        self.wake.wake();
+        self.bell.ring();
         Ok(AllocateResponse { container_responses, ..Default::default() })
     }
 

@@ -1,28 +1,37 @@
 //! A kubelet as small as it can be: it serves `Registration`, dials back and holds the stream.
 //!
-//! It is for the tests of the plugin's thread alone. Whatever the kubelet does beyond registration
+//! It is for the tests of the thread `plugins` alone. Whatever the kubelet does beyond registration
 //! belongs into the simulator.
 
 #![expect(unsafe_code, reason = "the gRPC core is given connections as bare descriptors")]
 
 use std::{
+    collections::BTreeMap,
     future::poll_fn,
-    os::{fd::IntoRawFd, unix::net::UnixListener},
-    sync::atomic::{AtomicUsize, Ordering},
+    os::{
+        fd::{AsFd, IntoRawFd},
+        unix::net::UnixListener,
+    },
+    path::{Path, PathBuf},
+    sync::{Mutex, atomic::AtomicUsize},
+    task::Poll,
+    time::Duration,
 };
 
+use crossbeam_channel::{Receiver, Sender, bounded};
 use futures_util::{Stream, StreamExt};
 use grpcio::{
-    ChannelBuilder, EnvBuilder, RpcContext, RpcStatus, RpcStatusCode, ServerBuilder, UnarySink,
+    ChannelBuilder, EnvBuilder, Environment, RpcContext, RpcStatus, RpcStatusCode, ServerBuilder,
+    UnarySink,
 };
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::*;
 use crate::{
-    host::socket,
+    host::{socket, worker::Worker},
     kubelet::{
         endpoint::is_endpoint,
-        mailbox::Reader,
+        mailbox::{Reader, Readers},
         proto::{
             deviceplugin::{Empty, RegisterRequest},
             deviceplugin_grpc::{DevicePluginClient, Registration, create_registration},
@@ -42,6 +51,8 @@ pub(super) enum Manner {
     Refuses(&'static str),
     /// Never answers.
     Silent,
+    /// Never answers the first; then as `Proper`.
+    SilentAtFirst,
     /// Opens the stream and then never answers.
     StreamsWithoutAnswer,
     /// Keeps its connection when the stream has ended.
@@ -57,7 +68,7 @@ pub(super) enum Said {
     List(String, Vec<String>),
     /// The stream of this endpoint ended.
     Ended(String),
-    /// `Register` came while so many earlier streams were open.
+    /// `Register` came while so many earlier streams of the resource were open.
     TooEarly(usize),
 }
 
@@ -77,7 +88,9 @@ struct Desk {
     manner: Manner,
     said: Sender<Said>,
     alive: Readers<()>,
-    n_streams: Arc<AtomicUsize>,
+    /// By resource.
+    n_streams: Arc<Mutex<BTreeMap<String, usize>>>,
+    n_dialled: Arc<AtomicUsize>,
 }
 
 impl Kubelet {
@@ -99,6 +112,7 @@ impl Kubelet {
             said: sender,
             alive: alive.readers(),
             n_streams: Arc::default(),
+            n_dialled: Arc::default(),
         };
         let service = create_registration(desk);
         let mut server = ServerBuilder::new(env).register_service(service).build().unwrap();
@@ -165,7 +179,8 @@ impl Kubelet {
 
 impl Registration for Desk {
     fn register(&mut self, ctx: RpcContext<'_>, request: RegisterRequest, sink: UnarySink<Empty>) {
-        let n_streams = self.n_streams.load(Ordering::SeqCst);
+        let resource = request.resource_name.clone();
+        let n_streams = self.n_streams.lock().unwrap().get(&resource).copied().unwrap_or_default();
         if n_streams > 0 {
             self.say(Said::TooEarly(n_streams));
         }
@@ -178,14 +193,15 @@ impl Registration for Desk {
             let options = client.get_device_plugin_options_async(&Empty::new()).unwrap().await;
             match (options, desk.manner) {
                 (Err(err), _) => return desk.refuse(sink, &err.to_string()).await,
+                (Ok(_), Manner::SilentAtFirst) if desk.is_first() => desk.keep(sink).await,
                 (Ok(_), Manner::Refuses(text)) => return desk.refuse(sink, text).await,
-                (Ok(_), Manner::Proper | Manner::KeepsConnections) => {
+                (Ok(_), Manner::Proper | Manner::SilentAtFirst | Manner::KeepsConnections) => {
                     sink.success(Empty::new()).await.unwrap();
-                    desk.watch(request.endpoint, client);
+                    desk.watch(resource, request.endpoint, client);
                 }
                 (Ok(_), Manner::Silent) => desk.keep(sink).await,
                 (Ok(_), Manner::StreamsWithoutAnswer) => {
-                    desk.clone().watch(request.endpoint, client);
+                    desk.clone().watch(resource, request.endpoint, client);
                     desk.keep(sink).await;
                 }
             }
@@ -200,6 +216,10 @@ impl Desk {
         drop(self.said.send(it));
     }
 
+    fn is_first(&self) -> bool {
+        self.n_dialled.fetch_add(1, Ordering::SeqCst) == 0
+    }
+
     async fn refuse(&self, sink: UnarySink<Empty>, text: &str) {
         let status = RpcStatus::with_message(RpcStatusCode::UNKNOWN, text.to_owned());
         drop(sink.fail(status).await);
@@ -212,9 +232,9 @@ impl Desk {
         drop(sink);
     }
 
-    fn watch(self, endpoint: String, client: DevicePluginClient) {
+    fn watch(self, resource: String, endpoint: String, client: DevicePluginClient) {
         let alive = self.alive.open();
-        self.n_streams.fetch_add(1, Ordering::SeqCst);
+        *self.n_streams.lock().unwrap().entry(resource.clone()).or_default() += 1;
         let spawner = client.clone();
         spawner.spawn(async move {
             let mut lists = client.list_and_watch(&Empty::new()).unwrap();
@@ -222,7 +242,7 @@ impl Desk {
                 let ids = list.devices.into_iter().map(|it| it.ID).collect();
                 self.say(Said::List(endpoint.clone(), ids));
             }
-            self.n_streams.fetch_sub(1, Ordering::SeqCst);
+            self.n_streams.lock().unwrap().entry(resource).and_modify(|it| *it -= 1);
             self.say(Said::Ended(endpoint));
             if self.manner == Manner::KeepsConnections {
                 poll_fn(|cx| alive.poll_ended(cx)).await;

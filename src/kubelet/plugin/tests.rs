@@ -1,5 +1,12 @@
-use std::{collections::HashSet, fs, os::unix::net::UnixListener};
+use std::{
+    collections::HashSet,
+    fs, io,
+    os::unix::net::{UnixListener, UnixStream},
+    path::Path,
+    time::Duration,
+};
 
+use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 use grpcio::{ChannelBuilder, EnvBuilder};
 use tempfile::TempDir;
 
@@ -8,17 +15,22 @@ use super::{
     *,
 };
 use crate::{
-    host::socket,
-    kubelet::proto::{
-        deviceplugin::{
-            AllocateRequest, ContainerAllocateRequest, ContainerPreferredAllocationRequest, Empty,
-            PreStartContainerRequest, PreferredAllocationRequest,
+    actions,
+    host::{socket, worker::Worker},
+    kubelet::{
+        plugins::{Means, Plugins},
+        proto::{
+            deviceplugin::{
+                AllocateRequest, ContainerAllocateRequest, ContainerPreferredAllocationRequest,
+                Empty, PreStartContainerRequest, PreferredAllocationRequest,
+            },
+            deviceplugin_grpc::DevicePluginClient,
         },
-        deviceplugin_grpc::DevicePluginClient,
     },
     model::{
         device::Device,
-        name::DeviceId,
+        event::{Attempt, Event, PluginEvent, Refusal},
+        name::{DeviceId, ResourceName},
         snapshot::{Health, Offer, Preference},
     },
 };
@@ -27,6 +39,10 @@ pub(in crate::kubelet) use super::fake::PATIENCE;
 
 /// A list of healthy devices with these ids.
 pub(in crate::kubelet) fn snapshot(generation: u64, ids: &[&str]) -> Snapshot {
+    snapshot_of("example.com/test", generation, ids)
+}
+
+fn snapshot_of(resource: &str, generation: u64, ids: &[&str]) -> Snapshot {
     let offer = |id: &&str| Offer {
         id: DeviceId::new(*id).unwrap(),
         device: Arc::new(Device::bare(DeviceId::new(*id).unwrap())),
@@ -35,7 +51,7 @@ pub(in crate::kubelet) fn snapshot(generation: u64, ids: &[&str]) -> Snapshot {
         numa_node: None,
     };
     Snapshot {
-        resource: ResourceName::parse("example.com/test").unwrap(),
+        resource: ResourceName::parse(resource).unwrap(),
         generation,
         offers: ids.iter().map(offer).collect(),
         max_per_container: None,
@@ -50,8 +66,8 @@ pub(in crate::kubelet) fn snapshot(generation: u64, ids: &[&str]) -> Snapshot {
 struct Node {
     dir: TempDir,
     events: Receiver<Event>,
-    // An option so that a test may end it.
-    plugin: Option<Plugin>,
+    // An option so that a test may end it, and wait for that.
+    plugin: Option<(Plugin, Plugins)>,
 }
 
 impl Node {
@@ -64,7 +80,7 @@ impl Node {
     }
 
     fn plugin(&self) -> &Plugin {
-        self.plugin.as_ref().unwrap()
+        &self.plugin.as_ref().unwrap().0
     }
 
     fn kubelet(&self, manner: Manner) -> Kubelet {
@@ -107,10 +123,14 @@ impl Node {
     }
 }
 
-fn start(dir: &Path, events: Sender<Event>) -> Plugin {
+fn start_all(dir: &Path, events: Sender<Event>) -> Plugins {
     let env = Arc::new(EnvBuilder::new().cq_count(1).name_prefix("grpc").build());
-    let means = Means { env, orders: Orders::nowhere(), events };
-    Plugin::start(dir, 0, Arc::new(snapshot(1, &["a"])), means).unwrap()
+    Plugins::start(dir, Means { env, orders: actions::Orders::nowhere(), events }).unwrap()
+}
+
+fn start(dir: &Path, events: Sender<Event>) -> (Plugin, Plugins) {
+    let mut plugins = start_all(dir, events);
+    (plugins.serve(Arc::new(snapshot(1, &["a"]))).unwrap(), plugins)
 }
 
 #[test]
@@ -213,10 +233,9 @@ fn without_a_kubelet_nothing_is_disturbed() {
 #[test]
 fn a_directory_without_room_for_a_name_is_refused_at_start() {
     let dir = Path::new("/").join("d".repeat(100));
-    let env = Arc::new(EnvBuilder::new().cq_count(1).build());
-    let means = Means { env, orders: Orders::nowhere(), events: bounded(1).0 };
+    let mut plugins = start_all(&dir, bounded(1).0);
 
-    let err = Plugin::start(&dir, 0, Arc::new(snapshot(1, &[])), means).unwrap_err();
+    let err = plugins.serve(Arc::new(snapshot(1, &[]))).unwrap_err();
 
     assert_eq!(err.kind(), io::ErrorKind::InvalidInput);
     assert!(err.to_string().contains("too long"), "{err}");
@@ -280,7 +299,7 @@ fn a_full_inbox_holds_up_neither_the_plugin_nor_its_end() {
     let kubelet = Kubelet::start(dir.path(), Manner::Proper);
     let (sender, events) = bounded(1);
     sender.send(Event::Tick).unwrap();
-    let plugin = start(dir.path(), sender);
+    let (plugin, plugins) = start(dir.path(), sender);
 
     plugin.register();
     let first = kubelet.expect_registration(&["a"]);
@@ -298,7 +317,7 @@ fn a_full_inbox_holds_up_neither_the_plugin_nor_its_end() {
     kubelet.expect_end(&second);
     kubelet.expect_registration(&["a"]);
     // The inbox is full again, and nobody empties it.
-    drop(plugin);
+    drop((plugin, plugins));
 }
 
 #[test]
@@ -354,11 +373,17 @@ fn the_end_of_a_process_that_came_after_us_is_noticed_however_it_ended() {
     let kubelet = node.kubelet(Manner::Proper);
     node.register();
     let ours = kubelet.expect_registration(&["a"]);
-    let ours: Vec<&str> = ours.split('-').collect();
-    let theirs = node.dir.path().join(format!("chandler-{}-theirs-0.sock", ours[1]));
+    let tag = ours.split('-').nth(1).unwrap();
+    let theirs = node.dir.path().join(format!("chandler-{tag}-theirs-0.sock"));
+    let ours = socket::identity(&node.dir.path().join(&ours)).unwrap();
 
     for (seen_alive, removed) in [(true, true), (true, false), (false, false)] {
-        let listener = UnixListener::bind(&theirs).unwrap();
+        let mut listener = UnixListener::bind(&theirs).unwrap();
+        // Times of files go by the ticks of the kernel.
+        while socket::identity(&theirs).unwrap() <= ours {
+            fs::remove_file(&theirs).unwrap();
+            listener = UnixListener::bind(&theirs).unwrap();
+        }
         if seen_alive {
             node.plugin().check_endpoint();
             // It looks whether somebody lives there.
@@ -446,6 +471,95 @@ fn a_list_near_the_kubelets_limit_arrives_whole() {
     node.plugin().publish(Arc::new(snapshot(2, &ids)));
 
     kubelet.expect_list(&endpoint, &ids);
+}
+
+/// Plugins of so many resources, and what they say.
+fn several(n: usize, dir: &Path) -> (Vec<Plugin>, Plugins, Receiver<Event>) {
+    // More than any test says without listening.
+    let (sender, events) = bounded(1000);
+    let mut plugins = start_all(dir, sender);
+    let of = |it| Arc::new(snapshot_of(&format!("example.com/r{it}"), 1, &["a"]));
+    let all = (0..n).map(|it| plugins.serve(of(it)).unwrap()).collect();
+    (all, plugins, events)
+}
+
+/// The resource whose attempt ends next, which must have gone well.
+#[track_caller]
+fn next_registered(events: &Receiver<Event>) -> String {
+    loop {
+        let event = events.recv_timeout(PATIENCE).unwrap();
+        if let Event::Plugin(resource, PluginEvent::Attempted(attempt)) = event {
+            assert_eq!(attempt.result, Ok(()), "{resource}");
+            return resource.as_str().to_owned();
+        }
+    }
+}
+
+#[test]
+fn a_hundred_resources_that_register_at_once_with_each_new_kubelet_all_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let (all, _plugins, events) = several(100, dir.path());
+    for _ in 0..3 {
+        let kubelet = Kubelet::start(dir.path(), Manner::Proper);
+        // The stream's end, the socket's and the kubelet's new one each say so.
+        all.iter().chain(&all).for_each(Plugin::register);
+        let registered: HashSet<String> = all.iter().map(|_| next_registered(&events)).collect();
+        assert!(registered.len() > 50, "each has its turn: {registered:?}");
+        all.iter().for_each(Plugin::register);
+        let mut left: HashSet<String> = (0..100).map(|it| format!("example.com/r{it}")).collect();
+        while !left.is_empty() {
+            left.remove(&next_registered(&events));
+        }
+        drop(kubelet);
+        while events.recv_timeout(Duration::from_millis(300)).is_ok() {}
+    }
+}
+
+#[test]
+fn a_resource_without_an_answer_holds_up_no_other_and_ends_when_it_must() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut all, _plugins, events) = several(2, dir.path());
+    let kubelet = Kubelet::start(dir.path(), Manner::SilentAtFirst);
+    all[0].register();
+    let Said::Registering(unanswered) = kubelet.next() else { panic!("no registration") };
+
+    all[1].register();
+    let answered = kubelet.expect_registration(&["a"]);
+    assert_eq!(next_registered(&events), "example.com/r1");
+    assert_eq!(kubelet.endpoints().len(), 2);
+
+    // While its call is under way.
+    drop(all.remove(0));
+    all[0].register();
+    kubelet.expect_end(&answered);
+    let endpoint = kubelet.expect_registration(&["a"]);
+    assert_eq!(next_registered(&events), "example.com/r1");
+    assert_eq!(kubelet.endpoints(), [endpoint]);
+    assert!(!dir.path().join(unanswered).exists());
+}
+
+#[test]
+fn a_flood_of_connections_to_one_resource_leaves_the_others_their_turn() {
+    let dir = tempfile::tempdir().unwrap();
+    let (all, _plugins, events) = several(2, dir.path());
+    let kubelet = Kubelet::start(dir.path(), Manner::Proper);
+    all[0].register();
+    let flooded = dir.path().join(kubelet.expect_registration(&["a"]));
+    next_registered(&events);
+    let _flood = Worker::spawn("flood", move |stop| {
+        while stop.receiver().try_recv() == Err(TryRecvError::Empty) {
+            // Each is closed at once, or gives way to later ones.
+            drop(UnixStream::connect(&flooded));
+        }
+    });
+
+    all[1].register();
+    let mut endpoint = kubelet.expect_registration(&["a"]);
+    for _ in 0..5 {
+        all[1].register();
+        kubelet.expect_end(&endpoint);
+        endpoint = kubelet.expect_registration(&["a"]);
+    }
 }
 
 #[test]
