@@ -103,8 +103,11 @@ impl Orders {
 /// Carries out orders until it is dropped.
 #[derive(Debug)]
 pub struct Actor {
+    host: Host,
     orders: Orders,
-    _worker: Worker,
+    // Before the inbox: what is ordered after the thread has ended is refused.
+    worker: Option<Worker>,
+    inbox: Receiver<Order>,
 }
 
 /// What a thread says while it works.
@@ -121,10 +124,19 @@ fn now() -> Instant {
 }
 
 impl Actor {
-    /// Starts the thread `actions`.
-    pub fn start(host: Host) -> io::Result<Actor> {
+    /// No thread is started before there may be orders.
+    pub fn new(host: Host) -> Actor {
         let (orders, inbox) = bounded(ORDERS_LEN_MAX);
-        let worker = Worker::spawn("actions", move |stop| {
+        Actor { host, orders: Orders(orders), worker: None, inbox }
+    }
+
+    /// Starts the thread `actions`, unless it runs: there may be orders from now on.
+    pub fn start(&mut self) -> io::Result<()> {
+        if self.worker.is_some() {
+            return Ok(());
+        }
+        let (host, inbox) = (self.host.clone(), self.inbox.clone());
+        self.worker = Some(Worker::spawn("actions", move |stop| {
             let said = bounded(SAID_LEN_MAX);
             let (queue, pool) = (Queue::default(), Pool::new("action", LIMITS));
             let mut thread = Thread { host, queue, pool, said };
@@ -142,8 +154,8 @@ impl Actor {
                 }
                 thread.turn();
             }
-        })?;
-        Ok(Actor { orders: Orders(orders), _worker: worker })
+        })?);
+        Ok(())
     }
 
     /// Where orders are given.

@@ -121,10 +121,8 @@ pub fn run(
     let watch = Watch::start(&plugin_dir, events.clone())
         .map_err(|source| DaemonError::Thread { name: "kubelet", source })?;
     let env = core::environment();
-    let pods = Pods::start(pod_resources, Arc::clone(&env), events.clone())
-        .map_err(|source| DaemonError::Thread { name: "pods", source })?;
-    let actor =
-        Actor::start(host).map_err(|source| DaemonError::Thread { name: "actions", source })?;
+    let pods = Pods::new(pod_resources, Arc::clone(&env), events.clone());
+    let actor = Actor::new(host);
     let places = Places { socket: runtime_dir.join(SOCKET_NAME), metrics };
     let status_server = StatusServer::start(places, events.clone())
         .map_err(|source| DaemonError::Thread { name: "status", source })?;
@@ -134,7 +132,7 @@ pub fn run(
         .map_err(|source| DaemonError::Thread { name: "plugins", source })?;
     let mut shell = Shell {
         status_server,
-        _actor: actor,
+        actor,
         plugin_dir,
         plugins: BTreeMap::new(),
         serving,
@@ -198,7 +196,7 @@ fn next_event(deadline: Option<Instant>, inbox: &Receiver<Event>) -> Option<Even
 struct Shell {
     status_server: StatusServer,
     /// Before the plugins: what is under way for a container must not hold up their end.
-    _actor: Actor,
+    actor: Actor,
     plugin_dir: PathBuf,
     cdi_dir: PathBuf,
     /// There is one from the first spec on.
@@ -228,12 +226,16 @@ impl Shell {
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
             let remembered = self.opening.heard(&event);
+            let is_answer = matches!(event, Event::PodsListed(_));
             for effect in inventory.apply(event, now()) {
                 log::debug!("effect: {effect:?}");
                 self.carry_out(effect, &mut events)?;
             }
             if let Some(remembered) = remembered {
                 self.scan_thread.begin(remembered);
+            }
+            if is_answer {
+                events.extend(self.pods.answered());
             }
         }
         self.opening.tick(now());
@@ -251,6 +253,10 @@ impl Shell {
                 }
             }
             Effect::Publish(snapshot) => {
+                if let Err(err) = self.prepare_for(&snapshot) {
+                    // Containers that need a preparation do not start; the next list tries again.
+                    log::error!("thread=actions cannot start: {err}");
+                }
                 self.told.iter_mut().for_each(|it| it.publish(&snapshot));
                 if let Some(plugin) = self.plugins.get(&snapshot.resource) {
                     plugin.publish(snapshot);
@@ -269,7 +275,7 @@ impl Shell {
             Effect::Scan(scope) => self.scan_thread.ask(&scope),
             Effect::Hold(held) => self.scan_thread.hold(held),
             Effect::Probe(targets) => self.prober.watch(targets),
-            Effect::AskPods => self.pods.ask(),
+            Effect::AskPods => now_known.extend(self.pods.ask()),
             Effect::Clean { resource, device, actions } => {
                 now_known.extend(self.clean(resource, device, actions));
             }
@@ -288,7 +294,7 @@ impl Shell {
 
     /// Has a device cleaned, or gives the event that it cannot be now.
     fn clean(
-        &self,
+        &mut self,
         resource: ResourceName,
         device: Arc<Device>,
         actions: Arc<Actions>,
@@ -300,9 +306,14 @@ impl Shell {
         };
         let order =
             Order { resource, device, actions, patience: CLEANING_PATIENCE, done: Box::new(done) };
-        let (Order { resource, device, .. }, why) = self.orders.give(order).err()?;
+        let started = self.actor.start().map_err(|err| format!("no thread for it: {err}"));
+        let given = match started {
+            Ok(()) => self.orders.give(order).map_err(|(order, why)| (order, why.to_owned())),
+            Err(why) => Err((order, why)),
+        };
+        let (Order { resource, device, .. }, why) = given.err()?;
         let device = device.id.clone();
-        Some(Event::Cleaned { resource, device, outcome: Err(why.to_owned()) })
+        Some(Event::Cleaned { resource, device, outcome: Err(why) })
     }
 
     /// Tells those who have asked what we know.
@@ -338,10 +349,15 @@ impl Shell {
         }
     }
 
+    /// Sees to it that there is somebody who prepares devices, if these need it.
+    fn prepare_for(&mut self, snapshot: &Snapshot) -> io::Result<()> {
+        if snapshot.pre_start.is_empty() { Ok(()) } else { self.actor.start() }
+    }
+
     /// Starts a plugin, or gives the event that it could not be.
     fn serve(&mut self, snapshot: Arc<Snapshot>) -> Result<(), Event> {
         let resource = snapshot.resource.clone();
-        match self.serving.serve(snapshot) {
+        match self.prepare_for(&snapshot).and_then(|()| self.serving.serve(snapshot)) {
             Ok(plugin) => {
                 self.plugins.insert(resource, plugin);
                 Ok(())

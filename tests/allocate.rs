@@ -12,16 +12,25 @@ use chandler::{
     },
 };
 use expect_test::{Expect, expect};
+use nix::sys::{
+    resource::{UsageWho, getrusage},
+    time::TimeValLike,
+};
 
-/// Three devices `dev0` to `dev2`, of two nodes each, under the rest of a resource.
+/// The devices `dev0`, `dev1` and, which is gone, `dev10`, of two nodes each, under the rest of a resource.
 fn snapshot(rest: &str) -> Snapshot {
+    snapshot_of(rest, [(0, Health::Healthy), (1, Health::Healthy), (10, gone())])
+}
+
+/// The same of these devices.
+fn snapshot_of(rest: &str, devices: impl IntoIterator<Item = (usize, Health)>) -> Snapshot {
     let text = format!(
         "version: v1\nresources:\n  - name: example.com/x\n    discovery: {{ nodes: [/dev/x] }}\n{rest}"
     );
     let config = config::parse("c.yaml", &text).unwrap();
     let resource = &config.resources[0];
     let mut all = Vec::new();
-    for (n, health) in [(0, Health::Healthy), (1, Health::Healthy), (10, gone())] {
+    for (n, health) in devices {
         let node =
             |path: &str, ownership| Node { host: HostPath::plain(path), number: None, ownership };
         let description = Description {
@@ -124,6 +133,33 @@ fn templates_give_one_entry_a_device_and_join_what_is_said_once() {
             env X1=DEV1
             annotation example.com/id=S0,S1"#]],
     );
+}
+
+#[test]
+fn what_each_device_of_a_container_costs_does_not_grow_with_the_others() {
+    const FEW: usize = 300;
+    const MANY: usize = 20 * FEW;
+    let cost = |n: usize| {
+        let rest = r#"
+    allocation: { devices: [{ hostPath: "{node}" }], mounts: [{ hostPath: "/opt/{id}", containerPath: "/opt/{id}" }], env: { IDS: "{ids}", NAME: "{name}" } }
+"#;
+        let snapshot = snapshot_of(rest, (0..n).map(|it| (it, Health::Healthy)));
+        let ids: Vec<String> = snapshot.offers.iter().map(|it| it.id.to_string()).collect();
+        let used = || {
+            let usage = getrusage(UsageWho::RUSAGE_THREAD).unwrap();
+            let micros = usage.user_time().num_microseconds();
+            micros + usage.system_time().num_microseconds()
+        };
+        let once = |_| {
+            let before = used();
+            assert_eq!(allocate(&snapshot, &ids).unwrap().mounts.len(), n);
+            used() - before
+        };
+        (0..3).map(once).min().unwrap().max(1)
+    };
+    let (few, many) = (cost(FEW), cost(MANY));
+    // Twenty times as many cost twenty times as much, and four hundred times if each looked at all the others.
+    assert!(many < few * 100, "{FEW} devices: {few} µs, {MANY} devices: {many} µs");
 }
 
 #[test]

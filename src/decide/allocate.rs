@@ -1,18 +1,20 @@
 //! Turns the kubelet's choice of devices into what the container gets. Pure.
 
+mod by_path;
 pub mod cdi;
 pub mod compat;
 pub mod device_info;
 pub mod labels;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     sync::Arc,
 };
 
 use crate::{
     config::quoted,
     decide::{
+        allocate::by_path::ByPath,
         fill::{Use, fill, fill_each},
         hash::fnv1a,
         known::{InContainer, Known, Side},
@@ -24,7 +26,7 @@ use crate::{
         edits::{ContainerEdits, DeviceNode, Mount},
         name::{DeviceId, ResourceName},
         snapshot::{Health, Snapshot},
-        template::Template,
+        template::{Core, Key, Template},
     },
 };
 
@@ -169,32 +171,31 @@ pub fn held_devices(
 pub fn edits(devices: &[&Device]) -> Result<ContainerEdits, EditsError> {
     let ids: Vec<String> = devices.iter().map(|it| it.id.to_string()).collect();
     let mut edits = ContainerEdits::default();
+    let (mut nodes, mut mounts) = (ByPath::default(), ByPath::default());
     let mut env = Pairs::default();
     let mut annotations = Pairs::default();
     for (index, device) in devices.iter().enumerate() {
         let container = Some(InContainer { index, ids: &ids, paths: &[] });
         let view = View(Known { container, ..Known::of(device) });
-        add_devices(&mut edits.devices, &view)?;
-        let paths = container_paths(&edits.devices, device);
+        add_devices(&mut nodes, &view)?;
+        let paths = container_paths(&nodes, device);
         let container = Some(InContainer { index, ids: &ids, paths: &paths });
         let view = View(Known { container, ..Known::of(device) });
-        add_mounts(&mut edits.mounts, &view)?;
+        add_mounts(&mut mounts, &view)?;
         edits.cdi_devices.extend(device.cdi_device.clone());
         env.add(&device.allocation.env, &view)?;
         annotations.add(&device.allocation.annotations, &view)?;
     }
+    (edits.devices, edits.mounts) = (nodes.into_vec(), mounts.into_vec());
     edits.env = env.finish();
     edits.annotations = annotations.finish();
     Ok(edits)
 }
 
 /// Where the nodes of a device are in the container.
-fn container_paths(nodes: &[DeviceNode], device: &Device) -> Vec<String> {
-    let path_of = |host_path: &str| {
-        // A node that several devices share may be there more than once; the last is this one's.
-        let node = nodes.iter().rfind(|it| it.host_path == host_path)?;
-        Some(node.container_path.clone())
-    };
+fn container_paths(nodes: &ByPath<DeviceNode>, device: &Device) -> Vec<String> {
+    // A node that several devices share may be there more than once; the last is this one's.
+    let path_of = |host_path: &str| Some(nodes.last_of(host_path)?.container_path.clone());
     if device.cdi_device.is_some() && device.allocation.devices.is_none() {
         // They are where the spec has them.
         return device.nodes.iter().map(|it| it.host.asked.clone()).collect();
@@ -223,7 +224,7 @@ fn physical_devices<'s>(
     {
         return Err(AllocateError::TooMany { resource: resource(), asked: ids.len(), max });
     }
-    let mut devices: Vec<&Device> = Vec::new();
+    let mut devices: BTreeMap<&DeviceId, &Device> = BTreeMap::new();
     for id in ids {
         let Some(offer) = snapshot.get(id) else {
             return Err(AllocateError::UnknownDevice { resource: resource(), id: shown(id) });
@@ -235,10 +236,9 @@ fn physical_devices<'s>(
                 reason: finding.reason.clone(),
             });
         }
-        if !devices.iter().any(|it| it.id == offer.device.id) {
-            devices.push(&offer.device);
-        }
+        devices.insert(&offer.device.id, &offer.device);
     }
+    let mut devices: Vec<&Device> = devices.into_values().collect();
     devices.sort_by(|a, b| natural::compare(&a.name, &b.name).then_with(|| a.id.cmp(&b.id)));
     Ok(devices)
 }
@@ -282,13 +282,14 @@ impl View<'_> {
     }
 }
 
-fn add_devices(nodes: &mut Vec<DeviceNode>, view: &View<'_>) -> Result<(), EditsError> {
+fn add_devices(nodes: &mut ByPath<DeviceNode>, view: &View<'_>) -> Result<(), EditsError> {
     let mut add = |host_path: String, container_path: String, permissions: &str| {
-        if let Some(other) = nodes.iter().find(|it| it.container_path == container_path) {
+        if let Some(other) = nodes.at(&container_path) {
             // Two devices may share a node, a control device say; the container gets it once.
             return same_path(&other.host_path, host_path, container_path);
         }
-        nodes.push(DeviceNode { host_path, container_path, permissions: permissions.to_owned() });
+        let permissions = permissions.to_owned();
+        nodes.push(DeviceNode { host_path, container_path, permissions });
         Ok(())
     };
     match &view.device().allocation.devices {
@@ -318,10 +319,10 @@ fn same_path(first: &str, second: String, container_path: String) -> Result<(), 
     }
 }
 
-fn add_mounts(mounts: &mut Vec<Mount>, view: &View<'_>) -> Result<(), EditsError> {
+fn add_mounts(mounts: &mut ByPath<Mount>, view: &View<'_>) -> Result<(), EditsError> {
     for MountTemplate { host_path, container_path, read_only } in &view.device().allocation.mounts {
         for (host_path, container_path) in view.path_pairs(host_path, Some(container_path))? {
-            match mounts.iter().find(|it| it.container_path == container_path) {
+            match mounts.at(&container_path) {
                 Some(other) => same_path(&other.host_path, host_path, container_path)?,
                 None => mounts.push(Mount { host_path, container_path, read_only: *read_only }),
             }
@@ -329,7 +330,7 @@ fn add_mounts(mounts: &mut Vec<Mount>, view: &View<'_>) -> Result<(), EditsError
     }
     // What is handed over whole comes last, so that a template may say otherwise.
     for HostPath { path, asked } in &view.device().paths {
-        if !mounts.iter().any(|it| it.container_path == *asked) {
+        if mounts.at(asked).is_none() {
             let (host_path, container_path) = (path.clone(), asked.clone());
             mounts.push(Mount { host_path, container_path, read_only: true });
         }
@@ -339,7 +340,15 @@ fn add_mounts(mounts: &mut Vec<Mount>, view: &View<'_>) -> Result<(), EditsError
 
 /// Names with the values of all devices, each once, in order.
 #[derive(Default)]
-struct Pairs(BTreeMap<String, Vec<String>>);
+struct Pairs(BTreeMap<String, Values>);
+
+#[derive(Default)]
+struct Values {
+    in_order: Vec<String>,
+    seen: HashSet<String>,
+    /// What says the same for each device, and is among them.
+    of_container: Vec<Template>,
+}
 
 impl Pairs {
     fn add(
@@ -354,15 +363,27 @@ impl Pairs {
                 return Err(view.refused(what));
             }
             let values = self.0.entry(name).or_default();
+            // All devices of a container would say the same: with a hundred ids, a hundred texts of a hundred ids.
+            if is_of_the_container(value) {
+                if values.of_container.contains(value) {
+                    continue;
+                }
+                values.of_container.push(value.clone());
+            }
             let value = view.text(value)?;
-            if !value.is_empty() && !values.contains(&value) {
-                values.push(value);
+            if !value.is_empty() && values.seen.insert(value.clone()) {
+                values.in_order.push(value);
             }
         }
         Ok(())
     }
 
     fn finish(self) -> BTreeMap<String, String> {
-        self.0.into_iter().map(|(name, values)| (name, values.join(","))).collect()
+        self.0.into_iter().map(|(name, values)| (name, values.in_order.join(","))).collect()
     }
+}
+
+/// Whether it says the same whichever device of a container it is filled in for: it names nothing but all ids.
+fn is_of_the_container(template: &Template) -> bool {
+    template.keys().all(|it| *it == Key::Core(Core::Ids))
 }

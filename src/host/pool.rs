@@ -7,7 +7,7 @@ use std::{
     collections::BTreeMap,
     fmt, io,
     sync::atomic::{AtomicU64, Ordering},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -21,6 +21,9 @@ static BLOCKED: AtomicU64 = AtomicU64::new(0);
 pub fn n_blocked() -> u64 {
     BLOCKED.load(Ordering::Relaxed)
 }
+
+/// How long a thread is kept without a job: a burst of jobs is not followed by another.
+const KEPT_FOR: Duration = Duration::from_secs(60);
 
 /// The number in a thread's name.
 pub type ThreadNo = u64;
@@ -43,7 +46,8 @@ pub struct Pool {
     name: &'static str,
     limits: Limits,
     n_started: ThreadNo,
-    idle: Vec<PoolThread>,
+    /// Since when they have had no job. The one that has waited least has the next.
+    idle: Vec<(PoolThread, Instant)>,
     busy: BTreeMap<ThreadNo, PoolThread>,
     n_hung: usize,
     ended: (Sender<ThreadNo>, Receiver<ThreadNo>),
@@ -85,7 +89,7 @@ impl Pool {
     /// Gives a job to a thread. Fails if the kernel gives none.
     pub fn start(&mut self, job: impl FnOnce(ThreadNo) + Send + 'static) -> io::Result<ThreadNo> {
         debug_assert!(self.has_room(), "whoever starts a job asks for room first");
-        let thread = self.idle.pop().map_or_else(|| self.spawn(), Ok)?;
+        let thread = self.idle.pop().map_or_else(|| self.spawn(), |(it, _)| Ok(it))?;
         let no = thread.no;
         // The thread waits for nothing else.
         drop(thread.jobs.try_send(Box::new(job)));
@@ -93,10 +97,12 @@ impl Pool {
         Ok(no)
     }
 
-    /// The thread has ended its job.
+    /// The thread has ended its job. Those that have had none for long end.
     pub fn take_back(&mut self, no: ThreadNo) {
+        let now = now();
+        self.idle.retain(|(_, since)| now.saturating_duration_since(*since) < KEPT_FOR);
         match self.busy.remove(&no) {
-            Some(thread) if self.idle.len() < self.limits.idle => self.idle.push(thread),
+            Some(thread) if self.idle.len() < self.limits.idle => self.idle.push((thread, now)),
             Some(_) => {}
             None => {
                 self.n_hung -= 1;
@@ -147,6 +153,14 @@ impl Pool {
     }
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how long a thread has been idle decides nothing else"
+)]
+fn now() -> Instant {
+    Instant::now()
+}
+
 impl fmt::Debug for PoolThread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PoolThread({})", self.no)
@@ -155,8 +169,6 @@ impl fmt::Debug for PoolThread {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     const LIMITS: Limits = Limits { busy: 2, hung: 3, idle: 1 };
@@ -191,6 +203,21 @@ mod tests {
         drop(other);
         assert_eq!(next_ended(&mut pool), 1);
         assert_eq!(pool.idle.len(), 1, "no more are kept");
+    }
+
+    #[test]
+    fn threads_that_have_had_no_job_for_a_minute_end() {
+        let mut pool = Pool::new("test", Limits { idle: 2, ..LIMITS });
+        let busy = [hang(&mut pool), hang(&mut pool)];
+        drop(busy);
+        (0..2).for_each(|_| _ = next_ended(&mut pool));
+        assert_eq!(pool.idle.len(), 2);
+        for (_, since) in &mut pool.idle {
+            *since -= KEPT_FOR;
+        }
+        pool.start(|_| ()).unwrap();
+        next_ended(&mut pool);
+        assert_eq!(pool.idle.len(), 1, "the one that has had the job");
     }
 
     #[test]

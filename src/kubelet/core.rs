@@ -51,6 +51,14 @@ pub fn environment() -> Arc<Environment> {
     env
 }
 
+/// Leaves out what nobody here asks the core for, and each connection or server would pay for: its own books on them
+/// (channelz), and room for messages that the kernel sends without copying them.
+pub(super) fn lean(builder: ChannelBuilder) -> ChannelBuilder {
+    builder
+        .raw_cfg_int(c"grpc.enable_channelz".to_owned(), 0)
+        .raw_cfg_int(c"grpc.experimental.tcp_tx_zerocopy_max_simultaneous_sends".to_owned(), 1)
+}
+
 /// Runs `ask` where it sees one processor. The core has a pool with a thread for each, up to sixteen, and work
 /// for none of them; musl counts those on which the thread that asks may run.
 fn on_one_processor<T>(ask: impl FnOnce() -> T) {

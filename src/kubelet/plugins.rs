@@ -5,7 +5,7 @@
 //! turn, in which no more than a few connections are accepted.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     fmt, io, mem,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -33,6 +33,7 @@ use crate::{
         methods,
         plugin::{
             Orders, Plugin,
+            attempt::YOUNG,
             served::{Around, Parts, Served},
         },
         server::Server,
@@ -45,6 +46,9 @@ use crate::{
 const STOP: u64 = 0;
 const BELLS: u64 = 1;
 const FIRST_PLUGIN: u64 = 2;
+
+/// How many registrations are under way at a time, of those that have begun a moment ago.
+const REGISTERING_MAX: usize = 16;
 
 /// All plugins. Dropping it ends them, which takes a second at worst, and joins the thread.
 pub struct Plugins {
@@ -86,6 +90,8 @@ impl Plugins {
             readiness: readiness.clone(),
             stop: None,
             plugins: BTreeMap::new(),
+            waiting: VecDeque::new(),
+            n_begin_max: 0,
             outbox,
         };
         let worker = Worker::spawn_polling("plugins", move |stop| thread.run(stop))?;
@@ -164,6 +170,10 @@ struct Thread {
     /// `None` when it has been told to stop.
     stop: Option<Watched<StopFd>>,
     plugins: BTreeMap<u64, Served>,
+    /// Those that are to register when others have.
+    waiting: VecDeque<u64>,
+    /// How many of them may begin.
+    n_begin_max: usize,
     outbox: Outbox,
 }
 
@@ -200,9 +210,17 @@ impl Thread {
         for number in &due {
             self.plugins.get_mut(number).into_iter().for_each(Served::take_orders);
         }
-        let mut around =
-            Around { dir: &self.dir, others: Others::in_dir(&self.dir), outbox: &mut self.outbox };
-        for number in due {
+        // Who has waited to register comes first.
+        let mut numbers = self.who_may_begin();
+        due.extend(&numbers);
+        numbers.extend(due.iter().filter(|it| !numbers.contains(it)).copied().collect::<Vec<_>>());
+        let mut around = Around {
+            dir: &self.dir,
+            others: Others::in_dir(&self.dir),
+            outbox: &mut self.outbox,
+            n_begin_max: self.n_begin_max,
+        };
+        for number in numbers {
             let Some(plugin) = self.plugins.get_mut(&number) else { continue };
             if has_waited.contains(&number) {
                 plugin.serve();
@@ -211,18 +229,38 @@ impl Thread {
                 Some(_) => plugin.turn(&mut around),
                 None => plugin.end(&mut around),
             };
+            if plugin.waits_to_register() && !self.waiting.contains(&number) {
+                self.waiting.push_back(number);
+            }
             if flow.is_break() {
                 self.plugins.remove(&number);
             }
         }
+        self.n_begin_max = around.n_begin_max;
         Ok(())
+    }
+
+    /// The plugins that may begin to register, of those that wait. A kubelet is told of a few at a time: a hundred calls at
+    /// once take it no less time, and us memory that is not given back. One that does not answer holds
+    /// them up for a moment only.
+    fn who_may_begin(&mut self) -> Vec<u64> {
+        let now = Deadline::after(Duration::ZERO);
+        let n_young = self.plugins.values().filter(|it| it.is_registering(now)).count();
+        self.n_begin_max = REGISTERING_MAX.saturating_sub(n_young);
+        let n_first = self.waiting.len().min(self.n_begin_max);
+        self.waiting.drain(..n_first).collect()
     }
 
     /// The only place where the thread waits.
     fn wait(&self) -> io::Result<BTreeSet<u64>> {
         let deadlines = self.plugins.values().filter_map(Served::deadline);
         let until = Deadline::earlier(deadlines.min(), self.outbox.deadline());
-        self.readiness.wait(until)
+        let begins = match (self.waiting.is_empty(), self.n_begin_max) {
+            (true, _) => None,
+            (false, 0) => Some(Deadline::after(YOUNG)),
+            (false, _) => Some(Deadline::after(Duration::ZERO)),
+        };
+        self.readiness.wait(Deadline::earlier(until, begins))
     }
 
     /// Those whose time has come.

@@ -1,4 +1,4 @@
-//! Which pods hold which devices: the thread `pods`, which asks the kubelet's pod resources API when it is told to.
+//! Which pods hold which devices: the thread `pods`, which asks the kubelet's pod resources API once.
 //!
 //! The API needs a socket that a container may not have been given, and a kubelet that is not
 //! starting. If there is no answer, the event says that nothing is known.
@@ -6,14 +6,17 @@
 #![expect(unsafe_code, reason = "the gRPC core is given a connection as a bare descriptor")]
 
 use std::{
-    io,
+    fmt,
     os::fd::IntoRawFd,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
-use crossbeam_channel::{Sender, bounded};
+use crossbeam_channel::Sender;
 use grpcio::{CallOption, ChannelBuilder, Environment};
 
 use crate::{
@@ -38,53 +41,79 @@ const DEADLINE: Duration = Duration::from_secs(1);
 const ANSWER_LEN_MAX: i32 = 16 * 1024 * 1024;
 
 /// Asks which pods hold which devices.
-#[derive(Debug)]
 pub struct Pods {
-    // Before the worker, so that it is dropped first: the thread waits on it.
-    requests: Sender<()>,
-    _worker: Worker,
+    socket: PathBuf,
+    env: Arc<Environment>,
+    events: Sender<Event>,
+    /// Asks one question, and ends with its answer.
+    worker: Option<Worker>,
+    /// There is another question since.
+    asked_again: bool,
+    /// That there is no answer has been logged, for as long as there is none.
+    said: Arc<AtomicBool>,
 }
 
 impl Pods {
-    /// Starts the thread. `socket` need not be there.
-    pub fn start(
-        socket: PathBuf,
-        env: Arc<Environment>,
-        events: Sender<Event>,
-    ) -> io::Result<Pods> {
-        // One slot: "ask" is all that can be said.
-        let (requests, asked) = bounded(1);
-        let worker = Worker::spawn("pods", move |_stop| {
-            let mut said = false;
-            while asked.recv().is_ok() {
-                let holdings = match list(&socket, &env) {
-                    Ok(response) => {
-                        said = false;
-                        Some(holdings(&response))
-                    }
-                    Err(err) => {
-                        if !std::mem::replace(&mut said, true) {
-                            log::warn!(
-                                "socket={} cannot ask the kubelet which pods hold which devices, \
-                                 so removed devices stay listed: {err}",
-                                socket.display()
-                            );
-                        }
-                        None
-                    }
-                };
-                if events.send(Event::PodsListed(holdings)).is_err() {
-                    return;
-                }
-            }
-        })?;
-        Ok(Pods { requests, _worker: worker })
+    /// No thread is started before the first question. `socket` need not be there.
+    pub fn new(socket: PathBuf, env: Arc<Environment>, events: Sender<Event>) -> Pods {
+        Pods { socket, env, events, worker: None, asked_again: false, said: Arc::default() }
     }
 
-    /// Asks for an answer as of now. Never waits.
-    pub fn ask(&self) {
-        // A full slot says the same already.
-        _ = self.requests.try_send(());
+    /// Asks for an answer as of now. Never waits. Gives what is the answer at once, if it cannot ask.
+    pub fn ask(&mut self) -> Option<Event> {
+        if self.worker.is_some() {
+            self.asked_again = true;
+            return None;
+        }
+        let (socket, env) = (self.socket.clone(), Arc::clone(&self.env));
+        let (events, said) = (self.events.clone(), Arc::clone(&self.said));
+        let worker = Worker::spawn("pods", move |_stop| {
+            let holdings = ask(&socket, &env, &said);
+            // Nobody listens when the daemon goes down.
+            drop(events.send(Event::PodsListed(holdings)));
+        });
+        match worker {
+            Ok(worker) => {
+                self.worker = Some(worker);
+                None
+            }
+            Err(err) => {
+                log::error!("thread=pods cannot start, so removed devices stay listed: {err}");
+                Some(Event::PodsListed(None))
+            }
+        }
+    }
+
+    /// The last question has been answered; the next is asked.
+    pub fn answered(&mut self) -> Option<Event> {
+        // It has said its last word.
+        drop(self.worker.take());
+        std::mem::take(&mut self.asked_again).then(|| self.ask()).flatten()
+    }
+}
+
+impl fmt::Debug for Pods {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pods").finish_non_exhaustive()
+    }
+}
+
+fn ask(socket: &Path, env: &Arc<Environment>, said: &AtomicBool) -> Option<Holdings> {
+    match list(socket, env) {
+        Ok(response) => {
+            said.store(false, Ordering::Relaxed);
+            Some(holdings(&response))
+        }
+        Err(err) => {
+            if !said.swap(true, Ordering::Relaxed) {
+                log::warn!(
+                    "socket={} cannot ask the kubelet which pods hold which devices, so removed \
+                     devices stay listed: {err}",
+                    socket.display()
+                );
+            }
+            None
+        }
     }
 }
 

@@ -24,6 +24,7 @@ use nix::errno::Errno;
 use crate::{
     host::{deadline::Deadline, socket},
     kubelet::{
+        core,
         proto::deviceplugin::{Empty, RegisterRequest},
         service,
         unary::Unary,
@@ -93,7 +94,7 @@ impl Call {
     ) -> Result<Call, Refusal> {
         // The authority is what kubelets use themselves towards plugins. No pings: a Go server
         // closes the connection of a client that pings too often.
-        let builder = ChannelBuilder::new(env)
+        let builder = core::lean(ChannelBuilder::new(env))
             .default_authority("localhost")
             .http2_bdp_probe(false)
             .enable_retry(false);

@@ -31,12 +31,12 @@ use crate::{
         readiness::{Interest, Readiness, Watched},
         socket,
     },
-    kubelet::{callers::Callers, endpoint::Endpoint},
+    kubelet::{callers::Callers, core, endpoint::Endpoint},
 };
 
 /// How many calls may arrive at once before the core queues them. The kubelet makes one at a time,
-/// and a second during `PreStartContainer`; the core's own default costs half a megabyte.
-const REQUEST_SLOTS: usize = 16;
+/// and a second during `PreStartContainer`; each costs a third of a kilobyte for each resource.
+const REQUEST_SLOTS: usize = 4;
 
 /// The longest message that we accept: twice as much as all ids of the longest list that we offer
 /// (`decide::offer::OFFERS_MAX` of 63 bytes), since the kubelet asks with each id at most twice.
@@ -139,7 +139,7 @@ impl Server {
         // The kubelet may be stopped for a while, so a connection is never given up for being
         // silent: no age, no idleness, and no pings, neither of ours (the core's default is one after
         // two hours, and 20 s for the answer) nor to measure bandwidth. Who pings us may.
-        let args = ChannelBuilder::new(Arc::clone(&env))
+        let args = core::lean(ChannelBuilder::new(Arc::clone(&env)))
             .keepalive_time(NEVER)
             .http2_bdp_probe(false)
             .http2_max_ping_strikes(0)

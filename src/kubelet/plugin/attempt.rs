@@ -32,6 +32,9 @@ const HANG_UP_MAX: Duration = Duration::from_millis(500);
 /// whoever is registered by then is. On a busy machine 3 ms were seen.
 const NOTED: Duration = Duration::from_millis(30);
 
+/// How long a kubelet takes to answer one call at most, if it answers at all and has few at a time.
+pub(in crate::kubelet) const YOUNG: Duration = Duration::from_millis(100);
+
 /// What an attempt works with.
 pub(in crate::kubelet) struct Means<'a> {
     pub(in crate::kubelet) env: &'a Arc<Environment>,
@@ -45,6 +48,8 @@ pub(in crate::kubelet) struct Means<'a> {
 pub(in crate::kubelet) struct Attempting {
     /// The kubelet that is called, if that is known.
     kubelet: Option<SocketIdentity>,
+    /// Until when others wait for it to end.
+    young_until: Deadline,
     step: Step,
 }
 
@@ -76,7 +81,7 @@ pub(in crate::kubelet) struct Outcome {
 /// How far an attempt has come.
 pub(in crate::kubelet) enum Progress {
     /// To be gone on with then at the latest.
-    Waits(Attempting, Deadline),
+    Waits(Box<Attempting>, Deadline),
     /// It is over.
     Over(Outcome),
 }
@@ -107,38 +112,49 @@ impl Attempting {
         let door = Door { connection, endpoint, name };
         let until = Deadline::after(HANG_UP_MAX);
         let step = Step::HangingUp { door, left, is_awaited, until };
-        Attempting { kubelet, step }.go_on(means)
+        Attempting { kubelet, young_until: Deadline::after(YOUNG), step }.go_on(means)
+    }
+
+    /// Whether it may well end in a moment.
+    pub(in crate::kubelet) fn is_young(&self, now: Deadline) -> bool {
+        now < self.young_until
     }
 
     /// Goes on as far as it can.
     pub(in crate::kubelet) fn go_on(self, means: &mut Means<'_>) -> Progress {
-        let Attempting { kubelet, step } = self;
+        let Attempting { kubelet, young_until, step } = self;
+        let waits = |step, until| {
+            Progress::Waits(Box::new(Attempting { kubelet, young_until, step }), until)
+        };
         let door = match step {
             Step::HangingUp { door, left, is_awaited, until } => {
                 let has_closed = !means.server.has_connections_of(left);
                 if !has_closed && !until.has_passed() {
-                    let step = Step::HangingUp { door, left, is_awaited, until };
-                    return Progress::Waits(Attempting { kubelet, step }, until);
+                    return waits(Step::HangingUp { door, left, is_awaited, until }, until);
                 }
                 if !has_closed {
                     log::debug!("resource={} the kubelet is late to hang up", means.resource);
                 }
                 if is_awaited && has_closed {
                     let until = Deadline::after(NOTED);
-                    let step = Step::Noting { door, until };
-                    return Progress::Waits(Attempting { kubelet, step }, until);
+                    return waits(Step::Noting { door, until }, until);
                 }
                 door
             }
             Step::Noting { door, until } if until.has_passed() => door,
-            Step::Noting { door, until } => {
-                let step = Step::Noting { door, until };
-                return Progress::Waits(Attempting { kubelet, step }, until);
+            Step::Noting { door, until } => return waits(Step::Noting { door, until }, until),
+            Step::Calling(call) => {
+                let until = call.until();
+                return match poll(call, means) {
+                    Ok(result) => Progress::Over(Outcome::moved(kubelet, result)),
+                    Err(call) => waits(Step::Calling(call), until),
+                };
             }
-            Step::Calling(call) => return wait_for(call, kubelet, means),
         };
         match door.call(means) {
-            Ok(call) => wait_for(Box::new(call), kubelet, means),
+            // Its first poll makes it ring.
+            Ok(call) => Attempting { kubelet, young_until, step: Step::Calling(Box::new(call)) }
+                .go_on(means),
             Err(refusal) => Progress::Over(Outcome::moved(kubelet, Err(refusal))),
         }
     }
@@ -170,12 +186,10 @@ fn prepare(dir: &Path, means: &Means<'_>) -> Result<(Prepared, String), Refusal>
     Ok((prepared.map_err(|err| Refusal::Local(err.to_string()))?, name))
 }
 
-fn wait_for(mut call: Box<Call>, kubelet: Option<SocketIdentity>, means: &Means<'_>) -> Progress {
+/// The kubelet's answer, or the call again.
+fn poll(mut call: Box<Call>, means: &Means<'_>) -> Result<Result<(), Refusal>, Box<Call>> {
     match call.poll(&means.bell.waker()) {
-        Poll::Ready(result) => Progress::Over(Outcome::moved(kubelet, result)),
-        Poll::Pending => {
-            let until = call.until();
-            Progress::Waits(Attempting { kubelet, step: Step::Calling(call) }, until)
-        }
+        Poll::Ready(result) => Ok(result),
+        Poll::Pending => Err(call),
     }
 }

@@ -80,6 +80,8 @@ pub(in crate::kubelet) struct Around<'a> {
     pub(in crate::kubelet) dir: &'a Path,
     pub(in crate::kubelet) others: Others<'a>,
     pub(in crate::kubelet) outbox: &'a mut Outbox,
+    /// How many may begin to register.
+    pub(in crate::kubelet) n_begin_max: usize,
 }
 
 impl Served {
@@ -112,6 +114,16 @@ impl Served {
         self.server.serve();
     }
 
+    /// Whether it has been told to register, and has not begun.
+    pub(in crate::kubelet) fn waits_to_register(&self) -> bool {
+        self.asked.register && matches!(self.step, Step::Serving)
+    }
+
+    /// Whether it has begun to register, and may well be done in a moment.
+    pub(in crate::kubelet) fn is_registering(&self, now: Deadline) -> bool {
+        matches!(&self.step, Step::Registering(attempting, _) if attempting.is_young(now))
+    }
+
     /// When its next turn is though nothing happens.
     pub(in crate::kubelet) fn deadline(&self) -> Option<Deadline> {
         let of_step = match &self.step {
@@ -140,9 +152,11 @@ impl Served {
                 return ControlFlow::Continue(());
             }
             self.check_if_due(around);
-            if !std::mem::take(&mut self.asked.register) {
+            if !self.asked.register || around.n_begin_max == 0 {
                 break;
             }
+            self.asked.register = false;
+            around.n_begin_max -= 1;
             let (mut means, called) = self.means();
             let progress = Attempting::begin(around.dir, called, &mut means);
             self.note(progress, around);
@@ -196,10 +210,11 @@ impl Served {
 
     fn note(&mut self, progress: Progress, around: &mut Around<'_>) {
         match progress {
-            Progress::Waits(attempting, until) => {
-                self.step = Step::Registering(Box::new(attempting), until);
+            Progress::Waits(attempting, until) => self.step = Step::Registering(attempting, until),
+            Progress::Over(outcome) => {
+                around.n_begin_max += 1;
+                self.attempted(outcome, around);
             }
-            Progress::Over(outcome) => self.attempted(outcome, around),
         }
     }
 

@@ -16,8 +16,9 @@ use super::{
 };
 use crate::{
     actions,
-    host::{socket, worker::Worker},
+    host::{deadline::Deadline, socket, worker::Worker},
     kubelet::{
+        plugin::attempt::YOUNG,
         plugins::{Means, Plugins},
         proto::{
             deviceplugin::{
@@ -513,6 +514,22 @@ fn a_hundred_resources_that_register_at_once_with_each_new_kubelet_all_do() {
         drop(kubelet);
         while events.recv_timeout(Duration::from_millis(300)).is_ok() {}
     }
+}
+
+#[test]
+fn a_kubelet_that_does_not_answer_is_told_of_a_few_resources_at_a_time_and_yet_of_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let (all, _plugins, _events) = several(40, dir.path());
+    let kubelet = Kubelet::start(dir.path(), Manner::Silent);
+    // Sixteen at once, and others when these have had their moment.
+    let begin = Deadline::after(YOUNG * 2);
+    all.iter().for_each(Plugin::register);
+    let mut endpoints = HashSet::new();
+    while endpoints.len() < 40 {
+        let Said::Registering(endpoint) = kubelet.next() else { panic!("not a registration") };
+        endpoints.insert(endpoint);
+    }
+    assert!(begin.has_passed(), "all at once");
 }
 
 #[test]
