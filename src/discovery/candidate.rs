@@ -63,8 +63,7 @@ impl Candidate {
     /// Whether it has gone since it was found. The kernel takes away what a device says of itself only when it
     /// has taken away the entry by which it is found.
     pub(super) fn has_gone(&self, host: &Host) -> bool {
-        self.spec.is_none()
-            && matches!(host.kind(&self.at), Ok(None | Some(FileKind::DanglingLink)))
+        self.spec.is_none() && matches!(host.has_entry(&self.at), Ok(false))
     }
 
     /// What is known of `key`. The core words that need a finished device are not known here.
@@ -233,7 +232,7 @@ mod tests {
     #[test]
     fn a_disk_whose_entry_is_removed_while_it_is_read_has_gone() {
         let root = tempfile::tempdir().unwrap();
-        let host = Host::new(root.path());
+        let host = Host::new(root.path()).for_one_scan();
         let dir = "/sys/devices/virtual/nvme-subsystem/nvme-subsys1/nvme1n2".to_owned();
         let at = "/sys/class/block/nvme1n2".to_owned();
         let below = |path: &str| root.path().join(path.trim_start_matches('/'));
@@ -248,6 +247,7 @@ mod tests {
             made_by_hand: false,
             spec: None,
         };
+        assert_eq!(host.kind(&at).unwrap(), Some(FileKind::Directory));
         assert!(!candidate.has_gone(&host));
         fs::remove_file(below(&at)).unwrap();
         assert!(below(&dir).exists() && candidate.has_gone(&host));

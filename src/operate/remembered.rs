@@ -353,7 +353,6 @@ fn device(
     let uncleaned = holders::readable(unclean, holders::read_unclean, |it| {
         mistake(format!("why it is not clean: {it}"));
     });
-    let uncleaned = uncleaned.map(Box::new);
     // Where the machine was started again, nothing of its log can have been heeded.
     let logged_until = match past.is_of_this_boot {
         true => logged.filter(|_| past.boot.is_some()),
@@ -371,7 +370,7 @@ fn device(
         held,
         // The kernel may number everything otherwise after a boot.
         dirs: if past.boot.is_some() { dirs } else { Vec::new() },
-        uncleaned,
+        uncleaned: uncleaned.map(Box::new),
     };
     (device, unknown)
 }

@@ -4,13 +4,14 @@
 
 use std::{
     collections::HashMap,
+    fs,
     hash::Hash,
     io,
     path::{Path, PathBuf},
     sync::{Mutex, OnceLock, PoisonError},
 };
 
-use crate::host::Host;
+use crate::host::{Host, files::absent_as_none};
 
 /// How many paths are noted of each kind: a thousand devices. Further ones are read again, rather than
 /// remembered at the cost of megabytes.
@@ -55,6 +56,14 @@ impl Notes {
         resolve: impl FnOnce() -> io::Result<PathBuf>,
     ) -> io::Result<PathBuf> {
         noted(&self.resolved, path, resolve)
+    }
+}
+
+impl Host {
+    /// Whether a directory has the entry `path` now, whatever this scan has noted of it. A link is not followed.
+    pub fn has_entry(&self, path: &str) -> io::Result<bool> {
+        let at = self.entry(path)?;
+        Ok(absent_as_none(at.map(fs::symlink_metadata).transpose())?.flatten().is_some())
     }
 }
 
