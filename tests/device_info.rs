@@ -27,14 +27,11 @@ rocep59s2v1
 //- /dev/infiniband/rdma_cm char
 ";
 
-/// The files, and what they say.
+/// The files, and what they say. One that is being written may be gone before it is read.
 fn files(dir: &Path) -> BTreeMap<String, String> {
-    let entries = fs::read_dir(dir).unwrap().map(|it| it.unwrap().path());
-    let files = entries.map(|path| {
-        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-        (name, fs::read_to_string(path).unwrap())
-    });
-    files.filter(|(name, _)| !name.starts_with('.')).collect()
+    let names = fs::read_dir(dir).unwrap().map(|it| it.unwrap().file_name().into_string().unwrap());
+    let files = names.filter(|it| !it.starts_with('.'));
+    files.filter_map(|it| Some((it.clone(), fs::read_to_string(dir.join(it)).ok()?))).collect()
 }
 
 #[test]

@@ -261,7 +261,8 @@ const CARD: &str = r#"
     allocation:
       devices: [{ hostPath: "{nodes}", containerPath: "/dev/card{index}" }]
       mounts: [{ hostPath: /opt/card, readOnly: true }]
-      env: { CARD: "{id}" }
+      env: { CARD: "{id}", MODE: fast }
+      compat: nvidia
 "#;
 
 #[test]
@@ -272,20 +273,22 @@ fn everything_that_is_known_of_a_device_says_where_it_comes_from() {
         CARD,
         "",
         &expect![[r#"
-        0
-        example.com/card: /sys/class/acc/acc0: taken as SN_17@acc0, made of serial@name
-          condition `vendor` is `0x1d0f`, one of `0x1d0f`, `0x1d10`
-          condition `mem` is `32`, not below 16
-          condition not excluded: `name` is `acc0`, which does not match `^old`
-          id from `serial` is `SN 17`
-          id from `name` is `acc0`
-          id longer: `SN_17` is, was or could be the id of another
-          node /dev/acc0, its own, named by `/dev/{name}`
-          NUMA node 1, said by /sys/class/acc/acc0/numa_node; the kubelet is not told (`topology: none`)
-          container: device /dev/acc0 as /dev/card0, rw
-          container: mount /opt/card, read-only
-          container: variable CARD=SN_17@acc0
-    "#]],
+            0
+            example.com/card: /sys/class/acc/acc0: taken as SN_17@acc0, made of serial@name
+              condition `vendor` is `0x1d0f`, one of `0x1d0f`, `0x1d10`
+              condition `mem` is `32`, not below 16
+              condition not excluded: `name` is `acc0`, which does not match `^old`
+              id from `serial` is `SN 17`
+              id from `name` is `acc0`
+              id longer: `SN_17` is, was or could be the id of another
+              node /dev/acc0, its own, named by `/dev/{name}`
+              NUMA node 1, said by /sys/class/acc/acc0/numa_node; the kubelet is not told (`topology: none`)
+              container: device /dev/acc0 as /dev/card0, rw
+              container: mount /opt/card, read-only
+              container: variable CARD=SN_17@acc0, from `{id}`
+              container: variable MODE=fast
+              container: variable NVIDIA_VISIBLE_DEVICES=SN_17@acc0, from `compat`
+        "#]],
     );
 }
 

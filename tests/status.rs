@@ -280,6 +280,16 @@ fn two_hundred_clients_at_once_are_all_answered() {
         all.into_iter().map(|it| it.join().unwrap()).collect()
     });
     assert_eq!(answers.iter().filter(|it| **it).count(), 200);
+
+    let (node, _kubelet) = node_with_metrics("metrics: { listen: \"127.0.0.1:0\" }");
+    let address = address(&node);
+    let answers: Vec<String> = std::thread::scope(|scope| {
+        let all: Vec<_> =
+            (0..200).map(|_| scope.spawn(|| get_by_tcp(&address, "/metrics"))).collect();
+        all.into_iter().map(|it| it.join().unwrap()).collect()
+    });
+    let is_whole = |it: &&String| it.ends_with("\n") && it.contains("\nchandler_blocked_reads 0\n");
+    assert_eq!(answers.iter().filter(is_whole).count(), 200);
 }
 
 #[test]

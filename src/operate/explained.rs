@@ -1,5 +1,7 @@
 //! What `chandler explain` shows.
 
+use std::collections::BTreeMap;
+
 use crate::{
     discovery::{Answer, Fate, Taken},
     model::{device::Ownership, edits::ContainerEdits, resource::Resource},
@@ -66,7 +68,9 @@ fn details(Taken { device, origins, .. }: &Taken, lines: &mut Vec<String>) {
         Ok(edits) if *edits == ContainerEdits::default() => {
             lines.push("  container: nothing".to_owned());
         }
-        Ok(edits) => lines.extend(given(edits).into_iter().map(|it| format!("  container: {it}"))),
+        Ok(edits) => lines.extend(
+            given(edits, &origins.variables).into_iter().map(|it| format!("  container: {it}")),
+        ),
         Err(why) => lines.push(format!("  container: nothing can be given: {why}")),
     }
     let by_name = origins.by_name.iter();
@@ -76,7 +80,7 @@ fn details(Taken { device, origins, .. }: &Taken, lines: &mut Vec<String>) {
 }
 
 /// What a container is given, a phrase for each thing.
-fn given(edits: &ContainerEdits) -> Vec<String> {
+fn given(edits: &ContainerEdits, from: &BTreeMap<String, String>) -> Vec<String> {
     let moved = |host: &str, container: &str| match host == container {
         true => host.to_owned(),
         false => format!("{host} as {container}"),
@@ -90,7 +94,10 @@ fn given(edits: &ContainerEdits) -> Vec<String> {
         let how = if it.read_only { ", read-only" } else { "" };
         given.push(format!("mount {}{how}", moved(&it.host_path, &it.container_path)));
     }
-    given.extend(edits.env.iter().map(|(name, value)| format!("variable {name}={value}")));
+    for (name, value) in &edits.env {
+        let origin = from.get(name).map(|it| format!(", {it}")).unwrap_or_default();
+        given.push(format!("variable {name}={value}{origin}"));
+    }
     given.extend(edits.annotations.iter().map(|(key, value)| format!("annotation {key}={value}")));
     given.extend(edits.cdi_devices.iter().map(|it| format!("CDI device {it}")));
     given

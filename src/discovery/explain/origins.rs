@@ -1,6 +1,6 @@
 //! Where what is known of a device comes from.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     config::quoted,
@@ -43,6 +43,8 @@ pub struct Origins {
     pub numa: String,
     /// What a container gets that has this device alone, or why it could not be given.
     pub answer: Result<ContainerEdits, String>,
+    /// What has given a variable its value, by its name; nothing where the value is written out.
+    pub variables: BTreeMap<String, String>,
     /// The names by which it gets nodes and mounts where our CDI spec is written.
     pub by_name: BTreeSet<String>,
 }
@@ -80,6 +82,7 @@ impl Asked<'_> {
             longer_because: self.longer_because(first, name, device),
             nodes: device.nodes.iter().map(|it| self.node_origin(&members, it)).collect(),
             numa: self.numa(&members, device),
+            variables: plain.as_ref().map(|it| variables(it, device)).unwrap_or_default(),
             answer: plain,
             by_name,
         }
@@ -171,6 +174,23 @@ impl Asked<'_> {
             (None, None) => "none: the kernel names none".to_owned(),
         }
     }
+}
+
+/// What has given each variable of `edits` its value.
+fn variables(edits: &ContainerEdits, device: &Device) -> BTreeMap<String, String> {
+    let written = &device.allocation.env;
+    // It may be any of those whose names are made of what the device has.
+    let is_clear = written.iter().all(|(name, _)| name.as_literal().is_some());
+    let origin = |name: &String| {
+        let from = match written.iter().find(|(it, _)| it.as_literal() == Some(name.as_str())) {
+            Some((_, value)) if value.as_literal().is_some() => None,
+            Some((_, value)) => Some(format!("from `{value}`")),
+            None if is_clear => Some("from `compat`".to_owned()),
+            None => None,
+        };
+        from.map(|it| (name.clone(), it))
+    };
+    edits.env.keys().filter_map(origin).collect()
 }
 
 /// The key of a word of `id_from`. What is no key, such as a path, is the id itself.

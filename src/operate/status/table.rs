@@ -38,7 +38,7 @@ pub fn table(status: &Status, now: Moment) -> String {
     degraded.extend(status.degraded.iter().map(|it| format!("{}: {}", it.source, it.what)));
     if status.counts.blocked_reads > 0 {
         let n = status.counts.blocked_reads;
-        degraded.push(format!("{n} reads of the host have not returned"));
+        degraded.push(format!("reads of the host that have not returned: {n}"));
     }
     let mut text = format!("{}\n\n{}", kubelet(status, now), columns(&resources));
     if devices.len() > 1 {
