@@ -1,11 +1,12 @@
 //! Profiles: what the program knows of kinds of hardware, and what a user says beside one.
 
-use std::{fs, process::Command};
+use std::{collections::BTreeMap, fs, process::Command};
 
 use chandler::{
     config::{self, Profile},
     decide::allocate::allocate,
     discovery::scan,
+    model::device::Ownership,
     operate::{
         advice::Advice,
         capture::capture,
@@ -436,6 +437,73 @@ class accel/accel1 in 0000:17:00.0 /dev/accel/accel1
     .assert_eq(text);
 }
 
+/// What `setup` would offer on a host, a line for each resource, and what it leaves to people.
+fn offered_by_setup(fixture: &Fixture) -> String {
+    let text = suggested(fixture);
+    let mut lines = Vec::new();
+    if text.contains("\n  - profile") {
+        let config = config::parse("c.yaml", &text).unwrap();
+        let found = scan(&fixture.host, &config).found;
+        let mut owners: BTreeMap<&str, &str> = BTreeMap::new();
+        for found in found.iter().filter(|it| !it.findings.devices.is_empty()) {
+            let name = found.resource.as_str();
+            lines.push(format!("  {name} {}", found.findings.devices.len()));
+            for device in &found.findings.devices {
+                let own = device.nodes.iter().filter(|it| it.ownership == Ownership::Own);
+                for node in own {
+                    let path = node.host.path.as_str();
+                    let before = owners.insert(path, name);
+                    assert_eq!(before, None, "{path} is of {name} and of another");
+                }
+            }
+        }
+    }
+    let left = text.lines().filter_map(|it| it.strip_prefix("  # - profile: "));
+    lines.extend(left.map(|it| format!("  left to people: {it}")));
+    lines.join("\n")
+}
+
+#[test]
+fn on_each_machine_setup_offers_what_a_person_would_and_nothing_twice() {
+    let dir = format!("{}/tests/fixtures", env!("CARGO_MANIFEST_DIR"));
+    let names =
+        fs::read_dir(&dir).unwrap().map(|it| it.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> =
+        names.filter_map(|it| it.strip_suffix(".txt").map(str::to_owned)).collect();
+    names.sort();
+    let report: Vec<String> = names
+        .iter()
+        .map(|name| {
+            let text = fs::read_to_string(format!("{dir}/{name}.txt")).unwrap();
+            let hardware: Vec<&str> = text.lines().filter(|it| !it.starts_with("try ")).collect();
+            format!("{name}\n{}", offered_by_setup(&tree(&hardware.join("\n"))))
+        })
+        .collect();
+    expect_file![format!("{dir}/setup.golden")].assert_eq(&format!("{}\n", report.join("\n")));
+}
+
+#[test]
+fn in_the_place_of_its_only_node_something_else_is_no_device() {
+    for (profile, node) in [
+        ("fuse", "/dev/fuse"),
+        ("hwrng", "/dev/hwrng"),
+        ("kvm", "/dev/kvm"),
+        ("ppp", "/dev/ppp"),
+        ("tun", "/dev/net/tun"),
+        ("uinput", "/dev/uinput"),
+        ("vhost", "/dev/vhost-net"),
+    ] {
+        for there in ["\n  | a file", " dir"] {
+            let text = shown(&tree(&format!("{node}{there}")), &format!("profile: {profile}"));
+            assert!(!text.contains("Healthy"), "{text}");
+            assert!(text.contains(&format!("{node}: a ")), "{text}");
+            assert!(text.contains(", not a device node"), "{text}");
+        }
+        let text = shown(&tree(&format!("{node} -> /dev/nowhere")), &format!("profile: {profile}"));
+        assert!(!text.contains("Healthy"), "{text}");
+    }
+}
+
 #[test]
 fn where_no_hardware_is_known_setup_says_so_and_offers_nothing() {
     let text = suggested(&tree(""));
@@ -465,6 +533,33 @@ fn the_chart_mounts_what_each_profile_reads() {
 }
 
 #[test]
+fn each_profile_says_what_it_reads_and_an_overlay_mounts_it() {
+    let overlays = fs::read_dir("deploy/kustomize").unwrap();
+    let overlays = overlays.map(|it| it.unwrap().path().join("kustomization.yaml"));
+    let overlays: Vec<String> = overlays.filter_map(|it| fs::read_to_string(it).ok()).collect();
+    for profile in Profile::all() {
+        for (word, dir) in [
+            ("block.use", "/proc"),
+            ("net.defaultRoute", "/proc"),
+            ("vfio.viable", "/sys/kernel/iommu_groups"),
+            ("groupBy: iommu_group", "/sys/kernel/iommu_groups"),
+            ("nvidia.node", "/proc/driver"),
+            ("nvidia.computeLibraries", "/usr"),
+            ("nvidia.computeLibraries", "/sys/module"),
+        ] {
+            let reads = !profile.text.contains(word) || profile.reads.iter().any(|it| it == dir);
+            assert!(reads, "{}: `{word}` is read from {dir}", profile.name);
+        }
+        let mounts = |overlay: &String| {
+            let has =
+                |dir: &String| overlay.contains(&format!("mountPath: /host{dir}, readOnly: true"));
+            profile.reads.iter().all(has)
+        };
+        assert!(overlays.iter().any(mounts), "{}: no overlay mounts what it reads", profile.name);
+    }
+}
+
+#[test]
 fn what_a_profile_reads_and_is_not_mounted_is_named_where_nothing_can_be_offered() {
     let said = |hardware: &str| shown(&tree(hardware), "profile: nvidia-gpu");
     let driven = "pci 0000:3b:00.0 nvidia\n  vendor 0x10de\n  class 0x030200\n";
@@ -473,6 +568,24 @@ fn what_a_profile_reads_and_is_not_mounted_is_named_where_nothing_can_be_offered
     }
     let whole = format!("{driven}/proc/driver dir\n/sys/module dir\n/usr dir\n");
     assert!(!said(&whole).contains("its profile reads"), "{}", said(&whole));
+}
+
+#[test]
+fn a_captured_machine_says_which_interface_has_the_default_route_and_not_to_where() {
+    let text = fs::read_to_string("tests/fixtures/sriov-net.txt").unwrap();
+    let hardware: Vec<&str> = text.lines().filter(|it| !it.starts_with("try ")).collect();
+    let machine = tree(&hardware.join("\n"));
+    let copy = Fixture::new("");
+    fs::write(copy.real("/it.tar"), capture(&machine.host).archive).unwrap();
+    let root = copy.root().to_str().unwrap();
+    let tar = Command::new("tar").args(["xf", &format!("{root}/it.tar"), "-C", root]).output();
+    assert!(tar.unwrap().status.success());
+    for profile in ["sriov-net", "{ name: sriov-net, functions: scalable }"] {
+        let profile = format!("profile: {profile}");
+        assert_eq!(shown(&copy, &profile), shown(&machine, &profile));
+    }
+    let routes = fs::read_to_string(copy.real("/proc/net/route")).unwrap();
+    assert_eq!(routes, "bond0\t00000000\t00000000\t0003\t0\t0\t0\t00000000\n");
 }
 
 #[test]

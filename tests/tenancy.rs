@@ -282,6 +282,23 @@ fn another_disk_in_the_place_of_one_that_a_pod_holds_is_not_that_pods() {
     story.expect(NVME, "eui.1: the device was removed");
 }
 
+#[test]
+fn a_twin_that_the_host_uses_is_not_taken_for_the_one_that_a_pod_holds() {
+    let twin =
+        DISKS.replace("nvme0", "nvme1").replace("0000:01", "0000:02").replace("259:0", "259:1");
+    let (twin, _) = twin.split_once("//- /proc").unwrap();
+    let mut story = Story::new(&format!("{DISKS}{twin}"), "{ profile: nvme }");
+    story.expect(NVME, "eui.1@0000:01:00.0\neui.1@0000:02:00.0");
+    story.pod(NVME, "eui.1@0000:01:00.0");
+    // The host uses both from now on, of which one is the pod's.
+    story.mount();
+    let path = story.fixture.real("/proc/1/mountinfo");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(path, text + "31 1 259:1 / /srv rw - ext4 /dev/nvme1n1 rw\n").unwrap();
+    story.live(70);
+    story.expect(NVME, "eui.1@0000:01:00.0");
+}
+
 const CAN_ID: &str = "0000:05:00.0";
 
 fn card() -> Story {
@@ -307,6 +324,23 @@ fn an_interface_in_the_network_of_its_pod_is_well_and_comes_back_under_another_n
     story.plug_in("dev7");
     story.live(70);
     story.expect("chandler/can", CAN_ID);
+    story.pod_ends();
+    story.expect("chandler/can", CAN_ID);
+}
+
+#[test]
+fn of_a_card_with_two_ports_each_pod_keeps_its_own() {
+    let mut story = card();
+    story.plug_in("can1");
+    story.add(&format!("//- {CARD}/net/can1/dev_port\n1\n"));
+    story.live(70);
+    let second = format!("{CAN_ID}-port1");
+    story.expect("chandler/can", &format!("{CAN_ID}\n{second}"));
+    story.pod("chandler/can", &second);
+    fs::remove_file(story.fixture.real("/sys/class/net/can1")).unwrap();
+    fs::remove_dir_all(story.fixture.real(&format!("{CARD}/net/can1"))).unwrap();
+    story.live(70);
+    story.expect("chandler/can", &format!("{CAN_ID}\n{second}"));
     story.pod_ends();
     story.expect("chandler/can", CAN_ID);
 }

@@ -29,6 +29,9 @@ pub struct Profile {
     pub caution: Option<String>,
     /// Whether it takes what more special profiles may take too, so that it comes after them.
     pub is_general: bool,
+    /// Parameters with which it offers something else of the same hardware, as they are written: `chandler setup` tries
+    /// them too.
+    pub also: Vec<String>,
     /// Whether it was tried with the hardware itself, and not only with what is written of it.
     pub is_seen: bool,
     /// The directories that it reads beside `/dev` and those of sysfs that everything needs.
@@ -118,6 +121,7 @@ fn profile(fields: &mut Fields<'_>, name: &'static str, text: &'static str) -> O
     let offers = fields.require("offers").and_then(Item::text).map(str::to_owned);
     let caution = fields.take("caution").and_then(Item::text).map(str::to_owned);
     let is_general = fields.flag("general").unwrap_or(false);
+    let also = fields.list("also", |it| it.text().map(str::to_owned)).unwrap_or_default();
     let is_seen = fields.flag("seen").unwrap_or(true);
     let reads = fields.list("reads", |it| it.text().map(str::to_owned)).unwrap_or_default();
     let parameters = fields.take("parameters").and_then(parameters).unwrap_or_default();
@@ -128,6 +132,7 @@ fn profile(fields: &mut Fields<'_>, name: &'static str, text: &'static str) -> O
         offers: offers?,
         caution,
         is_general,
+        also,
         is_seen,
         reads,
         parameters,

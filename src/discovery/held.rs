@@ -44,8 +44,9 @@ impl ResourceScanner<'_> {
         all.flat_map(|(name, devices)| devices.iter().map(move |it| (name, it)))
     }
 
+    /// A twin has the same serial number, and is at another place.
     fn is_held(&self, hardware: &Hardware) -> bool {
-        self.held().any(|(_, it)| it.hardware.is_same_piece(hardware))
+        self.held().any(|(_, it)| *it.hardware == *hardware)
     }
 
     /// Whether a pod holds the candidate, and nothing but what the pod does with it speaks against it.
@@ -80,7 +81,7 @@ impl ResourceScanner<'_> {
     /// Notes what a pod has taken out of sight.
     pub(super) fn look_for_what_is_away(&self, found: &mut Collected) {
         let is_found = |it: &HeldDevice| {
-            found.devices.iter().any(|found| found.description.hardware.is_same_piece(&it.hardware))
+            found.devices.iter().any(|found| found.description.hardware == it.hardware)
         };
         let away = self.held().filter(|(_, it)| !is_found(it) && is_away(self.host, it));
         found.away = away.map(|(name, it)| (name.clone(), it.id.clone())).collect();

@@ -46,7 +46,7 @@ pub(super) fn of(host: &Host, dir: &str) -> io::Result<Position> {
         Some(scsi) => scsi.part(host)?,
         None => match host.attribute(&format!("{dir}/nsid"))? {
             Some(nsid) if is_disk => format!("-ns{nsid}"),
-            Some(_) | None => String::new(),
+            Some(_) | None => network_port(host, dir)?,
         },
     };
     Ok(Position { base, part, from, is_disk })
@@ -59,9 +59,19 @@ fn interface(dir: &str, device: &str) -> Option<String> {
     name.split_once(':').map(|(_, it)| format!(":{it}"))
 }
 
+/// Which port of a card an interface is, where the card has one function for several; nothing for the first. Its name says
+/// less: the kernel gives it another when it comes back from the network of a pod.
+fn network_port(host: &Host, dir: &str) -> io::Result<String> {
+    let port = host.attribute(&format!("{dir}/dev_port"))?.filter(|it| it != "0");
+    let is_number = |it: &String| !it.is_empty() && it.bytes().all(|it| it.is_ascii_digit());
+    Ok(port.filter(is_number).map(|it| format!("-port{it}")).unwrap_or_default())
+}
+
 /// Which port, camera node or unit it is of those that one USB interface has; nothing for the first.
 fn below_interface(host: &Host, dir: &str) -> io::Result<String> {
-    for (attribute, word) in [("device/port_number", "port"), ("index", "index")] {
+    for (attribute, word) in
+        [("device/port_number", "port"), ("dev_port", "port"), ("index", "index")]
+    {
         if let Some(number) = host.attribute(&format!("{dir}/{attribute}"))?
             && number != "0"
             && number.bytes().all(|it| it.is_ascii_digit())

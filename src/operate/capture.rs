@@ -3,6 +3,7 @@
 
 mod archive;
 mod made_up;
+mod routes;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -83,6 +84,7 @@ pub fn capture(host: &Host) -> Captured {
         walk.tree(dir, 0);
     }
     walk.mounts();
+    walk.routes();
     for name in host.names("/dev").unwrap_or_default() {
         if !DEV_LEFT_OUT.contains(&name.as_str()) {
             walk.node(&format!("/dev/{name}"), 0);

@@ -368,8 +368,7 @@ fn device(
         logged_until,
         first,
         held,
-        // The kernel may number everything otherwise after a boot.
-        dirs: if past.boot.is_some() { dirs } else { Vec::new() },
+        dirs: past.boot.map(|_| dirs).unwrap_or_default(),
         uncleaned: uncleaned.map(Box::new),
     };
     (device, unknown)

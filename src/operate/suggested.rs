@@ -34,6 +34,8 @@ version: v1
 /// What was found for one profile.
 struct Found<'a> {
     profile: &'a Profile,
+    /// As it is written behind `profile:`.
+    written: String,
     devices: Vec<&'a Device>,
     problems: Vec<&'a Problem>,
 }
@@ -45,24 +47,35 @@ pub fn in_order() -> Vec<Profile> {
     profiles
 }
 
+/// Each profile, with what is written behind `profile:` to have it: its name, and its name with parameters.
+fn entries(profiles: &[Profile]) -> impl Iterator<Item = (&Profile, String)> {
+    profiles.iter().flat_map(|it| {
+        let also = it.also.iter().map(move |more| (it, format!("{{ name: {}, {more} }}", it.name)));
+        std::iter::once((it, it.name.to_owned())).chain(also)
+    })
+}
+
 /// A configuration that has each of them.
 pub fn all(profiles: &[Profile]) -> String {
-    let entries: String = profiles.iter().map(|it| format!("  - profile: {}\n", it.name)).collect();
+    let entries: String =
+        entries(profiles).map(|(_, written)| format!("  - profile: {written}\n")).collect();
     format!("version: v1\nresources:\n{entries}")
 }
 
 /// The configuration with those that have found something in `scan`, which is a scan for all of them.
 pub fn configuration(host: &Host, profiles: &[Profile], scan: &Scan) -> String {
-    let of = |idx: usize, profile| {
+    let of = |idx: usize, (profile, written)| {
         let of_it =
             || scan.found.iter().filter(move |it| it.config_idx == idx).map(|it| &it.findings);
         Found {
             profile,
+            written,
             devices: of_it().flat_map(|it| &it.devices).collect(),
             problems: of_it().flat_map(|it| &it.problems).collect(),
         }
     };
-    let found: Vec<Found<'_>> = profiles.iter().enumerate().map(|(idx, it)| of(idx, it)).collect();
+    let found: Vec<Found<'_>> =
+        entries(profiles).enumerate().map(|(idx, it)| of(idx, it)).collect();
     let is_offered = |it: &&Found<'_>| !it.devices.is_empty() && it.profile.caution.is_none();
     let is_there = |it: &&Found<'_>| !it.devices.is_empty() || !it.problems.is_empty();
     let mut text = HEAD.to_owned();
@@ -77,7 +90,7 @@ pub fn configuration(host: &Host, profiles: &[Profile], scan: &Scan) -> String {
     }
     for it in found.iter().filter(is_offered) {
         text += &remarks(it);
-        text += &format!("  - profile: {}\n\n", it.profile.name);
+        text += &format!("  - profile: {}\n\n", it.written);
     }
     for it in found.iter().filter(|it| is_there(it) && !is_offered(it)) {
         text += &remarks(it);
@@ -85,13 +98,13 @@ pub fn configuration(host: &Host, profiles: &[Profile], scan: &Scan) -> String {
             Some(caution) if !it.devices.is_empty() => format!("Think of it first: {caution}."),
             Some(_) | None => "Nothing of it can be offered yet.".to_owned(),
         };
-        text += &format!("  # {why}\n  # - profile: {}\n\n", it.profile.name);
+        text += &format!("  # {why}\n  # - profile: {}\n\n", it.written);
     }
     format!("{}\n", text.trim_end())
 }
 
 /// What was found, as comments.
-fn remarks(Found { profile, devices, problems }: &Found<'_>) -> String {
+fn remarks(Found { profile, devices, problems, .. }: &Found<'_>) -> String {
     let mut text = format!("  # {}\n", profile.offers);
     let mut line = |what: String| text += &format!("  #   {}\n", one_line(&what));
     for it in devices.iter().take(SHOWN_MAX) {
