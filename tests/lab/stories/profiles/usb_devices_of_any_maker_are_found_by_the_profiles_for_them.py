@@ -11,7 +11,7 @@ resources:
   - profile: { name: sound, drivers: [snd-usb-audio] }
   - profile: sdr
   - profile: { name: coral, kind: usb }
-  - profile: usb
+  - profile: { name: usb, vendors: ["1d50", "1a6e", "18d1", "046d", "0781"] }
 """
 # name: (port, maker, product, serial number, function)
 GADGETS = {
@@ -62,10 +62,10 @@ def story(node):
     assert node.gives("chandler/serial", "/dev/ttyACM0") == ("7543130363", {"SERIAL_PORTS": "/dev/ttyACM0"})
 
     plug("midi")
-    node.wait_for("test -c /dev/snd/controlC0 && test -c /dev/snd/midiC0D0")
+    node.wait_for(usb("midi") + " && ls */sound/card*/controlC*")
     node._until(lambda: len(node.healthy("chandler/sound")) == 1, "a sound card")
     midi = node.healthy("chandler/sound")[0]
-    nodes = node.sh("ls /dev/snd/*C0*", check=True)[0].split()
+    nodes = node.sh(usb("midi") + " >/dev/null; sed -n 's,DEVNAME=,/dev/,p' */sound/card*/*/uevent", check=True)[0].split()
     timer = ["/dev/snd/timer"] if not node.sh("test -e /dev/snd/timer")[1] else []
     node.gives("chandler/sound", *nodes, *timer)
 
@@ -96,5 +96,5 @@ def story(node):
 
 
 # The report of a keyboard with one byte of modifiers and six keys, as its makers write it.
-KEYS = "".join(f"\\\\x{it}" for it in (
+KEYS = "".join(f"\\x{it}" for it in (
     "05 01 09 06 a1 01 05 07 19 e0 29 e7 15 00 25 01 75 01 95 08 81 02 95 01 75 08 81 03 95 06 75 08 15 00 25 65 05 07 19 00 29 65 81 00 c0").split())
