@@ -486,7 +486,6 @@ fn on_each_machine_setup_offers_what_a_person_would_and_nothing_twice() {
 fn in_the_place_of_its_only_node_something_else_is_no_device() {
     for (profile, node) in [
         ("fuse", "/dev/fuse"),
-        ("hwrng", "/dev/hwrng"),
         ("kvm", "/dev/kvm"),
         ("ppp", "/dev/ppp"),
         ("tun", "/dev/net/tun"),
