@@ -196,7 +196,7 @@ impl Thread {
         let mut due = self.due();
         let has_waited: BTreeSet<u64> = due.union(&ready).copied().collect();
         due.extend(&ready);
-        if ready.contains(&BELLS) {
+        if ready.contains(&BELLS) || ready.contains(&STOP) {
             due.extend(self.bells.rung());
             self.plugins.extend(self.arriving.take());
         }

@@ -19,8 +19,9 @@ use crate::{
     probe::{check, now},
 };
 
-/// A thread is kept for each that may work.
-pub(super) const LIMITS: Limits = Limits { busy: 8, hung: 16, idle: 8 };
+/// Two threads are kept from one round to the next. With many resources more work for a moment, and another
+/// thread costs less to start than to keep.
+pub(super) const LIMITS: Limits = Limits { busy: 8, hung: 16, idle: 2 };
 
 /// Devices of one resource, to be probed one after the other.
 pub(super) struct Job {
