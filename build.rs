@@ -2,6 +2,8 @@
 //!
 //! rust-protobuf 3 parses the files and writes the messages. `grpcio-compiler` writes the services,
 //! but reads descriptors of protobuf 2 only, so they are handed over as bytes.
+//!
+//! It also makes the JSON Schema of the configuration as short as the program keeps it.
 
 #![expect(clippy::disallowed_methods, reason = "cargo speaks to build scripts by the environment")]
 
@@ -19,6 +21,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("cargo:rustc-link-arg-bins=-Wl,-T,{dir}/deploy/no-unwind.ld");
     }
     let out = env::var("OUT_DIR")?;
+    let schema = "docs/config.schema.json";
+    println!("cargo:rerun-if-changed={schema}");
+    // What the program has of it need not be pretty: half of it are blanks.
+    let lines = fs::read_to_string(schema)?.lines().map(str::trim).collect::<Vec<_>>().concat();
+    fs::write(Path::new(&out).join("config.schema.json"), lines)?;
     let out = Path::new(&out).join("proto");
     fs::create_dir_all(&out)?;
     let inputs: Vec<String> = PROTOS.iter().map(|name| format!("proto/{name}.proto")).collect();

@@ -33,13 +33,15 @@ mkdir -p "$cache" dist
 
 say() { echo "static: $*"; }
 
-# zig and cargo-zigbuild, of versions that are known to work together.
+# zig and cargo-zigbuild, of versions that are known to work together. From 0.16 on, zig has an allocator of its own in
+# place of musl's: it rounds sizes up to powers of two and gives no memory back. With 5,000 devices, or after a storm of
+# calls, that is a multiple of what is in use.
 zig_tools() {
-	zig=$cache/zig-0.17.0
+	zig=$cache/zig-0.15.2
 	[ -x "$zig/bin/cargo-zigbuild" ] && return 0
 	command -v python3 >/dev/null || return 1
 	rm -rf "$zig"
-	python3 -m venv "$zig" && "$zig/bin/pip" install -q ziglang==0.17.0 cargo-zigbuild==0.24.0
+	python3 -m venv "$zig" && "$zig/bin/pip" install -q ziglang==0.15.2 cargo-zigbuild==0.24.0
 }
 
 has_rustup_target() {
@@ -98,15 +100,17 @@ environment() { # environment ARCH TARGET
 	# A compiler cache must know them by what is in them, and as the clang that they run.
 	export CCACHE_COMPILERCHECK=content CCACHE_COMPILERTYPE=clang
 	# musl has no off64_t of its own accord; new clang is stricter than this gRPC core.
-	# Nothing unwinds: a panic aborts, and the core throws nothing. That is half a megabyte of tables.
+	# Nothing unwinds: a panic aborts, and the core throws nothing. That is half a megabyte of tables. Nor does it
+	# ask for the names of types, or export anything.
 	export "CFLAGS_$under=-D_LARGEFILE64_SOURCE -fno-asynchronous-unwind-tables -fno-unwind-tables"
-	export "CXXFLAGS_$under=-D_LARGEFILE64_SOURCE -fno-exceptions -fno-asynchronous-unwind-tables -fno-unwind-tables -Wno-missing-template-arg-list-after-template-kw"
+	export "CXXFLAGS_$under=-D_LARGEFILE64_SOURCE -fno-exceptions -fno-rtti -fvisibility=hidden -fvisibility-inlines-hidden -fno-asynchronous-unwind-tables -fno-unwind-tables -Wno-missing-template-arg-list-after-template-kw"
 	# For build scripts and procedural macros, which run here.
 	host=$(echo "$own-unknown-linux-gnu" | tr - _)
 	export "CC_$host=cc" "CXX_$host=c++"
 	export "CARGO_TARGET_${upper}_RUSTFLAGS=-C target-feature=+crt-static -C force-unwind-tables=no $3"
 	export PATH="$zig/bin:$PATH"
-	export CARGO_TARGET_DIR="$cache/target-$route"
+	# What another compiler has built must not be mixed with it.
+	export CARGO_TARGET_DIR="$cache/target-$route-${zig##*/}"
 }
 
 build() { # build ARCH

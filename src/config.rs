@@ -43,8 +43,8 @@ use serde::Serialize;
 use crate::{config::decode::Item, model::resource::Resource};
 
 /// The JSON Schema of the configuration file, by which editors complete it. It knows the keys and
-/// the kinds of their values; what else is a mistake, [`parse`] knows.
-pub const SCHEMA: &str = include_str!("../docs/config.schema.json");
+/// the kinds of their values; what else is a mistake, [`parse`] knows. On one line.
+pub const SCHEMA: &str = include_str!(concat!(env!("OUT_DIR"), "/config.schema.json"));
 
 /// The largest configuration file that is read, in bytes. A hundred resources are about 30 KiB.
 pub const FILE_LEN_MAX: usize = 256 * 1024;
