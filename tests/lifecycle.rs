@@ -339,10 +339,10 @@ fn in_an_update_the_one_that_stays_takes_over_in_a_moment_if_the_other_ends_in_g
         let began = Instant::now();
         until(|| began.elapsed() > Duration::from_millis(1_200), || "the time".to_owned());
 
+        let ended = Instant::now();
         node.signal(signal);
         node.wait();
         node.chandler = Some(newer);
-        let ended = Instant::now();
 
         let second = kubelet.expect_registration("example.com/serial");
         let passed = ended.elapsed().as_millis();
