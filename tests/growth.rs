@@ -1,6 +1,8 @@
 //! What one device costs, in system calls, where there are 500 and where there are 5,000: what one does must not cost
 //! the rest. Calls are counted, since they are the same on a slow machine and on a busy one.
 
+mod allocations;
+
 use std::{
     fs::{self, File},
     io::{BufRead, BufReader},
