@@ -4,6 +4,7 @@
 //! stays with its hardware, whatever twin comes or goes, so what is remembered counts first.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
@@ -180,21 +181,24 @@ pub fn id_of(text: &str, suffix_len: usize) -> Result<DeviceId, String> {
         let text = crate::config::quoted(text);
         return Err(format!("its id would be {text}, which holds a control character"));
     }
-    let words: Vec<&str> = text.split_whitespace().collect();
-    let id = shorten(&words.join("_"), DEVICE_ID_LEN_MAX.saturating_sub(suffix_len));
+    let words = match text.contains(char::is_whitespace) {
+        true => Cow::from(text.split_whitespace().collect::<Vec<_>>().join("_")),
+        false => Cow::from(text),
+    };
+    let id = shorten(words, DEVICE_ID_LEN_MAX.saturating_sub(suffix_len));
     DeviceId::new(id).ok_or_else(|| "its id would be empty".to_owned())
 }
 
-fn shorten(id: &str, len_max: usize) -> String {
+fn shorten(id: Cow<'_, str>, len_max: usize) -> Cow<'_, str> {
     if id.len() <= len_max {
-        return id.to_owned();
+        return id;
     }
     let hash = format!("~{:016x}", fnv1a(id.as_bytes()));
     let mut end = len_max.saturating_sub(hash.len());
     while !id.is_char_boundary(end) {
         end -= 1;
     }
-    format!("{}{hash}", &id[..end])
+    Cow::from(format!("{}{hash}", &id[..end]))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! From groups of candidates to drafts of devices: their nodes, and what is handed over whole.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{cell::OnceCell, collections::BTreeSet, sync::Arc};
 
 use crate::{
     config::SpecNode,
@@ -27,6 +27,8 @@ pub(super) struct Draft<'a> {
     pub(super) members: Vec<Candidate>,
     pub(super) nodes: Vec<Node>,
     pub(super) paths: Vec<HostPath>,
+    /// The keys of those that are its own, once nothing about that changes any more.
+    own: OnceCell<Vec<Arc<str>>>,
 }
 
 impl Draft<'_> {
@@ -38,9 +40,15 @@ impl Draft<'_> {
         self.members.first().map_or("", |it| &it.name)
     }
 
-    /// The keys of the nodes that are its own.
-    pub(super) fn own_nodes(&self) -> impl Iterator<Item = Arc<str>> {
-        claims::own(&self.nodes).map(|it| Arc::from(node_key(it)))
+    /// The nodes that are its own, with their keys. Which these are stays as it is when this is asked first.
+    pub(super) fn own_nodes(&self) -> impl Iterator<Item = (&Node, &Arc<str>)> {
+        let keys = || claims::own(&self.nodes).map(|it| Arc::from(node_key(it))).collect();
+        claims::own(&self.nodes).zip(self.own.get_or_init(keys))
+    }
+
+    /// Their keys alone.
+    pub(super) fn own_keys(&self) -> impl Iterator<Item = Arc<str>> {
+        self.own_nodes().map(|(_, key)| Arc::clone(key))
     }
 }
 
@@ -82,7 +90,7 @@ impl<'a> ResourceScanner<'a> {
         }
         let mut seen = BTreeSet::new();
         nodes.retain(|it: &Node| seen.insert(it.host.path.clone()));
-        Ok(Draft { alternative, group, members, nodes, paths })
+        Ok(Draft { alternative, group, members, nodes, paths, own: OnceCell::new() })
     }
 
     /// What is handed over whole: the device nodes in it, or else the thing itself as a mount.

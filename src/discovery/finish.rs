@@ -73,7 +73,7 @@ impl ResourceScanner<'_> {
         };
         let (description, at) = (Arc::new(description), draft.at().to_owned());
         let candidates = draft.members.iter().map(|it| Arc::from(it.identity()));
-        let keys = candidates.chain(draft.own_nodes()).collect();
+        let keys = candidates.chain(draft.own_keys()).collect();
         Ok(Unidentified { resource, ladder, description, at, keys })
     }
 

@@ -1,6 +1,9 @@
 //! Drafts that must not become devices, because of what others are.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use crate::{
     discovery::{
@@ -20,10 +23,9 @@ impl ResourceScanner<'_> {
     pub(super) fn leave_out_claimed(&self, drafted: &mut Vec<Drafted<'_>>, scanned: &mut Scanned) {
         drafted.retain(|it| {
             let Ok(draft) = &it.draft else { return true };
-            scanned.seen.extend(draft.own_nodes());
-            for node in claims::own(&draft.nodes) {
-                let key = node_key(node);
-                if let Some(owner) = self.claims.owner(&key) {
+            scanned.seen.extend(draft.own_keys());
+            for (node, key) in draft.own_nodes() {
+                if let Some(owner) = self.claims.owner(key) {
                     let owner = self.resources.get(owner).map(|it| it.name.to_string());
                     let what = format!(
                         "{} belongs to a device of {}, which comes first in the file",
@@ -33,7 +35,7 @@ impl ResourceScanner<'_> {
                     scanned.found.problem(&it.at, what);
                     return false;
                 }
-                if scanned.taken.contains(key.as_str()) {
+                if scanned.taken.contains(key) {
                     return false;
                 }
             }
@@ -70,13 +72,13 @@ pub(super) fn share_between_slices(drafted: &mut [Drafted<'_>]) {
 /// Leaves out devices that have a node in common which each has for its own: a template such as
 /// `/dev/nvidia{number}` may name the same node for two cards, and neither can be trusted then.
 pub(super) fn leave_out_ambiguous(drafts: &mut Vec<Draft<'_>>, found: &mut Collected) {
-    let mut owners: BTreeMap<String, BTreeMap<usize, String>> = BTreeMap::new();
+    let mut owners: BTreeMap<Arc<str>, BTreeMap<usize, String>> = BTreeMap::new();
     for (idx, draft) in drafts.iter().enumerate() {
         // Nodes that somebody made by hand are as many devices as there are nodes.
         let by_hand = draft.members.iter().any(|it| it.made_by_hand);
-        for node in claims::own(&draft.nodes) {
+        for (node, key) in draft.own_nodes() {
             let path = node.host.path.clone();
-            let key = if by_hand { path.clone() } else { node_key(node) };
+            let key = if by_hand { Arc::from(path.as_str()) } else { Arc::clone(key) };
             owners.entry(key).or_default().insert(idx, path);
         }
     }

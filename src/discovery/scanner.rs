@@ -107,7 +107,7 @@ impl<'a> ResourceScanner<'a> {
                 scanned.taken.extend(it.identities);
                 match it.draft {
                     Ok(draft) => {
-                        scanned.taken.extend(draft.own_nodes());
+                        scanned.taken.extend(draft.own_keys());
                         drafts.push(draft);
                     }
                     Err(what) => scanned.found.problem(&it.at, what),

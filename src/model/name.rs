@@ -117,8 +117,8 @@ pub struct DeviceId(Arc<str>);
 
 impl DeviceId {
     /// Accepts `text` if the kubelet would.
-    pub fn new(text: impl Into<String>) -> Option<DeviceId> {
-        let text = text.into();
+    pub fn new(text: impl AsRef<str>) -> Option<DeviceId> {
+        let text = text.as_ref();
         let ok = !text.is_empty()
             && text.len() <= DEVICE_ID_LEN_MAX
             && !text.chars().any(|it| it.is_control() || it.is_whitespace());

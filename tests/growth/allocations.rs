@@ -67,8 +67,8 @@ fn counted<T>(what: impl FnOnce() -> T) -> (usize, T) {
 }
 
 /// How many there may be for each device in a scan and in what follows from it: its
-/// texts, its node, the ids that it could have, what a container would get. There were 112 when this was written.
-const N_SCAN_MAX: usize = 120;
+/// texts, its node, the ids that it could have, what a container would get. There were 97 when this was written.
+const N_SCAN_MAX: usize = 105;
 /// The same of a round of probes in which nothing has changed.
 const N_PROBE_MAX: usize = 1;
 
