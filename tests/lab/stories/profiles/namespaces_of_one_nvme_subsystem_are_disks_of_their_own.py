@@ -17,7 +17,9 @@ NVME, SECOND = "chandler/nvme", "example.com/second"
 
 def story(node):
     node.wait_for("test -b /dev/nvme?n1 && test -b /dev/nvme?n2 && " + PATHS + " = 4")
-    disk, other = node.sh("ls /dev/nvme?n?", check=True)[0].split()
+    # The kernel names them in the order in which it finds them.
+    of = "echo /dev/$(basename $(dirname $(grep -lx %d /sys/class/block/nvme?n?/nsid)))"
+    disk, other = (node.sh(of % it, check=True)[0].strip() for it in (1, 2))
     node.start()
     node._until(lambda: len(node.healthy(NVME)) == 2 and node.healthy(SECOND) == ["LABNS"], "both namespaces")
     found = node.discover()[0][NVME]
