@@ -27,7 +27,7 @@ pub use crate::daemon::{config_watch::ConfigFile, scan_workers::scan, signals::A
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use crate::{
-    actions::{Actor, Order, Orders},
+    actions::{Actor, Order},
     config::Config,
     daemon::{
         device_info::DeviceInfoWriter, opening::Opening, producers::Producers,
@@ -126,8 +126,7 @@ pub fn run(
     let places = Places { socket: runtime_dir.join(SOCKET_NAME), metrics };
     let status_server = StatusServer::start(places, events.clone())
         .map_err(|source| DaemonError::Thread { name: "status", source })?;
-    let (orders, events_sent) = (actor.orders(), events.clone());
-    let means = Means { env, orders: orders.clone(), events };
+    let means = Means { env, orders: actor.orders(), events: events.clone() };
     let serving = Plugins::start(&plugin_dir, means)
         .map_err(|source| DaemonError::Thread { name: "plugins", source })?;
     let mut shell = Shell {
@@ -145,8 +144,7 @@ pub fn run(
         told: DeviceInfoWriter::all(device_info_dir, labels_dir),
         opening: Opening::new(state_dir, now()),
         _producers: producers,
-        orders,
-        events: events_sent,
+        events,
     };
 
     log::info!("version={} started", env!("CARGO_PKG_VERSION"));
@@ -212,7 +210,6 @@ struct Shell {
     state: StateWriter,
     opening: Opening,
     _producers: Producers,
-    orders: Orders,
     events: Sender<Event>,
 }
 
@@ -308,7 +305,9 @@ impl Shell {
             Order { resource, device, actions, patience: CLEANING_PATIENCE, done: Box::new(done) };
         let started = self.actor.start().map_err(|err| format!("no thread for it: {err}"));
         let given = match started {
-            Ok(()) => self.orders.give(order).map_err(|(order, why)| (order, why.to_owned())),
+            Ok(()) => {
+                self.actor.orders().give(order).map_err(|(order, why)| (order, why.to_owned()))
+            }
             Err(why) => Err((order, why)),
         };
         let (Order { resource, device, .. }, why) = given.err()?;

@@ -102,8 +102,6 @@ pub struct Inventory {
     specs: Arc<Specs>,
     // What scans know of pods.
     held: Arc<Held>,
-    // What pods have taken out of sight, by the last scan.
-    away: BTreeMap<ResourceName, BTreeSet<DeviceId>>,
     senses: Senses,
 }
 
@@ -151,7 +149,6 @@ impl Inventory {
             reported: BTreeSet::new(),
             specs: Arc::default(),
             held: Arc::default(),
-            away: BTreeMap::new(),
             senses: Senses::default(),
         }
     }

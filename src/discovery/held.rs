@@ -26,9 +26,6 @@ use crate::{
     },
 };
 
-/// Classes of things that are in a network namespace, and seen in that only.
-const IN_NETWORKS: [&str; 2] = ["net", "infiniband"];
-
 impl ResourceScanner<'_> {
     /// What pods hold of this resource, or of any that its name may stand for.
     fn held(&self) -> impl Iterator<Item = (&ResourceName, &HeldDevice)> {
@@ -100,7 +97,8 @@ fn extent<'a>(alternative: &Alternative, group: &'a str) -> Extent<'a> {
 fn is_away(host: &Host, held: &HeldDevice) -> bool {
     let is_member_away = |dir: &String| {
         let (class, _) = dir.rsplit_once('/')?;
-        let parent = IN_NETWORKS.iter().find_map(|it| class.strip_suffix(&format!("/{it}")))?;
+        let parent =
+            in_use::IN_NETWORKS.iter().find_map(|it| class.strip_suffix(&format!("/{it}")))?;
         let is_gone = host.kind(dir).ok()?.is_none();
         let has_driver = host.link_name(&format!("{parent}/driver")).ok()?.is_some();
         let serial = identity::serial(host, parent).ok()?;

@@ -62,25 +62,31 @@ fn interface(dir: &str, device: &str) -> Option<String> {
 /// Which port of a card an interface is, where the card has one function for several; nothing for the first. Its name says
 /// less: the kernel gives it another when it comes back from the network of a pod.
 fn network_port(host: &Host, dir: &str) -> io::Result<String> {
-    let port = host.attribute(&format!("{dir}/dev_port"))?.filter(|it| it != "0");
-    let is_number = |it: &String| !it.is_empty() && it.bytes().all(|it| it.is_ascii_digit());
-    Ok(port.filter(is_number).map(|it| format!("-port{it}")).unwrap_or_default())
+    Ok(numbered(host, dir, &[("dev_port", "port")])?.unwrap_or_default())
 }
 
 /// Which port, camera node or unit it is of those that one USB interface has; nothing for the first.
 fn below_interface(host: &Host, dir: &str) -> io::Result<String> {
-    for (attribute, word) in
-        [("device/port_number", "port"), ("dev_port", "port"), ("index", "index")]
-    {
-        if let Some(number) = host.attribute(&format!("{dir}/{attribute}"))?
-            && number != "0"
-            && number.bytes().all(|it| it.is_ascii_digit())
-        {
-            return Ok(format!("-{word}{number}"));
-        }
+    let attributes = [("device/port_number", "port"), ("dev_port", "port"), ("index", "index")];
+    if let Some(part) = numbered(host, dir, &attributes)? {
+        return Ok(part);
     }
     let unit = Scsi::of(dir).and_then(|it| it.address.rsplit(':').next().filter(|it| *it != "0"));
     Ok(unit.map(|it| format!("-lun{it}")).unwrap_or_default())
+}
+
+/// The first of these attributes that says a number other than 0, with the word for it.
+fn numbered(host: &Host, dir: &str, all: &[(&str, &str)]) -> io::Result<Option<String>> {
+    for (attribute, word) in all {
+        if let Some(number) = host.attribute(&format!("{dir}/{attribute}"))?
+            && number != "0"
+            && !number.is_empty()
+            && number.bytes().all(|it| it.is_ascii_digit())
+        {
+            return Ok(Some(format!("-{word}{number}")));
+        }
+    }
+    Ok(None)
 }
 
 /// A disk behind a SCSI host, as SATA disks are too.

@@ -111,7 +111,7 @@ impl Plugins {
         let (callers, allocated, calls) =
             (Callers::default(), Allocated::default(), Calls::default());
         let notes = Notes { allocated: allocated.clone(), calls: calls.clone() };
-        let Means { env, orders: actions, .. } = self.means.clone();
+        let (env, actions) = (Arc::clone(&self.means.env), self.means.orders.clone());
         let service =
             Service::new(mailbox.readers(), callers.clone(), notes, actions, bell.clone());
         let place = (self.readiness.clone(), number);

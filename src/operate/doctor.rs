@@ -4,12 +4,16 @@ mod kubelet;
 mod machine;
 mod runtime;
 
-use std::{fmt, path::Path};
+use std::{fmt, path::Path, time::Duration};
 
 use serde::Serialize;
 use serde_json::json;
 
-use crate::{config::Config, host::Host, operate::report};
+use crate::{
+    config::Config,
+    host::{Host, Shortage, command},
+    operate::report,
+};
 
 /// What is looked at.
 #[derive(Debug, Clone, Copy)]
@@ -99,6 +103,15 @@ pub fn examine(patient: &Patient<'_>) -> Vec<Diagnosis> {
     all.extend(machine::examine(patient));
     all.extend(runtime::examine(patient));
     all
+}
+
+/// How long a program may take to say its version.
+const PROGRAM_PATIENCE: Duration = Duration::from_secs(2);
+
+/// What a program on this machine says that its version is.
+fn version_by_program(program: &str) -> Option<String> {
+    let command = [program.to_owned(), "--version".to_owned()];
+    Some(command::run(&command, PROGRAM_PATIENCE, &Shortage::default()).ok()?.output)
 }
 
 /// For programs.

@@ -12,6 +12,9 @@ use crate::{
     },
 };
 
+/// Classes of things that are in a network namespace, and seen in that only.
+pub const IN_NETWORKS: [&str; 2] = ["net", "infiniband"];
+
 /// Whether what is found for `key` may come of a pod's use of the device, and so says nothing of the device itself.
 pub fn is_told_by(key: &Key, found: &Lookup) -> bool {
     match key {
@@ -23,16 +26,13 @@ pub fn is_told_by(key: &Key, found: &Lookup) -> bool {
 
 /// Whether the devices of a resource may look otherwise while a pod has them.
 pub fn heeds_use(resource: &Resource) -> bool {
-    let may_change = |key: &Key| match key {
-        Key::Fact(fact) => is_use(*fact) || is_of_networks(fact.namespace),
-        Key::Core(_) | Key::Attribute(_) | Key::Relative(..) => false,
-    };
+    let may_change = |key: &Key| is_told_by(key, &Lookup::Absent);
     let mut alternatives = resource.alternatives.iter();
     let mut rules = resource.health.rules.iter().map(|it| it.key());
     rules.any(may_change)
         || alternatives.any(|it| {
             let is_of_network = match &it.source {
-                Source::Class(class) => matches!(class.as_str(), "net" | "infiniband"),
+                Source::Class(class) => IN_NETWORKS.contains(&class.as_str()),
                 Source::Bus(_)
                 | Source::Usb
                 | Source::Nodes(_)

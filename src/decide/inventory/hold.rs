@@ -1,10 +1,6 @@
 //! What the inventory tells scans of pods: which devices they hold.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Instant,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Instant};
 
 use crate::{
     decide::{
@@ -23,23 +19,19 @@ impl Inventory {
     /// Has scans know what pods hold of resources whose devices may look otherwise then, and scan those again of
     /// which pods hold something else than before. Without the kubelet's word nobody holds anything.
     pub(super) fn hold(&mut self, now: Instant, effects: &mut Vec<Effect>) {
-        let mut held = Held::new();
-        for (name, served) in &self.served {
-            if self.resources.get(served.config_idx).is_some_and(heeds_use) {
-                let devices = served.held(name, &self.release, &self.remembered_of(name));
+        let (mut held, mut changed) = (Held::new(), BTreeSet::new());
+        let heeds = |it: &Served| self.resources.get(it.config_idx).is_some_and(heeds_use);
+        for (name, served) in self.served.iter().filter(|(_, it)| heeds(it)) {
+            let devices = served.held(name, &self.release, &self.remembered_of(name));
+            if !devices.is_empty() {
                 held.insert(name.clone(), devices);
             }
-        }
-        held.retain(|_, it| !it.is_empty());
-        if held == *self.held {
-            return;
-        }
-        let mut changed = BTreeSet::new();
-        for (name, served) in &self.served {
-            let heeds = self.resources.get(served.config_idx).is_some_and(heeds_use);
-            if heeds && held.get(name) != self.held.get(name) {
+            if held.get(name) != self.held.get(name) {
                 changed.insert(served.config_idx);
             }
+        }
+        if held == *self.held {
+            return;
         }
         self.held = Arc::new(held);
         effects.push(Effect::Hold(Arc::clone(&self.held)));
@@ -55,9 +47,9 @@ impl Served {
         release: &Release,
         remembered: &RememberedDevices,
     ) -> Vec<HeldDevice> {
-        let of: BTreeMap<&DeviceId, &DeviceId> = self.listing.told().collect();
-        let ids = release.holders(name).filter_map(|(id, _)| of.get(id).copied());
-        let ids: BTreeSet<&DeviceId> = ids.collect();
+        let holders: BTreeSet<&DeviceId> = release.holders(name).map(|(id, _)| id).collect();
+        let told = self.listing.told().filter(|(id, _)| holders.contains(id));
+        let ids: BTreeSet<&DeviceId> = told.map(|(_, device)| device).collect();
         let held = ids.into_iter().filter_map(|id| {
             let (hardware, dirs) = match self.devices.get(id) {
                 Some(it) => (it.device.hardware.clone(), it.device.dirs()),

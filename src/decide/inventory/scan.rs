@@ -29,6 +29,9 @@ use crate::{
     },
 };
 
+/// What pods have taken out of sight.
+type Away = BTreeMap<ResourceName, BTreeSet<DeviceId>>;
+
 impl Inventory {
     /// Says what takes too long, and ends what has its end.
     pub(super) fn heed_time(&mut self, now: Instant) {
@@ -63,15 +66,15 @@ impl Inventory {
             .filter(|name| !scan.found.iter().any(|it| it.resource == **name))
             .cloned()
             .collect();
-        self.away.clear();
+        let mut away = Away::new();
         for (name, id) in scan.away {
-            self.away.entry(name).or_default().insert(id);
+            away.entry(name).or_default().insert(id);
         }
         for found in scan.found {
-            self.found(found, now);
+            self.found(found, &away, now);
         }
         for name in absent {
-            self.update(&name, Arc::default(), now);
+            self.update(&name, Arc::default(), &away, now);
         }
         self.heard.scanned(now);
         self.heed_cordons(now);
@@ -91,7 +94,7 @@ impl Inventory {
         self.rescan.hinted(&scope, hints::is_early(hint), now);
     }
 
-    fn found(&mut self, found: Found, now: Instant) {
+    fn found(&mut self, found: Found, away: &Away, now: Instant) {
         let Found { resource, config_idx, findings } = found;
         let Some(configured) = self.resources.get(config_idx) else {
             return;
@@ -136,11 +139,11 @@ impl Inventory {
             };
             self.served.insert(resource.clone(), served);
         }
-        self.update(&resource, findings, now);
+        self.update(&resource, findings, away, now);
     }
 
     /// Takes over what a scan found.
-    fn update(&mut self, name: &ResourceName, findings: Arc<Findings>, now: Instant) {
+    fn update(&mut self, name: &ResourceName, findings: Arc<Findings>, away: &Away, now: Instant) {
         let remembered = self.remembered_of(name);
         let Some(served) = self.served.get_mut(name) else {
             return;
@@ -155,7 +158,7 @@ impl Inventory {
             remembered: &remembered,
             clearances: &self.clearances,
             heard: &self.heard,
-            away: self.away.get(name).unwrap_or(&none),
+            away: away.get(name).unwrap_or(&none),
             is_cleaned: !configured.release.is_empty(),
             now,
         };

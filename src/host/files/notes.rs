@@ -8,7 +8,10 @@ use std::{
     hash::Hash,
     io,
     path::{Path, PathBuf},
-    sync::{Mutex, OnceLock, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use crate::host::{Host, files::absent_as_none};
@@ -22,20 +25,26 @@ const NOTES_MAX: usize = 4096;
 pub(super) struct Notes {
     attributes: Mutex<HashMap<String, Option<String>>>,
     resolved: Mutex<HashMap<PathBuf, PathBuf>>,
-    unready: OnceLock<()>,
+    unready: AtomicBool,
 }
 
 impl Host {
     /// Something has no value yet, and nobody will tell when it has.
     pub fn note_unready(&self) {
         if let Some(notes) = &self.notes {
-            notes.unready.get_or_init(|| ());
+            notes.unready.store(true, Ordering::Relaxed);
         }
     }
 
     /// Whether this scan has noted that.
     pub fn is_unready(&self) -> bool {
-        self.notes.as_ref().is_some_and(|it| it.unready.get().is_some())
+        self.notes.as_ref().is_some_and(|it| it.unready.load(Ordering::Relaxed))
+    }
+
+    /// Whether a directory has the entry `path` now, whatever this scan has noted of it. A link is not followed.
+    pub fn has_entry(&self, path: &str) -> io::Result<bool> {
+        let at = self.entry(path)?;
+        Ok(absent_as_none(at.map(fs::symlink_metadata).transpose())?.flatten().is_some())
     }
 }
 
@@ -56,14 +65,6 @@ impl Notes {
         resolve: impl FnOnce() -> io::Result<PathBuf>,
     ) -> io::Result<PathBuf> {
         noted(&self.resolved, path, resolve)
-    }
-}
-
-impl Host {
-    /// Whether a directory has the entry `path` now, whatever this scan has noted of it. A link is not followed.
-    pub fn has_entry(&self, path: &str) -> io::Result<bool> {
-        let at = self.entry(path)?;
-        Ok(absent_as_none(at.map(fs::symlink_metadata).transpose())?.flatten().is_some())
     }
 }
 

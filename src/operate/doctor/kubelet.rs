@@ -4,14 +4,13 @@ use std::{
     collections::BTreeSet,
     io::{self, ErrorKind},
     path::Path,
-    time::Duration,
 };
 
 use serde_json::Value;
 
 use crate::{
     config::{PLUGIN_DIR, quoted},
-    host::{FileKind, Shortage, command, files, replace, socket},
+    host::{FileKind, files, replace, socket},
     kubelet::endpoint,
     model::{
         name::ResourceName,
@@ -20,7 +19,7 @@ use crate::{
     },
     operate::{
         boot::Boot,
-        doctor::{Diagnosis, Patient},
+        doctor::{Diagnosis, Patient, version_by_program},
         remembered, running,
     },
 };
@@ -49,9 +48,6 @@ const SERVICES: [(&str, &str); 5] = [
 
 /// What runs as a kubelet, and says its release.
 const PROGRAMS: [&str; 4] = ["kubelet", "k3s", "rke2", "k0s"];
-
-/// How long such a program may take to say it.
-const PROGRAM_PATIENCE: Duration = Duration::from_secs(2);
 
 const WHY_SOCKET: &str = "resources are registered with the kubelet there";
 
@@ -120,11 +116,8 @@ fn kubelet_socket(patient: &Patient<'_>) -> Diagnosis {
 
 /// What the kubelet's program on this machine says that it is. The device plugin API does not tell.
 fn release() -> Option<Diagnosis> {
-    let said = PROGRAMS.iter().find_map(|program| {
-        let command = [(*program).to_owned(), "--version".to_owned()];
-        let ended = command::run(&command, PROGRAM_PATIENCE, &Shortage::default()).ok()?;
-        release_in(&ended.output).map(str::to_owned)
-    })?;
+    let release = |program| release_in(&version_by_program(program)?).map(str::to_owned);
+    let said = PROGRAMS.into_iter().find_map(release)?;
     Some(Diagnosis::fine(format!("the kubelet's release is {}", quoted(&said))))
 }
 

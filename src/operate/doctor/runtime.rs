@@ -6,14 +6,14 @@ use serde_json::Value;
 
 use crate::{
     config::quoted,
-    host::{Shortage, command, replace, socket},
+    host::{replace, socket},
     kubelet::{
         core,
         runtime::{self, Runtime},
     },
     model::{allocation::Cdi, discovery::Source, resource::Resource},
     operate::{
-        doctor::{Diagnosis, Patient, machine::resources},
+        doctor::{Diagnosis, Patient, machine::resources, version_by_program},
         report,
     },
 };
@@ -30,9 +30,6 @@ const RUNTIMES: [(&str, &str); 5] = [
 /// The first containerd that heeds the CDI names in a plugin's answer, if it is told to, and the first that
 /// does by itself.
 const CONTAINERD: [(u32, u32); 2] = [(1, 7), (2, 0)];
-
-/// How long a program may take to say its version.
-const PROGRAM_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long a runtime may take for each of two answers. It takes milliseconds.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -112,9 +109,7 @@ fn called(Runtime { name, version, .. }: &Runtime) -> String {
 }
 
 fn by_program(program: &str) -> Option<Runtime> {
-    let command = [program.to_owned(), "--version".to_owned()];
-    let said = command::run(&command, PROGRAM_PATIENCE, &Shortage::default()).ok()?.output;
-    let (major, minor) = numbers(&said)?;
+    let (major, minor) = numbers(&version_by_program(program)?)?;
     let version = format!("{major}.{minor}");
     Some(Runtime { name: program.to_owned(), version, config: None })
 }
