@@ -7,17 +7,11 @@ use chandler::{
     decide::allocate::edits,
     discovery::scan,
     model::device::{Device, Hardware},
-    operate::{
-        advice::Advice,
-        clock,
-        discovered::{self, Discovered},
-    },
-    probe,
 };
 use expect_test::{Expect, expect};
 use nix::{sys::stat::Mode, unistd::mkfifo};
 
-use crate::{cli::chandler, fixture::Fixture, lifecycle::Node};
+use crate::{cli::chandler, discovery, fixture::Fixture, lifecycle::Node};
 
 /// Two cards, each under two names, and all of them; the second has a node that sysfs knows.
 const SPEC: &str = r#"
@@ -60,16 +54,7 @@ fn check(fixture: &Fixture, resources: &str, expect: &Expect) {
     let text = format!("version: v1\nresources:\n{resources}");
     let config = config::parse("c.yaml", &text).unwrap_or_else(|err| panic!("{err}"));
     let found = scan(&fixture.host, &config);
-    let verdicts = probe::once(&fixture.host, &config, &found);
-    let advice = Advice::new();
-    let all = Discovered {
-        config: &config,
-        scan: &found,
-        verdicts: &verdicts,
-        advice: &advice,
-        clock: clock::read(),
-    };
-    let mut report = discovered::table(all);
+    let mut report = discovery::table(&fixture.host, &config, &found);
     for device in found.found.iter().flat_map(|it| &it.findings.devices) {
         report += &format!("{} {:?}\n", device.id, device.cdi_device.as_deref().unwrap());
     }

@@ -1,8 +1,10 @@
 //! What is found on a fake host.
 
 use chandler::{
-    config,
+    config::{self, Config},
     discovery::scan,
+    host::Host,
+    model::event::Scan,
     operate::{
         advice::Advice,
         clock,
@@ -14,22 +16,21 @@ use expect_test::{Expect, expect};
 
 use crate::fixture::Fixture;
 
+/// What `discover` shows of what was `found`, when each device has been probed once.
+pub fn table(host: &Host, config: &Config, found: &Scan) -> String {
+    let verdicts = probe::once(host, config, found);
+    let advice = Advice::new();
+    let (scan, clock) = (found, clock::read());
+    discovered::table(Discovered { config, scan, verdicts: &verdicts, advice: &advice, clock })
+}
+
 #[track_caller]
 fn check(fixture: &str, resources: &str, expect: &Expect) {
     let fixture = Fixture::new(fixture);
     let text = format!("version: v1\nresources:\n{resources}");
     let config = config::parse("c.yaml", &text).unwrap_or_else(|err| panic!("{err}"));
     let found = scan(&fixture.host, &config);
-    let verdicts = probe::once(&fixture.host, &config, &found);
-    let advice = Advice::new();
-    let all = Discovered {
-        config: &config,
-        scan: &found,
-        verdicts: &verdicts,
-        advice: &advice,
-        clock: clock::read(),
-    };
-    let mut report = discovered::table(all);
+    let mut report = table(&fixture.host, &config, &found);
     for found in &found.found {
         for device in found.findings.devices.iter().filter(|it| !it.attributes.is_empty()) {
             report += &format!("{} {:?}\n", device.id, device.attributes);

@@ -87,10 +87,11 @@ impl Story {
 }
 
 fn last_list(effects: Vec<Effect>) -> Option<String> {
-    effects.into_iter().rev().find_map(|it| list_of(&it).map(list))
+    effects.into_iter().rev().find_map(|it| list_of(&it).map(|it| list(it)))
 }
 
-fn list_of(effect: &Effect) -> Option<&Snapshot> {
+/// The list that the kubelet is to have.
+pub fn list_of(effect: &Effect) -> Option<&Arc<Snapshot>> {
     match effect {
         Effect::Serve(it) | Effect::Publish(it) => Some(it),
         Effect::Register(_)

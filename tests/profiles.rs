@@ -7,18 +7,16 @@ use chandler::{
     decide::allocate::allocate,
     discovery::scan,
     model::device::Ownership,
-    operate::{
-        advice::Advice,
-        capture::capture,
-        clock,
-        discovered::{self, Discovered},
-        suggested,
-    },
-    probe,
+    operate::{capture::capture, suggested},
 };
 use expect_test::{Expect, expect, expect_file};
 
-use crate::{compat::snapshot, fixture::Fixture, tree::tree};
+use crate::{
+    compat::snapshot,
+    discovery,
+    fixture::Fixture,
+    tree::{hardware, tree},
+};
 
 /// What a resource with `text` means, from its `name` on, or what is wrong with it.
 #[track_caller]
@@ -260,16 +258,7 @@ fn shown(fixture: &Fixture, resource: &str) -> String {
     let text = format!("version: v1\nresources:\n  - {resource}\n");
     let config = config::parse("c.yaml", &text).unwrap_or_else(|err| panic!("{text}{err}"));
     let found = scan(&fixture.host, &config);
-    let verdicts = probe::once(&fixture.host, &config, &found);
-    let advice = Advice::new();
-    let all = Discovered {
-        config: &config,
-        scan: &found,
-        verdicts: &verdicts,
-        advice: &advice,
-        clock: clock::read(),
-    };
-    let mut report = format!("{resource}\n\n{}", discovered::table(all));
+    let mut report = format!("{resource}\n\n{}", discovery::table(&fixture.host, &config, &found));
     for found in &found.found {
         let snapshot = snapshot(&config, found);
         let is_well =
@@ -473,11 +462,7 @@ fn on_each_machine_setup_offers_what_a_person_would_and_nothing_twice() {
     names.sort();
     let report: Vec<String> = names
         .iter()
-        .map(|name| {
-            let text = fs::read_to_string(format!("{dir}/{name}.txt")).unwrap();
-            let hardware: Vec<&str> = text.lines().filter(|it| !it.starts_with("try ")).collect();
-            format!("{name}\n{}", offered_by_setup(&tree(&hardware.join("\n"))))
-        })
+        .map(|name| format!("{name}\n{}", offered_by_setup(&tree(&hardware(name)))))
         .collect();
     expect_file![format!("{dir}/setup.golden")].assert_eq(&format!("{}\n", report.join("\n")));
 }
@@ -569,16 +554,22 @@ fn what_a_profile_reads_and_is_not_mounted_is_named_where_nothing_can_be_offered
     assert!(!said(&whole).contains("its profile reads"), "{}", said(&whole));
 }
 
-#[test]
-fn a_captured_machine_says_which_interface_has_the_default_route_and_not_to_where() {
-    let text = fs::read_to_string("tests/fixtures/sriov-net.txt").unwrap();
-    let hardware: Vec<&str> = text.lines().filter(|it| !it.starts_with("try ")).collect();
-    let machine = tree(&hardware.join("\n"));
+/// The host that an archive has.
+#[track_caller]
+fn unpacked(archive: &[u8]) -> Fixture {
     let copy = Fixture::new("");
-    fs::write(copy.real("/it.tar"), capture(&machine.host).archive).unwrap();
+    fs::write(copy.real("/it.tar"), archive).unwrap();
     let root = copy.root().to_str().unwrap();
     let tar = Command::new("tar").args(["xf", &format!("{root}/it.tar"), "-C", root]).output();
-    assert!(tar.unwrap().status.success());
+    let tar = tar.unwrap();
+    assert!(tar.status.success() && tar.stderr.is_empty(), "{tar:?}");
+    copy
+}
+
+#[test]
+fn a_captured_machine_says_which_interface_has_the_default_route_and_not_to_where() {
+    let machine = tree(&hardware("sriov-net"));
+    let copy = unpacked(&capture(&machine.host).archive);
     for profile in ["sriov-net", "{ name: sriov-net, functions: scalable }"] {
         let profile = format!("profile: {profile}");
         assert_eq!(shown(&copy, &profile), shown(&machine, &profile));
@@ -589,17 +580,10 @@ fn a_captured_machine_says_which_interface_has_the_default_route_and_not_to_wher
 
 #[test]
 fn a_captured_machine_is_discovered_as_the_machine_itself_with_other_serial_numbers() {
-    let text = fs::read_to_string("tests/fixtures/custom-accelerator.txt").unwrap();
-    let hardware: Vec<&str> = text.lines().filter(|it| !it.starts_with("try ")).collect();
-    let machine = tree(&format!("{}\n{DISK}", hardware.join("\n")));
+    let machine = tree(&format!("{}\n{DISK}", hardware("custom-accelerator")));
     let captured = capture(&machine.host);
     assert_eq!(captured.n_made_up, 4, "three cards and a disk");
-    let copy = Fixture::new("");
-    fs::write(copy.real("/it.tar"), captured.archive).unwrap();
-    let root = copy.root().to_str().unwrap();
-    let tar = Command::new("tar").args(["xf", &format!("{root}/it.tar"), "-C", root]).output();
-    let tar = tar.unwrap();
-    assert!(tar.status.success() && tar.stderr.is_empty(), "{tar:?}");
+    let copy = unpacked(&captured.archive);
     for profile in ["custom-accelerator", "nvme"] {
         let of = |it: &Fixture| shown(it, &format!("profile: {profile}"));
         let made_up = of(&copy);

@@ -2,33 +2,20 @@
 
 use std::fs;
 
-use chandler::{
-    config,
-    discovery::scan,
-    operate::{
-        advice::Advice,
-        clock,
-        discovered::{self, Discovered},
-    },
-    probe,
-};
+use chandler::{config, discovery::scan};
 use expect_test::expect_file;
 
-use crate::tree::tree;
+use crate::{
+    discovery,
+    tree::{hardware, tree},
+};
 
 /// What `discover` shows on the machine of a fixture.
 fn offered(recipe: &str, fixture: &str) -> String {
-    let text = fs::read_to_string(format!("tests/fixtures/{fixture}.txt")).unwrap();
-    let hardware: Vec<&str> = text.lines().filter(|it| !it.starts_with("try ")).collect();
-    let machine = tree(&hardware.join("\n"));
+    let machine = tree(&hardware(fixture));
     let config = config::parse("recipes.md", recipe).unwrap_or_else(|err| panic!("{recipe}{err}"));
     assert!(config.notes.is_empty(), "{recipe}{}", config.notes);
-    let found = scan(&machine.host, &config);
-    let verdicts = probe::once(&machine.host, &config, &found);
-    let advice = Advice::new();
-    let (config, scan, clock) = (&config, &found, clock::read());
-    let verdicts = &verdicts;
-    discovered::table(Discovered { config, scan, verdicts, advice: &advice, clock })
+    discovery::table(&machine.host, &config, &scan(&machine.host, &config))
 }
 
 #[test]

@@ -8,16 +8,10 @@ use chandler::{
         resource::{Count, REPLICAS_MAX, Replicas},
         template::Key,
     },
-    operate::{
-        advice::Advice,
-        clock,
-        discovered::{self, Discovered},
-    },
-    probe,
 };
 use expect_test::{Expect, expect};
 
-use crate::{fixture::Fixture, kubelet::dice::Dice};
+use crate::{discovery, fixture::Fixture, kubelet::dice::Dice};
 
 fn parse(text: &str) -> Result<config::Config, config::Diagnostics> {
     config::parse("c.yaml", &format!("version: v1\nresources:\n{text}"))
@@ -59,16 +53,7 @@ fn check(sharing: &str, expect: &Expect) {
     );
     let config = parse(&text).unwrap_or_else(|err| panic!("{err}"));
     let found = scan(&fixture.host, &config);
-    let verdicts = probe::once(&fixture.host, &config, &found);
-    let advice = Advice::new();
-    let all = Discovered {
-        config: &config,
-        scan: &found,
-        verdicts: &verdicts,
-        advice: &advice,
-        clock: clock::read(),
-    };
-    expect.assert_eq(&discovered::table(all));
+    expect.assert_eq(&discovery::table(&fixture.host, &config, &found));
 }
 
 #[test]

@@ -26,7 +26,7 @@ use chandler::{
 };
 
 use super::{FEW, MANY};
-use crate::fixture::Fixture;
+use crate::{fixture::Fixture, inventory::list_of};
 
 /// Counts what each thread asks for.
 struct Counting;
@@ -104,23 +104,11 @@ impl World {
     fn apply(&mut self, event: Event) {
         let mut effects = self.inventory.apply(event, self.now);
         while let Some(effect) = effects.pop() {
-            match effect {
-                Effect::Remember(written) => {
-                    effects.extend(self.inventory.apply(Event::Stored(written), self.now));
-                }
-                Effect::Serve(list) | Effect::Publish(list) => self.listed = Some(list),
-                Effect::Register(_)
-                | Effect::CheckEndpoint(_)
-                | Effect::Scan(_)
-                | Effect::Hold(_)
-                | Effect::Reconfigure(_)
-                | Effect::Retire(_)
-                | Effect::AskPods
-                | Effect::Clean { .. }
-                | Effect::WriteSpecs(_)
-                | Effect::Probe(_)
-                | Effect::Show(_)
-                | Effect::Stop => {}
+            if let Some(list) = list_of(&effect) {
+                self.listed = Some(Arc::clone(list));
+            }
+            if let Effect::Remember(written) = effect {
+                effects.extend(self.inventory.apply(Event::Stored(written), self.now));
             }
         }
     }

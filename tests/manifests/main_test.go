@@ -252,14 +252,13 @@ func TestSpecsOfCDITakeADirectoryAndNoOtherRight(t *testing.T) {
 	checkRights(t, withoutCDI(t, chart(t, "cdi: { enabled: true, dir: /var/cri/cdi }"), "/var/cri/cdi"))
 }
 
-// Takes the directory away that Multus reads, which is written to.
-func withoutDeviceInfo(t *testing.T, all objects) objects {
+// Takes away a directory of the host that is written to, by the name of its volume.
+func withoutDir(t *testing.T, all objects, name, dir string) objects {
 	t.Helper()
 	spec := &all.daemonSet.Spec.Template.Spec
 	mounts, volumes := &spec.Containers[0].VolumeMounts, &spec.Volumes
-	dir := "/var/run/k8s.cni.cncf.io/devinfo/dp"
-	mount := slices.Index(*mounts, corev1.VolumeMount{Name: "device-info", MountPath: dir})
-	volume := slices.IndexFunc(*volumes, func(it corev1.Volume) bool { return it.Name == "device-info" })
+	mount := slices.Index(*mounts, corev1.VolumeMount{Name: name, MountPath: dir})
+	volume := slices.IndexFunc(*volumes, func(it corev1.Volume) bool { return it.Name == name })
 	if mount < 0 || volume < 0 || (*volumes)[volume].HostPath.Path != dir {
 		t.Fatalf("%v %v", *mounts, *volumes)
 	}
@@ -267,33 +266,21 @@ func withoutDeviceInfo(t *testing.T, all objects) objects {
 	*volumes = slices.Delete(*volumes, volume, volume+1)
 	return all
 }
+
+// The directory that Multus reads.
+const devInfo = "/var/run/k8s.cni.cncf.io/devinfo/dp"
 
 func TestNetworkPluginsAreToldInADirectoryAndByNoOtherRight(t *testing.T) {
-	network := withoutDeviceInfo(t, kustomization(t, "network"))
+	network := withoutDir(t, kustomization(t, "network"), "device-info", devInfo)
 	checkRights(t, withoutReads(t, network, "/proc", "/sys/kernel/iommu_groups"))
-	checkRights(t, withoutDeviceInfo(t, chart(t, "deviceInfo: true")))
-}
-
-// Takes the directory away in which Node Feature Discovery reads, which is written to.
-func withoutLabels(t *testing.T, all objects, dir string) objects {
-	t.Helper()
-	spec := &all.daemonSet.Spec.Template.Spec
-	mounts, volumes := &spec.Containers[0].VolumeMounts, &spec.Volumes
-	mount := slices.Index(*mounts, corev1.VolumeMount{Name: "labels", MountPath: dir})
-	volume := slices.IndexFunc(*volumes, func(it corev1.Volume) bool { return it.Name == "labels" })
-	if mount < 0 || volume < 0 || (*volumes)[volume].HostPath.Path != dir {
-		t.Fatalf("%v %v", *mounts, *volumes)
-	}
-	*mounts = slices.Delete(*mounts, mount, mount+1)
-	*volumes = slices.Delete(*volumes, volume, volume+1)
-	return all
+	checkRights(t, withoutDir(t, chart(t, "deviceInfo: true"), "device-info", devInfo))
 }
 
 func TestLabelsTakeADirectoryAndNoOtherRight(t *testing.T) {
 	dir := "/etc/kubernetes/node-feature-discovery/features.d"
-	checkRights(t, withoutLabels(t, kustomization(t, "labels"), dir))
-	checkRights(t, withoutLabels(t, chart(t, "config: { labels: { dir: /nfd } }"), "/nfd"))
-	checkRights(t, withoutLabels(t, chart(t, "existingConfigMap: mine\nlabelsDir: "+dir), dir))
+	checkRights(t, withoutDir(t, kustomization(t, "labels"), "labels", dir))
+	checkRights(t, withoutDir(t, chart(t, "config: { labels: { dir: /nfd } }"), "labels", "/nfd"))
+	checkRights(t, withoutDir(t, chart(t, "existingConfigMap: mine\nlabelsDir: "+dir), "labels", dir))
 	// What the values of the chart have as `config` does not count then.
 	checkRights(t, chart(t, "existingConfigMap: mine\nconfig: { labels: { dir: /nfd } }"))
 }
