@@ -336,3 +336,56 @@ fn a_device_that_has_gone_is_still_known_by_its_id() {
     "#]],
     );
 }
+
+/// A disk that somebody has mounted.
+const DISK: &str = "//- /sys/devices/pci0000:00/0000:01:00.0/nvme/nvme0/nvme0n1/wwid
+eui.1
+//- /sys/devices/pci0000:00/0000:01:00.0/nvme/nvme0/nvme0n1/dev
+259:0
+//- /sys/devices/pci0000:00/0000:01:00.0/nvme/nvme0/nvme0n1/uevent
+DEVNAME=nvme0n1
+//- /sys/devices/pci0000:00/0000:01:00.0/nvme/nvme0/nvme0n1/subsystem -> ../../../../../../class/block
+//- /sys/class/block/nvme0n1 -> ../../devices/pci0000:00/0000:01:00.0/nvme/nvme0/nvme0n1
+//- /dev/nvme0n1 char
+//- /proc/1/mountinfo
+22 1 0:5 / /proc rw - proc proc rw
+30 1 259:0 / /mnt rw - ext4 /dev/nvme0n1 rw
+";
+
+#[test]
+fn a_device_that_its_pod_uses_is_still_of_its_resource() {
+    let disk = |held: &str| {
+        format!(
+            r#"{{"version":2,"resources":{{"chandler/nvme":{{"eui.1":{{"serial":"eui.1","place":"0000:01:00.0","offers":["eui.1"]{held}}}}}}}}}"#
+        )
+    };
+    let held = r#","held":{"eui.1":{"namespace":"shop","pod":"db-0","container":"db"}}"#;
+    check_on(
+        DISK,
+        "nvme0n1",
+        "\n  - profile: nvme\n",
+        &disk(held),
+        &expect![[r#"
+            0
+            chandler/nvme: /sys/class/block/nvme0n1: taken as eui.1, made of wwid
+              its pod uses it, so nobody else is offered it: excluded: `block.use` is `mounted`
+              condition `name` is `nvme0n1`, which matches `^nvme[0-9]+n[0-9]+$`
+              condition not excluded: `hidden` has no value
+              id from `wwid` is `eui.1`
+              node /dev/nvme0n1, its own, named by the kernel
+              NUMA node none: the kernel names none
+              container: device /dev/nvme0n1, rw
+              container: variable BLOCK_DEVICES=/dev/nvme0n1, from `{containerPath}`
+        "#]],
+    );
+    check_on(
+        DISK,
+        "nvme0n1",
+        "\n  - profile: nvme\n",
+        &disk(""),
+        &expect![[r#"
+        0
+        chandler/nvme: /sys/class/block/nvme0n1: not taken: excluded: `block.use` is `mounted`
+    "#]],
+    );
+}

@@ -192,16 +192,24 @@ pub(super) fn broken(requirement: &Requirement, found: &Lookup) -> String {
     }
 }
 
-/// What was compared of a candidate that is taken: a phrase for each condition.
+/// What was compared of a candidate that is taken: a phrase for each condition that it meets. What its pod does with a
+/// device may go against others.
 pub fn met(
     matches: &[Requirement],
     excludes: &[Requirement],
     mut lookup: impl FnMut(&Key) -> Lookup,
 ) -> Vec<String> {
-    let held = |it: &Requirement| satisfied(it, &lookup(&it.key));
-    let mut met: Vec<String> = matches.iter().map(held).collect();
-    let spared = |it: &Requirement| format!("not excluded: {}", broken(it, &lookup(&it.key)));
-    met.extend(excludes.iter().map(spared));
+    let held = |it: &Requirement| {
+        let found = lookup(&it.key);
+        (holds(it, &found) == Ok(true)).then(|| satisfied(it, &found))
+    };
+    let mut met: Vec<String> = matches.iter().filter_map(held).collect();
+    let spared = |it: &Requirement| {
+        let found = lookup(&it.key);
+        let is_spared = excludes_it(it, &found) == Ok(false);
+        is_spared.then(|| format!("not excluded: {}", broken(it, &found)))
+    };
+    met.extend(excludes.iter().filter_map(spared));
     met
 }
 

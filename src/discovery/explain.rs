@@ -27,7 +27,7 @@ use crate::{
     },
     host::Host,
     model::{
-        device::{Device, Problem},
+        device::{Device, Problem, Tenancy},
         discovery::Alternative,
         event::{Scan, Scope},
         name::ResourceName,
@@ -296,18 +296,19 @@ impl Asked<'_> {
             candidate.lookup(self.host, key)
         });
         match verdict {
-            Verdict::Rejected { reason, .. } => return Fate::Rejected(reason),
+            Verdict::Rejected { reason, .. } => {
+                let is_used = |it: &Taken| matches!(it.device.tenancy, Tenancy::Used(_));
+                let used = self.taken(candidate).filter(is_used);
+                return used.map_or(Fate::Rejected(reason), |it| Fate::Taken(Box::new(it)));
+            }
             Verdict::Unclear(what) => return Fate::Problem(what),
             Verdict::Taken => {}
         }
         if let Some(owner) = self.claims.owner(candidate.identity()) {
             return Fate::Claimed(owner);
         }
-        let mut devices = self.outcome.devices.iter();
-        if let Some((name, device)) = devices.find(|(_, it)| is_of(candidate, it)) {
-            let (resource, device) = (ResourceName::clone(name), Device::clone(device));
-            let origins = self.origins(candidate, name, &device);
-            return Fate::Taken(Box::new(Taken { resource, device, origins }));
+        if let Some(taken) = self.taken(candidate) {
+            return Fate::Taken(Box::new(taken));
         }
         // The problem of a group is told of its first member.
         let group = group_of(self.host, self.alternative, candidate);
@@ -323,6 +324,15 @@ impl Asked<'_> {
                 None => "an alternative before this one has taken a node of it".to_owned(),
             }),
         }
+    }
+
+    /// The device of this resource that the candidate is, or is part of.
+    fn taken(&self, candidate: &Candidate) -> Option<Taken> {
+        let mut devices = self.outcome.devices.iter();
+        let (name, device) = devices.find(|(_, it)| is_of(candidate, it))?;
+        let (resource, device) = (ResourceName::clone(name), Device::clone(device));
+        let origins = self.origins(candidate, name, &device);
+        Some(Taken { resource, device, origins })
     }
 }
 

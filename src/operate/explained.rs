@@ -4,7 +4,11 @@ use std::collections::BTreeMap;
 
 use crate::{
     discovery::{Answer, Fate, Taken},
-    model::{device::Ownership, edits::ContainerEdits, resource::Resource},
+    model::{
+        device::{Ownership, Tenancy},
+        edits::ContainerEdits,
+        resource::Resource,
+    },
     operate::report::one_line,
 };
 
@@ -44,6 +48,9 @@ pub fn text(resources: &[Resource], answers: &[Answer]) -> String {
 }
 
 fn details(Taken { device, origins, .. }: &Taken, lines: &mut Vec<String>) {
+    if let Tenancy::Used(why) = &device.tenancy {
+        lines.push(format!("  its pod uses it, so nobody else is offered it: {why}"));
+    }
     lines.extend(origins.conditions.iter().map(|it| format!("  condition {it}")));
     lines.extend(origins.id.iter().map(|it| format!("  id from {it}")));
     lines.extend(origins.longer_because.iter().map(|it| format!("  id longer: {it}")));
