@@ -13,6 +13,7 @@ use chandler::{
     decide::inventory::{Inventory, SCAN_INTERVAL},
     discovery::ScanCache,
     model::{
+        clock::Clock,
         event::{Effect, Event, Holdings, SocketIdentity},
         health::{Outcome, Reading, Round, Target},
         resource::Resource,
@@ -181,6 +182,16 @@ impl Story {
         self.live(70);
     }
 
+    /// What whoever asks is told of a device: its health, and whether it is there.
+    fn shown(&mut self, resource: &str, id: &str) -> (String, bool) {
+        let clock = Clock { at: self.now, unix: Duration::from_secs(1_000_000_000) };
+        let effects = self.inventory.apply(Event::StatusAsked(clock), self.now);
+        let Some(Effect::Show(status)) = effects.first() else { panic!("{effects:?}") };
+        let resource = status.resources.iter().find(|it| it.name == resource).unwrap();
+        let device = resource.devices.iter().find(|it| it.id == id).unwrap();
+        (device.health.clone(), device.is_present)
+    }
+
     #[track_caller]
     fn expect(&self, resource: &str, list: &str) {
         assert_eq!(self.lists.get(resource).map_or("not served", String::as_str), list);
@@ -318,9 +329,12 @@ fn an_interface_in_the_network_of_its_pod_is_well_and_comes_back_under_another_n
     story.move_away("can0");
     story.live(200);
     story.expect("chandler/can", CAN_ID);
+    let is_there = ("Healthy".to_owned(), true);
+    assert_eq!(story.shown("chandler/can", CAN_ID), is_there);
     // The daemon may start again meanwhile.
     story.restart();
     story.expect("chandler/can", CAN_ID);
+    assert_eq!(story.shown("chandler/can", CAN_ID), is_there);
     story.plug_in("dev7");
     story.live(70);
     story.expect("chandler/can", CAN_ID);

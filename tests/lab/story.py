@@ -59,9 +59,9 @@ class Node(Lab):
 
     # Chandler and the kubelet
 
-    def start(self, *flags):
-        """Starts the kubelet and Chandler, and waits until every resource is registered."""
-        self.start_kubelet("/run/kubelet")
+    def start(self, *flags, pods=False):
+        """Starts the kubelet and Chandler; with `pods`, the kubelet says which pod holds what."""
+        self.start_kubelet("/run/kubelet", pods)
         self._run(flags)
 
     def restart(self, *flags):
@@ -80,10 +80,11 @@ class Node(Lab):
         self.sh(f"chandler run --config /share/config.yaml --kubelet-dir /run/kubelet {' '.join(flags)} >> /share/chandler 2>&1 & echo $! > /run/chandler.pid", check=True)
         self.running = True
 
-    def start_kubelet(self, plugins):
+    def start_kubelet(self, plugins, pods=False):
+        more = "--pod-resources /run/pod-resources/kubelet.sock" if pods else ""
         # Each line gets the guest's time. On the share the host sees it at once.
-        self.sh(f"mkdir -p {plugins}; mkfifo /run/kubelet.in 2>/dev/null; (while sleep 1000; do :; done > /run/kubelet.in) >/dev/null 2>&1 &\n"
-                f"(kubelet-sim serve --dir {plugins} < /run/kubelet.in 2>/share/kubelet.err |"
+        self.sh(f"mkdir -p {plugins} /run/pod-resources; mkfifo /run/kubelet.in 2>/dev/null; (while sleep 1000; do :; done > /run/kubelet.in) >/dev/null 2>&1 &\n"
+                f"(kubelet-sim serve --dir {plugins} {more} < /run/kubelet.in 2>/share/kubelet.err |"
                 " while read -r line; do read -r up _ </proc/uptime; echo \"$up $line\"; done > /share/kubelet) >/dev/null 2>&1 &", check=True)
         self._until(lambda: any(it["event"] == "listening" for it in self.kubelet()), "the kubelet to listen")
 

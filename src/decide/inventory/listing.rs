@@ -14,6 +14,7 @@ use crate::{
     decide::{
         inventory::{
             devices::{Devices, Viewed},
+            report,
             spec::SpecFile,
         },
         offer::offers,
@@ -257,9 +258,7 @@ impl Listing {
         }
         self.free.clear();
         if is_first {
-            for device in self.kept_devices() {
-                log::warn!("resource={name} device={device} was offered before, and was removed");
-            }
+            self.kept_devices().iter().for_each(|it| report::kept(&name, it, devices.is_away(it)));
             self.kept.keys().for_each(|id| release.vanished(&name, id, now));
         }
         offers.extend(self.kept.iter().map(|(id, device)| {

@@ -84,3 +84,18 @@ pub(super) fn health(resource: &ResourceName, device: &DeviceId, change: &Change
         (_, Health::Unhealthy(finding)) => log::warn!("{at} unhealthy: {}", described(finding)),
     }
 }
+
+/// Says where a device is that is out of sight.
+pub(super) fn away(resource: &ResourceName, device: &DeviceId) {
+    log::info!("resource={resource} device={device} is in the network of the pod that holds it");
+}
+
+/// Says that a device of which a process before us has told is not there, or where it is.
+pub(super) fn kept(resource: &ResourceName, device: &DeviceId, is_away: bool) {
+    match is_away {
+        true => away(resource, device),
+        false => {
+            log::warn!("resource={resource} device={device} was offered before, and was removed");
+        }
+    }
+}

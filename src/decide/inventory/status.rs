@@ -122,7 +122,8 @@ impl Inventory {
         for (id, offers) in of {
             let known = offers.first().map(|it| healthiness(&it.health)).unwrap_or_default();
             let offers = offers.into_iter().map(offer).collect();
-            devices.push(DeviceStatus { id: id.to_string(), offers, ..known });
+            let is_present = served.devices.is_away(id);
+            devices.push(DeviceStatus { id: id.to_string(), offers, is_present, ..known });
         }
         let registration = &served.registration;
         let findings = served.devices.findings();

@@ -132,10 +132,7 @@ impl Entry {
         (self.list_by, self.settles_at) = (None, None);
         let input = if is_away { Input::Away } else { Input::Removed };
         if is_away {
-            let (resource, id) = (update.resource, &self.device.id);
-            log::info!(
-                "resource={resource} device={id} is in the network of the pod that holds it"
-            );
+            report::away(update.resource, &self.device.id);
         }
         self.tell(update.resource, input, update.now, news);
         true
