@@ -17,8 +17,9 @@ const PROTOS: &[&str] = &["deviceplugin", "podresources", "pluginregistration", 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=deploy/no-unwind.ld");
     if env::var("CARGO_CFG_TARGET_ENV")? == "musl" {
-        let dir = env::var("CARGO_MANIFEST_DIR")?;
-        println!("cargo:rustc-link-arg-bins=-Wl,-T,{dir}/deploy/no-unwind.ld");
+        // The linker runs in this directory. A whole path would be kept with what is built, and be wrong where another
+        // checkout goes on with that.
+        println!("cargo:rustc-link-arg-bins=-Wl,-T,deploy/no-unwind.ld");
     }
     let out = env::var("OUT_DIR")?;
     let schema = "docs/config.schema.json";
