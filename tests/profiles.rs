@@ -4,9 +4,15 @@ use std::{collections::BTreeMap, fs, process::Command};
 
 use chandler::{
     config::{self, Profile},
-    decide::allocate::allocate,
+    decide::{
+        allocate::allocate,
+        kernel_log::{self, Saying},
+    },
     discovery::scan,
-    model::device::Ownership,
+    model::{
+        device::Ownership,
+        health::{Consequence, Repair},
+    },
     operate::{capture::capture, suggested},
 };
 use expect_test::{Expect, expect, expect_file};
@@ -289,6 +295,34 @@ fn shown(fixture: &Fixture, resource: &str) -> String {
     report
 }
 
+/// What a line of the kernel's log means for the devices of the resource.
+fn logged(fixture: &Fixture, resource: &str, line: &str) -> String {
+    let text = format!("version: v1\nresources:\n  - {resource}\n");
+    let config = config::parse("c.yaml", &text).unwrap_or_else(|err| panic!("{text}{err}"));
+    let mut report = format!("{line}\n");
+    for found in scan(&fixture.host, &config).found {
+        let rules = &config.resources[found.config_idx].health.kernel_log;
+        let said: Vec<Saying<'_>> =
+            rules.iter().flat_map(|it| kernel_log::says(it, line)).collect();
+        for device in &found.findings.devices {
+            for it in &said {
+                let (hit, what) = match it {
+                    Saying::Ill(hit) => {
+                        let Consequence { severity, repair } = hit.fault().consequence;
+                        let action = repair.map_or("nothing", Repair::word);
+                        (hit, format!("{}; action: {action}", severity.word()))
+                    }
+                    Saying::Over(hit, _) => (hit, "over".to_owned()),
+                };
+                if hit.is_about(device) {
+                    report += &format!("  {}: {what}\n", device.id);
+                }
+            }
+        }
+    }
+    report
+}
+
 #[test]
 fn each_profile_offers_of_its_hardware_what_works_and_gives_what_a_container_needs() {
     for profile in Profile::all() {
@@ -296,15 +330,17 @@ fn each_profile_offers_of_its_hardware_what_works_and_gives_what_a_container_nee
         let path = format!("{}/tests/fixtures/{name}", env!("CARGO_MANIFEST_DIR"));
         let text = fs::read_to_string(format!("{path}.txt"))
             .unwrap_or_else(|err| panic!("tests/fixtures/{name}.txt: {err}"));
-        let (tries, hardware): (Vec<&str>, Vec<&str>) =
-            text.lines().partition(|it| it.starts_with("try "));
-        let fixture = tree(&hardware.join("\n"));
+        let fixture = tree(&hardware(name));
         let default = format!("profile: {name}");
-        let mut tries: Vec<&str> = tries.iter().filter_map(|it| it.strip_prefix("try ")).collect();
+        let lines = |word: &str| -> Vec<&str> {
+            text.lines().filter_map(|it| it.strip_prefix(word)).collect()
+        };
+        let mut tries = lines("try ");
         if tries.is_empty() {
             tries.push(&default);
         }
-        let report: Vec<String> = tries.iter().map(|it| shown(&fixture, it)).collect();
+        let mut report: Vec<String> = tries.iter().map(|it| shown(&fixture, it)).collect();
+        report.extend(lines("log ").iter().map(|it| logged(&fixture, tries[0], it)));
         expect_file![format!("{path}.golden")].assert_eq(&report.join("\n---\n"));
     }
 }

@@ -19,12 +19,13 @@ use std::{collections::BTreeMap, fs};
 
 use crate::fixture::Fixture;
 
-/// The hardware of `tests/fixtures/<name>.txt`, without what the tests of profiles try on it.
+/// The hardware of `tests/fixtures/<name>.txt`, without what the tests of profiles try on it and have the kernel say.
 #[track_caller]
 pub fn hardware(name: &str) -> String {
     let path = format!("{}/tests/fixtures/{name}.txt", env!("CARGO_MANIFEST_DIR"));
     let text = fs::read_to_string(&path).unwrap_or_else(|err| panic!("{path}: {err}"));
-    text.lines().filter(|it| !it.starts_with("try ")).collect::<Vec<_>>().join("\n")
+    let is_hardware = |it: &&str| !it.starts_with("try ") && !it.starts_with("log ");
+    text.lines().filter(is_hardware).collect::<Vec<_>>().join("\n")
 }
 
 /// The host that `text` describes.
