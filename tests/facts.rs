@@ -274,6 +274,41 @@ Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority
 /dev/sdc                                partition\t1048572\t\t0\t\t-2
 ";
 
+/// QuickAssist cards: what each is configured for, of three; an older one; a network card.
+const CRYPTO: &str = "
+//- /sys/devices/pci0000:6b/0000:6b:00.0/class
+0x0b4000
+//- /sys/devices/pci0000:6b/0000:6b:00.0/qat/cfg_services
+sym;asym
+//- /sys/devices/pci0000:6b/0000:6b:00.1/physfn -> ../0000:6b:00.0
+//- /sys/devices/pci0000:6c/0000:6c:00.0/class
+0x0b4000
+//- /sys/devices/pci0000:6c/0000:6c:00.0/qat/cfg_services
+dc;sym
+//- /sys/devices/pci0000:6d/0000:6d:00.0/class
+0x0b4000
+//- /sys/devices/pci0000:6d/0000:6d:00.0/qat/cfg_services
+zip;dcc;asym;sym
+//- /sys/devices/pci0000:6e/0000:6e:00.0/class
+0x0b4000
+//- /sys/devices/pci0000:6f/0000:6f:00.0/class
+0x020000
+//- /sys/bus/pci/devices/0000:6b:00.0 -> ../../../devices/pci0000:6b/0000:6b:00.0
+//- /sys/bus/pci/devices/0000:6b:00.1 -> ../../../devices/pci0000:6b/0000:6b:00.1
+//- /sys/bus/pci/devices/0000:6c:00.0 -> ../../../devices/pci0000:6c/0000:6c:00.0
+//- /sys/bus/pci/devices/0000:6d:00.0 -> ../../../devices/pci0000:6d/0000:6d:00.0
+//- /sys/bus/pci/devices/0000:6e:00.0 -> ../../../devices/pci0000:6e/0000:6e:00.0
+//- /sys/bus/pci/devices/0000:6f:00.0 -> ../../../devices/pci0000:6f/0000:6f:00.0
+";
+
+#[test]
+fn services_of_a_card_are_called_the_same_in_whatever_order_they_were_written() {
+    assert_eq!(
+        table(&Fixture::new(CRYPTO), "bus/pci", &["qat.services"]),
+        "qat.services: 0000:6b:00.0 cy | 0000:6b:00.1 cy | 0000:6c:00.0 sym-dc | 0000:6d:00.0 asym-sym-dcc-zip | 0000:6e:00.0 generic\n"
+    );
+}
+
 #[test]
 fn every_fact_of_the_table_has_a_reader() {
     let fixture = Fixture::new(
@@ -334,7 +369,7 @@ drm_render_minor 128
 //- /usr/bin/nvidia-smi
 ",
     );
-    for more in [NETWORK, FABRIC, MEDIA, DISKS] {
+    for more in [NETWORK, FABRIC, MEDIA, DISKS, CRYPTO] {
         fixture.add(more);
     }
     for fact in FACTS {
@@ -347,7 +382,8 @@ drm_render_minor 128
             | Namespace::Nvidia
             | Namespace::Sriov
             | Namespace::Vfio
-            | Namespace::Vdpa => "bus/pci",
+            | Namespace::Vdpa
+            | Namespace::Qat => "bus/pci",
             Namespace::Net => "class/net",
             Namespace::Rdma => "class/infiniband",
             Namespace::Drm => "class/drm",

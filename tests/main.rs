@@ -12,6 +12,7 @@
 
 // What tests are written with.
 mod fixture;
+mod kernel_lines;
 mod kubelet;
 mod tree;
 mod usb;

@@ -150,7 +150,7 @@ impl<'a> Uevent<'a> {
         let is = |all: &[&str]| all.contains(&self.subsystem) || self.is_usb;
         match facts {
             Namespace::Usb => self.is_usb,
-            Namespace::Pci => self.subsystem == "pci",
+            Namespace::Pci | Namespace::Qat => self.subsystem == "pci",
             // The driver tells of a card when it is bound, and sends no uevents for what comes later.
             Namespace::Nvidia => self.subsystem == "pci",
             // The kernel says nothing of links and routes: scans find out.
@@ -277,6 +277,7 @@ fn directory_of_fact(template: &Template) -> Option<&'static str> {
         | Namespace::Rdma
         | Namespace::Vfio
         | Namespace::Vdpa
+        | Namespace::Qat
         | Namespace::Drm
         | Namespace::Sound
         | Namespace::Block => None,

@@ -6,6 +6,7 @@ mod drm;
 mod net;
 mod nvidia;
 mod pci;
+mod qat;
 mod rdma;
 mod sound;
 mod sriov;
@@ -37,6 +38,7 @@ pub(super) fn lookup(host: &Host, dir: &str, fact: Fact) -> io::Result<Option<Ve
         Namespace::Sriov => sriov::lookup(host, dir, fact),
         Namespace::Rdma => rdma::lookup(host, dir, fact),
         Namespace::Vfio => vfio::lookup(host, dir, fact).map(one),
+        Namespace::Qat => qat::lookup(host, dir, fact).map(one),
         Namespace::Vdpa => vdpa::lookup(host, dir, fact),
         Namespace::Nvidia => nvidia::lookup(host, dir, fact),
         Namespace::Drm => drm::lookup(host, dir, fact).map(one),

@@ -26,6 +26,8 @@ pub enum Namespace {
     Vfio,
     /// The virtio device that the device carries in hardware.
     Vdpa,
+    /// The QuickAssist card of the device.
+    Qat,
     /// The GPU of NVIDIA's driver that the device is, or is part of.
     Nvidia,
     /// The graphics card of the device.
@@ -78,7 +80,7 @@ pub struct Fact {
 
 impl Namespace {
     /// All of them, in the order of the reference.
-    pub const ALL: [Namespace; 11] = [
+    pub const ALL: [Namespace; 12] = [
         Namespace::Pci,
         Namespace::Usb,
         Namespace::Net,
@@ -86,6 +88,7 @@ impl Namespace {
         Namespace::Rdma,
         Namespace::Vfio,
         Namespace::Vdpa,
+        Namespace::Qat,
         Namespace::Nvidia,
         Namespace::Drm,
         Namespace::Sound,
@@ -110,6 +113,7 @@ impl Namespace {
             Namespace::Vfio => {
                 "The IOMMU group of the PCI function or mediated device that the device is, or is part of"
             }
+            Namespace::Qat => "The QuickAssist card that the device is, or is a function of",
             Namespace::Nvidia => "The GPU of NVIDIA's driver that the device is, or is part of",
             Namespace::Drm => "The graphics card that the device is, or is part of, or that it has",
             Namespace::Sound => "The sound card that the device is part of, or that it has",
@@ -134,6 +138,7 @@ impl Namespace {
                 "`Documentation/ABI/testing/sysfs-bus-pci`, `Documentation/PCI/pci-iov-howto.rst`"
             }
             Namespace::Rdma => "`Documentation/ABI/stable/sysfs-class-infiniband`",
+            Namespace::Qat => "`Documentation/ABI/testing/sysfs-driver-qat`",
             Namespace::Vdpa => "`drivers/vdpa/vdpa.c`, `drivers/vhost/vdpa.c`",
             Namespace::Vfio => {
                 "`Documentation/driver-api/vfio.rst`, `Documentation/ABI/testing/sysfs-kernel-iommu_groups`"

@@ -57,6 +57,7 @@ fn is_of_networks(facts: Namespace) -> bool {
         | Namespace::Usb
         | Namespace::Vfio
         | Namespace::Vdpa
+        | Namespace::Qat
         | Namespace::Nvidia
         | Namespace::Drm
         | Namespace::Sound

@@ -3,7 +3,7 @@
 use crate::model::fact::{
     Fact,
     Form::{Class, Files, Function, Hex2, Hex4, Node, Nodes, PciAddress, Text},
-    Namespace::{self, Block, Drm, Net, Nvidia, Pci, Rdma, Sound, Sriov, Usb, Vdpa, Vfio},
+    Namespace::{self, Block, Drm, Net, Nvidia, Pci, Qat, Rdma, Sound, Sriov, Usb, Vdpa, Vfio},
 };
 
 /// Every fact there is.
@@ -100,6 +100,13 @@ pub static FACTS: &[Fact] = &[
         "`vhost`: for programs, by its node; `virtio`: for the kernel, as a network interface",
     ),
     row(Vdpa, "vdpa.node", Node, "/dev/vhost-vdpa-0", "node, of the type `vhost`"),
+    row(
+        Qat,
+        "qat.services",
+        Text,
+        "cy",
+        "what it is configured for, in one order: `cy` (`sym` and `asym`), `dc`, `sym-dc`; `generic` if it does not say",
+    ),
     row(Nvidia, "nvidia.uuid", Text, "GPU-8d1f…", "UUID; of a GPU that nobody has opened, not yet"),
     row(Nvidia, "nvidia.minor", Text, "0", "number in the name of its node"),
     row(Nvidia, "nvidia.node", Node, "/dev/nvidia0", "node"),
