@@ -310,6 +310,37 @@ fn services_of_a_card_are_called_the_same_in_whatever_order_they_were_written() 
 }
 
 #[test]
+fn a_gpu_of_amd_counts_what_could_not_be_corrected_and_nothing_while_it_is_reset() {
+    let fixture = Fixture::new(
+        "
+//- /sys/devices/pci0000:63/0000:63:00.0/ras/umc_err_count
+ue: 2
+ce: 40
+de: 1
+//- /sys/devices/pci0000:63/0000:63:00.0/ras/gfx_err_count
+ue: 1
+ce: 0
+//- /sys/devices/pci0000:63/0000:63:00.0/ras/features
+feature mask: 0x5
+//- /sys/devices/pci0000:64/0000:64:00.0/ras/umc_err_count
+ue: 2
+ce: 0
+//- /sys/devices/pci0000:64/0000:64:00.0/ras/gfx_err_count
+Query currently inaccessible
+//- /sys/devices/pci0000:65/0000:65:00.0/vendor
+0x1002
+//- /sys/bus/pci/devices/0000:63:00.0 -> ../../../devices/pci0000:63/0000:63:00.0
+//- /sys/bus/pci/devices/0000:64:00.0 -> ../../../devices/pci0000:64/0000:64:00.0
+//- /sys/bus/pci/devices/0000:65:00.0 -> ../../../devices/pci0000:65/0000:65:00.0
+",
+    );
+    assert_eq!(
+        table(&fixture, "bus/pci", &["amd.uncorrectedErrors"]),
+        "amd.uncorrectedErrors: 0000:63:00.0 3 | 0000:64:00.0  | 0000:65:00.0 \n"
+    );
+}
+
+#[test]
 fn every_fact_of_the_table_has_a_reader() {
     let fixture = Fixture::new(
         "
@@ -357,6 +388,9 @@ DeviceFileMinor: 67
 //- /dev/nvidia-caps/nvidia-cap67 char
 //- /sys/module/nvidia/version
 580.159.04
+//- /sys/devices/pci0000:00/0000:00:14.0/ras/umc_err_count
+ue: 1
+ce: 7
 //- /sys/class/kfd/kfd/topology/nodes/1/properties
 simd_count 304
 drm_render_minor 128
@@ -380,6 +414,7 @@ drm_render_minor 128
             Namespace::Usb => "bus/usb",
             Namespace::Pci
             | Namespace::Nvidia
+            | Namespace::Amd
             | Namespace::Sriov
             | Namespace::Vfio
             | Namespace::Vdpa

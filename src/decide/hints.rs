@@ -161,6 +161,8 @@ impl<'a> Uevent<'a> {
             }
             Namespace::Vfio => is(&["vfio", "vfio-dev", "pci", "mdev"]),
             Namespace::Vdpa => is(&["vdpa", "vhost-vdpa", "pci"]),
+            // The driver says nothing of what it counts.
+            Namespace::Amd => self.subsystem == "pci",
             Namespace::Drm => is(&["drm", "pci"]),
             Namespace::Sound => is(&["sound", "pci"]),
             // Nor does it of mounts and swap.
@@ -278,6 +280,7 @@ fn directory_of_fact(template: &Template) -> Option<&'static str> {
         | Namespace::Vfio
         | Namespace::Vdpa
         | Namespace::Qat
+        | Namespace::Amd
         | Namespace::Drm
         | Namespace::Sound
         | Namespace::Block => None,

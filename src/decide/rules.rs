@@ -31,21 +31,18 @@ fn each_value(lookup: &Lookup) -> Vec<Lookup> {
     }
 }
 
-/// The number in a counter; of several members and of several values, the sum.
-pub fn counter(key: &Key, found: &[Lookup]) -> Result<f64, String> {
-    let mut sum = 0.0;
+/// The number in a counter; of several members and of several values, the sum. `None` if it says nothing just now.
+pub fn counter(key: &Key, found: &[Lookup]) -> Result<Option<f64>, String> {
+    let mut sum = None;
     for lookup in telling(found) {
         let values = match lookup {
             Lookup::Values(values) => values.as_slice(),
-            Lookup::Absent => &[],
+            Lookup::Absent => return Err(format!("`{key}` has no value")),
             Lookup::Lacking(what) | Lookup::Unreadable(what) => return Err(what.clone()),
         };
-        if values.is_empty() {
-            return Err(format!("`{key}` has no value"));
-        }
         for value in values {
             match number_in(value) {
-                Some(number) => sum += number,
+                Some(number) => sum = Some(sum.unwrap_or(0.0) + number),
                 None => return Err(format!("`{key}` is not a counter: {}", quoted(value))),
             }
         }
@@ -157,7 +154,7 @@ mod tests {
             "`k` is `90`, above 85"
         );
         assert_eq!(said(Test::Exists, std::slice::from_ref(&temperatures)), "");
-        assert_eq!(counter(&Key::Attribute("k".to_owned()), &[temperatures]), Ok(140.0));
+        assert_eq!(counter(&Key::Attribute("k".to_owned()), &[temperatures]), Ok(Some(140.0)));
     }
 
     #[test]
@@ -172,8 +169,14 @@ mod tests {
             ("a b", None),
             ("", None),
         ] {
-            assert_eq!(counter(&key, &[of(text)]).ok(), expected, "{text:?}");
+            assert_eq!(counter(&key, &[of(text)]).ok().flatten(), expected, "{text:?}");
         }
-        assert_eq!(counter(&key, &[of("1"), of("2")]), Ok(3.0));
+        assert_eq!(counter(&key, &[of("1"), of("2")]), Ok(Some(3.0)));
+        assert_eq!(
+            counter(&key, &[Lookup::Values(Vec::new())]),
+            Ok(None),
+            "nothing is counted now"
+        );
+        assert!(counter(&key, &[Lookup::Absent]).is_err());
     }
 }

@@ -9,6 +9,7 @@ use crate::{
     host::{FileKind, Host},
     model::{
         discovery::has_wildcard,
+        fact::Namespace,
         template::{Core, Key, Relative},
     },
 };
@@ -21,7 +22,7 @@ const NUMA_NODE_MAX: u32 = 63;
 const VALUES_MAX: usize = 256;
 
 /// Something that may be a device.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Candidate {
     /// The kernel's name.
     pub(super) name: String,
@@ -29,6 +30,8 @@ pub(super) struct Candidate {
     pub(super) at: String,
     /// Its directory in sysfs, without links; a plain file or an unknown node has none.
     pub(super) dir: Option<String>,
+    /// That of the PCI function that it is a part of, where its own lies elsewhere.
+    pub(super) card: Option<String>,
     /// What a glob found; candidates from sysfs have none.
     pub(super) given: Option<String>,
     /// The node is not the one that the kernel names for its device, but one that somebody made
@@ -92,7 +95,7 @@ impl Candidate {
             Key::Fact(fact) if facts::mig::is_of_instance(*fact) => {
                 facts::mig::lookup(host, self.nodes(), *fact).map(present)
             }
-            Key::Fact(fact) => match &self.dir {
+            Key::Fact(fact) => match self.dir_of(fact.namespace) {
                 Some(dir) => facts::lookup(host, dir, *fact).map(present),
                 None => Ok(Lookup::Absent),
             },
@@ -105,6 +108,29 @@ impl Candidate {
         }
     }
 
+    /// Its directory and those above it, and then its card's.
+    fn self_and_ancestors(&self) -> impl Iterator<Item = &str> {
+        let dirs = [self.dir.as_deref(), self.card.as_deref()];
+        dirs.into_iter().flatten().flat_map(self_and_ancestors)
+    }
+
+    /// The directory of which facts are told: its card's if they are about that.
+    fn dir_of(&self, facts: Namespace) -> Option<&str> {
+        let of_card = match facts {
+            Namespace::Pci | Namespace::Sriov | Namespace::Vfio | Namespace::Amd => true,
+            Namespace::Usb
+            | Namespace::Net
+            | Namespace::Rdma
+            | Namespace::Vdpa
+            | Namespace::Qat
+            | Namespace::Nvidia
+            | Namespace::Drm
+            | Namespace::Sound
+            | Namespace::Block => false,
+        };
+        self.card.as_deref().filter(|_| of_card).or(self.dir.as_deref())
+    }
+
     /// The NUMA node of the device or of the nearest ancestor that has one. The kernel's -1 means
     /// none.
     pub(super) fn numa_node(&self, host: &Host) -> io::Result<Option<u32>> {
@@ -113,10 +139,7 @@ impl Candidate {
 
     /// The same, and the file that says so.
     pub(super) fn numa(&self, host: &Host) -> io::Result<Option<(u32, String)>> {
-        let Some(dir) = &self.dir else {
-            return Ok(None);
-        };
-        for at in self_and_ancestors(dir) {
+        for at in self.self_and_ancestors() {
             let file = format!("{at}/numa_node");
             if let Some(text) = host.attribute(&file)?
                 && let Ok(node) = text.parse()
@@ -147,7 +170,7 @@ impl Candidate {
     }
 
     fn relative(&self, host: &Host, of: Relative, path: &str) -> io::Result<Lookup> {
-        let dir = self.dir.as_deref().unwrap_or_default();
+        let dir = self.dir_of(Namespace::Pci).unwrap_or_default();
         let at = match of {
             Relative::Ancestor => return self.ancestor(host, path),
             Relative::RootPort => facts::root_port(dir).map(str::to_owned),
@@ -160,8 +183,7 @@ impl Candidate {
     }
 
     fn ancestor(&self, host: &Host, path: &str) -> io::Result<Lookup> {
-        let dir = self.dir.as_deref().unwrap_or_default();
-        for at in self_and_ancestors(dir).skip(1) {
+        for at in self.self_and_ancestors().skip(1) {
             if let Some(values) = attributes(host, at, path)? {
                 return Ok(Lookup::Values(values));
             }
@@ -243,9 +265,7 @@ mod tests {
             name: "nvme1n2".to_owned(),
             at: at.clone(),
             dir: Some(dir.clone()),
-            given: None,
-            made_by_hand: false,
-            spec: None,
+            ..Candidate::default()
         };
         assert_eq!(host.kind(&at).unwrap(), Some(FileKind::Directory));
         assert!(!candidate.has_gone(&host));

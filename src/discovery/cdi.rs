@@ -57,7 +57,7 @@ pub(super) fn candidates(host: &Host, source: &CdiSource) -> Candidates {
         // As NVIDIA's toolkit calls them, so that the first has its id before there are others.
         let is_slice = name.contains(':') || name.starts_with("MIG-");
         let spec = Some(Arc::new(Spec { qualified: at.clone(), device, is_slice }));
-        found.all.push(Candidate { name, at, dir, given: None, made_by_hand: false, spec });
+        found.all.push(Candidate { name, at, dir, spec, ..Candidate::default() });
     }
     found.all.sort_by(|a, b| natural::compare(&a.name, &b.name));
     mark_slices(&mut found.all);

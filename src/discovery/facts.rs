@@ -1,5 +1,6 @@
 //! What sysfs says of a device in more than one file: small modules, one for each bus.
 
+mod amd;
 mod attached;
 mod block;
 mod drm;
@@ -17,6 +18,7 @@ mod vfio;
 use std::io;
 
 pub(super) use crate::discovery::facts::{
+    amd::partition as amd_partition,
     nvidia::{card as nvidia_card, how_to_make, mig},
     pci::{function as pci_function, root_port},
     sriov::physical_function,
@@ -41,6 +43,7 @@ pub(super) fn lookup(host: &Host, dir: &str, fact: Fact) -> io::Result<Option<Ve
         Namespace::Qat => qat::lookup(host, dir, fact).map(one),
         Namespace::Vdpa => vdpa::lookup(host, dir, fact),
         Namespace::Nvidia => nvidia::lookup(host, dir, fact),
+        Namespace::Amd => amd::lookup(host, dir, fact),
         Namespace::Drm => drm::lookup(host, dir, fact).map(one),
         Namespace::Sound => sound::lookup(host, dir, fact),
         Namespace::Block => block::lookup(host, dir, fact),

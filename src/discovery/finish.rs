@@ -51,7 +51,11 @@ impl ResourceScanner<'_> {
             }
         };
         let ladder = self.ladder(draft, first)?;
-        let member = |it: &Candidate| Member { name: it.name.clone(), dir: it.dir.clone() };
+        let member = |it: &Candidate| Member {
+            name: it.name.clone(),
+            dir: it.dir.clone(),
+            card: it.card.clone(),
+        };
         let numa_node = self.numa_node(&draft.members);
         let lookup = |key: &Key| self.lookup(&draft.members, key);
         let replicas = offer::replicas(&self.resource.sharing.replicas, lookup)?;

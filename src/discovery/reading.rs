@@ -20,7 +20,7 @@ pub fn lookups(host: &Host, device: &Device, key: &Key) -> Vec<Lookup> {
 /// The directories of the PCI functions that `device` is, or is part of, each once.
 pub fn pci_functions<'d>(host: &Host, device: &'d Device) -> io::Result<Vec<&'d str>> {
     let mut functions = Vec::new();
-    for dir in device.members.iter().filter_map(|it| it.dir.as_deref()) {
+    for dir in device.members.iter().filter_map(Member::place) {
         if let Some(function) = facts::pci_function(host, dir)?
             && !functions.contains(&function)
         {
@@ -31,13 +31,10 @@ pub fn pci_functions<'d>(host: &Host, device: &'d Device) -> io::Result<Vec<&'d 
 }
 
 fn candidate(member: &Member) -> Candidate {
-    let dir = member.dir.clone();
     Candidate {
         name: member.name.clone(),
-        at: String::new(),
-        dir,
-        given: None,
-        made_by_hand: false,
-        spec: None,
+        dir: member.dir.clone(),
+        card: member.card.clone(),
+        ..Candidate::default()
     }
 }

@@ -36,7 +36,7 @@ impl Candidates {
 }
 
 pub(super) fn candidates(host: &Host, source: &Source) -> Candidates {
-    match source {
+    let mut found = match source {
         Source::Class(name) => in_sysfs(host, &format!("/sys/class/{name}"), |_| true),
         Source::Bus(name) => in_sysfs(host, &format!("/sys/bus/{name}/devices"), |_| true),
         // An interface is called `1-4:1.0`.
@@ -44,7 +44,13 @@ pub(super) fn candidates(host: &Host, source: &Source) -> Candidates {
         Source::Nodes(globs) => at_nodes(host, globs),
         Source::Paths(globs) => at_paths(host, globs),
         Source::Cdi(specs) => cdi::candidates(host, specs),
+    };
+    for it in &mut found.all {
+        // What cannot be read here cannot be read where a condition asks for it either, which says so.
+        let partition = it.dir.as_deref().and_then(|dir| facts::amd_partition(host, dir).ok()?);
+        it.card = partition.map(|it| it.card);
     }
+    found
 }
 
 fn in_sysfs(host: &Host, dir: &str, wanted: impl Fn(&str) -> bool) -> Candidates {
@@ -69,14 +75,7 @@ fn in_sysfs(host: &Host, dir: &str, wanted: impl Fn(&str) -> bool) -> Candidates
             // Classes hold plain files too, such as `class/gpio/export`.
             Ok(Some((FileKind::Directory, dir))) => {
                 let dir = dir.into_os_string().into_string().ok();
-                found.all.push(Candidate {
-                    name,
-                    at,
-                    dir,
-                    given: None,
-                    made_by_hand: false,
-                    spec: None,
-                });
+                found.all.push(Candidate { name, at, dir, ..Candidate::default() });
             }
             // Gone since the directory was read, or a file.
             Ok(_) => {}
@@ -116,7 +115,8 @@ fn of_node(host: &Host, at: &str, node: node::Node) -> io::Result<Candidate> {
     }
     let named_by = dir.as_deref().filter(|_| !made_by_hand).unwrap_or(&node.path);
     let name = last(named_by).to_owned();
-    Ok(Candidate { name, at: at.to_owned(), dir, given: Some(node.path), made_by_hand, spec: None })
+    let (at, given) = (at.to_owned(), Some(node.path));
+    Ok(Candidate { name, at, dir, given, made_by_hand, ..Candidate::default() })
 }
 
 fn at_paths(host: &Host, globs: &[Glob]) -> Candidates {
@@ -126,14 +126,8 @@ fn at_paths(host: &Host, globs: &[Glob]) -> Candidates {
         Ok(Some(real)) => {
             if seen.insert(real.clone()) {
                 let name = last(path).to_owned();
-                found.all.push(Candidate {
-                    name,
-                    at: path.to_owned(),
-                    dir: None,
-                    given: Some(real),
-                    made_by_hand: false,
-                    spec: None,
-                });
+                let (at, given) = (path.to_owned(), Some(real));
+                found.all.push(Candidate { name, at, given, ..Candidate::default() });
             }
         }
         Ok(None) => found.problem(path, "a link to nothing"),

@@ -159,12 +159,21 @@ pub enum Ownership {
 }
 
 /// One thing that the kernel knows, of those that make a device.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Member {
     /// The kernel's name.
     pub name: String,
     /// Its directory in sysfs, without links; a plain file or an unknown node has none.
     pub dir: Option<String>,
+    /// That of the PCI function that it is a part of, where its own lies elsewhere: of a partition of a GPU.
+    pub card: Option<String>,
+}
+
+impl Member {
+    /// The directory that says where in the machine it is.
+    pub fn place(&self) -> Option<&str> {
+        self.card.as_deref().or(self.dir.as_deref())
+    }
 }
 
 impl Device {

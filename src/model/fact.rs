@@ -30,6 +30,8 @@ pub enum Namespace {
     Qat,
     /// The GPU of NVIDIA's driver that the device is, or is part of.
     Nvidia,
+    /// The GPU of AMD's driver that the device is, or is part of.
+    Amd,
     /// The graphics card of the device.
     Drm,
     /// The sound card of the device.
@@ -80,7 +82,7 @@ pub struct Fact {
 
 impl Namespace {
     /// All of them, in the order of the reference.
-    pub const ALL: [Namespace; 12] = [
+    pub const ALL: [Namespace; 13] = [
         Namespace::Pci,
         Namespace::Usb,
         Namespace::Net,
@@ -90,6 +92,7 @@ impl Namespace {
         Namespace::Vdpa,
         Namespace::Qat,
         Namespace::Nvidia,
+        Namespace::Amd,
         Namespace::Drm,
         Namespace::Sound,
         Namespace::Block,
@@ -115,6 +118,7 @@ impl Namespace {
             }
             Namespace::Qat => "The QuickAssist card that the device is, or is a function of",
             Namespace::Nvidia => "The GPU of NVIDIA's driver that the device is, or is part of",
+            Namespace::Amd => "The GPU of AMD's driver that the device is, or is part of",
             Namespace::Drm => "The graphics card that the device is, or is part of, or that it has",
             Namespace::Sound => "The sound card that the device is part of, or that it has",
             Namespace::Block => {
@@ -146,6 +150,7 @@ impl Namespace {
             Namespace::Nvidia => {
                 "README of NVIDIA's driver, chapter \"Using the /proc File System Interface\""
             }
+            Namespace::Amd => "`Documentation/gpu/amdgpu/ras.rst`",
             Namespace::Drm => "`Documentation/gpu/drm-uapi.rst`",
             Namespace::Sound => "`Documentation/sound/designs/procfile.rst`, `sound/core/init.c`",
             Namespace::Block => {

@@ -57,7 +57,7 @@ fn look(
         let checked = match &rule.must {
             Must::Holds(requirement) => rules::check(requirement, &found),
             Must::Rises { key, .. } => rules::counter(key, &found).map(|value| {
-                outcome.counts.push(Count { key: key.clone(), value });
+                outcome.counts.extend(value.map(|value| Count { key: key.clone(), value }));
             }),
             Must::Compares(comparison) => match &comparison.standard {
                 Standard::Attribute(other) => {
@@ -226,8 +226,7 @@ mod tests {
                     { key: block.use, operator: NotIn, values: [partitioned] }, { key: state, operator: In, values: [live] }] } }]\n";
         let policy = crate::config::parse("c", text).unwrap().resources.remove(0).health;
         let reasons = |tenancy: Tenancy| {
-            let member =
-                Member { name: "disk".to_owned(), dir: Some("/sys/devices/disk".to_owned()) };
+            let member = Member { dir: Some("/sys/devices/disk".to_owned()), ..Member::default() };
             let description =
                 Description { members: vec![member], tenancy, ..Description::default() };
             let device = Device::new(DeviceId::new("disk").unwrap(), description);

@@ -59,6 +59,7 @@ fn is_of_networks(facts: Namespace) -> bool {
         | Namespace::Vdpa
         | Namespace::Qat
         | Namespace::Nvidia
+        | Namespace::Amd
         | Namespace::Drm
         | Namespace::Sound
         | Namespace::Block => false,

@@ -21,8 +21,8 @@ const OVER_CURRENT_PORT: &str = "OVER_CURRENT_PORT";
 /// Whether `uevent` is about `device`, or about a part of it, or about something that it is part of.
 pub fn is_about(uevent: &Uevent, device: &Device) -> bool {
     let subject = subject(uevent);
-    let dirs = device.members.iter().filter_map(|it| it.dir.as_deref());
-    dirs.filter_map(|it| it.strip_prefix(SYSFS)).any(|dir| concerns(&subject, dir))
+    let dirs = device.members.iter().flat_map(|it| [it.dir.as_deref(), it.card.as_deref()]);
+    dirs.flatten().filter_map(|it| it.strip_prefix(SYSFS)).any(|dir| concerns(&subject, dir))
 }
 
 /// The directory of what is meant, without `/sys`.
@@ -94,7 +94,7 @@ mod tests {
     const CARD: &str = "/devices/pci0000:00/0000:00:01.0/0000:01:00.0";
 
     fn device(dirs: &[&str]) -> Device {
-        let member = |dir: &&str| Member { name: "x".to_owned(), dir: Some(format!("/sys{dir}")) };
+        let member = |dir: &&str| Member { dir: Some(format!("/sys{dir}")), ..Member::default() };
         let members = dirs.iter().map(member).collect();
         let description = Description { members, ..Description::default() };
         Device::new(DeviceId::new("x").unwrap(), description)
@@ -184,11 +184,24 @@ mod tests {
     }
 
     #[test]
+    fn what_happens_to_a_card_happens_to_each_of_its_partitions() {
+        let dir = Some("/sys/devices/platform/amdgpu_xcp_0/drm/renderD129".to_owned());
+        let card = Some(format!("/sys{CARD}"));
+        let members = vec![Member { name: "renderD129".to_owned(), dir, card }];
+        let description = Description { members, ..Description::default() };
+        let partition = Device::new(DeviceId::new("x").unwrap(), description);
+        assert!(is_about(&uevent(&format!("{CARD}/drm/card0"), "drm"), &partition));
+        assert!(is_about(&uevent(CARD, "pci"), &partition));
+        let other = "/devices/pci0000:00/0000:00:02.0/0000:02:00.0";
+        assert!(!is_about(&uevent(&format!("{other}/drm/card1"), "drm"), &partition));
+    }
+
+    #[test]
     fn a_group_is_concerned_by_each_of_its_members_and_what_has_no_place_by_nothing() {
         let group = device(&["/devices/virtual/x/x1", CARD]);
         assert!(is_about(&uevent(CARD, "pci"), &group));
         assert!(!is_about(&uevent(BRIDGE, "usb"), &device(&[])));
-        let nowhere = Member { name: "x".to_owned(), dir: None };
+        let nowhere = Member::default();
         let description = Description { members: vec![nowhere], ..Description::default() };
         let device = Device::new(DeviceId::new("x").unwrap(), description);
         assert!(!is_about(&uevent(CARD, "pci"), &device));

@@ -4,7 +4,7 @@
 //! bridge, each bridge on the way, slot, function. Two devices are as near as the last step that they
 //! share, so that localities make a tree.
 
-use crate::model::device::Device;
+use crate::model::device::{Device, Member};
 
 /// The distance of two devices that share nothing.
 pub(super) const FAR: i64 = 128;
@@ -81,7 +81,7 @@ impl<'a> Locality<'a> {
 /// The host bridge that leads to `device`, and the PCI functions behind it: bridges, and the last is its own, or that
 /// of its controller.
 pub(in crate::decide) fn pci_path(device: &Device) -> Option<(&str, impl Iterator<Item = &str>)> {
-    let dir = device.members.iter().find_map(|it| it.dir.as_deref())?;
+    let dir = device.members.iter().find_map(Member::place)?;
     let mut parts = dir.strip_prefix("/sys/devices/")?.split('/');
     let bridge = parts.next().filter(|it| it.starts_with("pci"))?;
     Some((bridge, parts.take_while(|it| is_pci_function(it))))
@@ -107,7 +107,7 @@ pub(super) mod tests {
     };
 
     fn at(dir: &str, numa_node: Option<u32>, package: Option<u32>) -> Device {
-        let member = Member { name: "x".to_owned(), dir: Some(dir.to_owned()) };
+        let member = Member { dir: Some(dir.to_owned()), ..Member::default() };
         let members = vec![member];
         let description = Description { members, numa_node, package, ..Description::default() };
         Device::new(DeviceId::new("x").unwrap(), description)

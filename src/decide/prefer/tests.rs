@@ -18,7 +18,7 @@ fn card(n: usize) -> Description {
         name: format!("card{n}"),
         numa_node,
         package: numa_node.map(|it| it / 2),
-        members: vec![Member { name: format!("card{n}"), dir: Some(dir) }],
+        members: vec![Member { name: format!("card{n}"), dir: Some(dir), card: None }],
         ..Description::default()
     }
 }

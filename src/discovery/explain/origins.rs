@@ -24,7 +24,7 @@ use crate::{
         fact::Fact,
         name::ResourceName,
         resource::Topology,
-        template::{Core, Key, Template},
+        template::{Core, Key, Relative, Template},
     },
 };
 
@@ -198,6 +198,9 @@ fn key_of(word: &str) -> Option<Key> {
     match word {
         "name" => Some(Key::Core(Core::Name)),
         "path" | "controller" | "group" => None,
+        _ if word.starts_with('^') => {
+            Some(Key::Relative(Relative::Ancestor, word.trim_start_matches('^').to_owned()))
+        }
         _ if word.contains('.') => Fact::find(word).map(Key::Fact),
         _ => Some(Key::Attribute(word.to_owned())),
     }

@@ -5,6 +5,7 @@ use std::io;
 use crate::{
     discovery::{
         facts::{
+            amd,
             attached::{devices, within},
             unknown,
         },
@@ -14,36 +15,28 @@ use crate::{
     model::fact::Fact,
 };
 
-/// What AMD's compute driver knows of processors and GPUs.
-const KFD_NODES: &str = "/sys/class/kfd/kfd/topology/nodes";
+/// What a node for computing and drawing is called, before its number.
+pub(super) const RENDER: &str = "renderD";
 
 pub(super) fn lookup(host: &Host, dir: &str, fact: Fact) -> io::Result<Option<String>> {
     let word = match fact.name() {
         "card" => "card",
-        "render" | "kfdNode" => "renderD",
+        "render" | "kfdNode" => RENDER,
         _ => return Err(unknown(fact)),
     };
-    // The other node of a card lies beside the one.
-    let of = within(dir, "drm").and_then(|it| it.rsplit_once("/drm/")).map_or(dir, |(of, _)| of);
-    let found = devices(host, of, "drm")?;
-    let Some(name) = found.iter().map(|it| last(it)).find(|it| is_numbered(it, word)) else {
+    let Some(name) = node_name(host, dir, word)? else {
         return Ok(None);
     };
     match fact.name() {
-        "kfdNode" => kfd_node(host, name.trim_start_matches(word)),
+        "kfdNode" => Ok(amd::node(host, name.trim_start_matches(word))?.map(|(node, _)| node)),
         _ => Ok(Some(format!("/dev/dri/{name}"))),
     }
 }
 
-/// The number of the node in the topology of AMD's compute driver whose render node this is.
-fn kfd_node(host: &Host, minor: &str) -> io::Result<Option<String>> {
-    for node in host.names(KFD_NODES)? {
-        let properties = host.attribute(&format!("{KFD_NODES}/{node}/properties"))?;
-        let is_it =
-            |line: &str| line.strip_prefix("drm_render_minor ").map(str::trim) == Some(minor);
-        if properties.is_some_and(|it| it.lines().any(is_it)) {
-            return Ok(Some(node));
-        }
-    }
-    Ok(None)
+/// The name of the node of the card at `dir` that begins with `word`.
+pub(super) fn node_name(host: &Host, dir: &str, word: &str) -> io::Result<Option<String>> {
+    // The other node of a card lies beside the one.
+    let of = within(dir, "drm").and_then(|it| it.rsplit_once("/drm/")).map_or(dir, |(of, _)| of);
+    let found = devices(host, of, "drm")?;
+    Ok(found.iter().map(|it| last(it)).find(|it| is_numbered(it, word)).map(str::to_owned))
 }

@@ -3,7 +3,9 @@
 use crate::model::fact::{
     Fact,
     Form::{Class, Files, Function, Hex2, Hex4, Node, Nodes, PciAddress, Text},
-    Namespace::{self, Block, Drm, Net, Nvidia, Pci, Qat, Rdma, Sound, Sriov, Usb, Vdpa, Vfio},
+    Namespace::{
+        self, Amd, Block, Drm, Net, Nvidia, Pci, Qat, Rdma, Sound, Sriov, Usb, Vdpa, Vfio,
+    },
 };
 
 /// Every fact there is.
@@ -172,6 +174,13 @@ pub static FACTS: &[Fact] = &[
         "what loaders of graphics need beside them",
     ),
     row(Nvidia, "nvidia.tools", Files, "/usr/bin/nvidia-smi", "the driver's programs"),
+    row(
+        Amd,
+        "amd.uncorrectedErrors",
+        Text,
+        "0",
+        "how many memory errors the card has counted that could not be corrected; nothing while it is reset, or if it counts none",
+    ),
     row(Drm, "drm.card", Node, "/dev/dri/card0", "node for displays"),
     row(Drm, "drm.render", Node, "/dev/dri/renderD128", "node for computing and drawing"),
     row(Drm, "drm.kfdNode", Text, "1", "of AMD: node in the topology of the compute driver"),

@@ -1,0 +1,105 @@
+//! GPUs of AMD: what the compute driver's topology says of them, their partitions, and the memory errors that a card has
+//! counted.
+//!
+//! A card that is divided (MI300) has a device of its own for its first partition only. The others lie elsewhere in the
+//! tree, without a link to the card: the topology alone says to which function they belong (`drivers/gpu/drm/amd/amdxcp`,
+//! `kfd_topology_add_device` in `drivers/gpu/drm/amd/amdkfd/kfd_topology.c`).
+
+use std::io;
+
+use crate::{
+    discovery::{
+        facts::{drm, pci, unknown},
+        path::{last, self_and_ancestors},
+    },
+    host::Host,
+    model::fact::Fact,
+};
+
+/// What the compute driver knows of processors and GPUs.
+const NODES: &str = "/sys/class/kfd/kfd/topology/nodes";
+
+/// A partition that has a device of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::discovery) struct Partition {
+    /// The directory of the PCI function that it is a part of.
+    pub(in crate::discovery) card: String,
+    /// Its number among those of the card; the first one, which is at the card itself, is 0.
+    pub(in crate::discovery) number: u32,
+}
+
+pub(super) fn lookup(host: &Host, dir: &str, fact: Fact) -> io::Result<Option<Vec<String>>> {
+    match fact.name() {
+        "uncorrectedErrors" => match pci::function(host, dir)? {
+            Some(card) => Ok(Some(uncorrected(host, card)?.into_iter().collect())),
+            None => Ok(None),
+        },
+        _ => Err(unknown(fact)),
+    }
+}
+
+/// The partition that the device at `dir` is or belongs to, if that lies elsewhere in the tree than its card.
+pub(in crate::discovery) fn partition(host: &Host, dir: &str) -> io::Result<Option<Partition>> {
+    // By the name alone: other devices cost nothing.
+    if !self_and_ancestors(dir).any(|it| last(it).starts_with("amdgpu_xcp")) {
+        return Ok(None);
+    }
+    let Some(render) = drm::node_name(host, dir, drm::RENDER)? else {
+        return Ok(None);
+    };
+    let Some((_, properties)) = node(host, render.trim_start_matches(drm::RENDER))? else {
+        return Ok(None);
+    };
+    let (Some(domain), Some(location)) =
+        (number(&properties, "domain"), number(&properties, "location_id"))
+    else {
+        return Ok(None);
+    };
+    // Bus and device; the number of the partition stands where the function would, or in the highest bits (newer kernels).
+    let (bus, device) = (location >> 8 & 0xff, location >> 3 & 0x1f);
+    let number = if location >> 28 == 0 { location & 0x7 } else { location >> 28 };
+    let address = format!("{domain:04x}:{bus:02x}:{device:02x}.0");
+    let card = host.canonical(&format!("/sys/bus/pci/devices/{address}"))?;
+    Ok(card.map(|card| Partition { card, number }))
+}
+
+/// The number of the node of the topology whose render node has the number `minor`, and its properties.
+pub(super) fn node(host: &Host, minor: &str) -> io::Result<Option<(String, String)>> {
+    for node in host.names(NODES)? {
+        let properties = host.attribute(&format!("{NODES}/{node}/properties"))?;
+        if let Some(properties) = properties
+            && property(&properties, "drm_render_minor") == Some(minor)
+        {
+            return Ok(Some((node, properties)));
+        }
+    }
+    Ok(None)
+}
+
+/// `location_id 25344`
+fn property<'p>(properties: &'p str, name: &str) -> Option<&'p str> {
+    let of_line = |line: &'p str| line.strip_prefix(name)?.strip_prefix(' ').map(str::trim);
+    properties.lines().find_map(of_line)
+}
+
+fn number(properties: &str, name: &str) -> Option<u32> {
+    property(properties, name)?.parse().ok()
+}
+
+/// How many errors the blocks of a card have counted that could not be corrected. `None` if it counts none, or says nothing
+/// just now, as while it is reset: the rest alone would look as if some had been taken back.
+fn uncorrected(host: &Host, card: &str) -> io::Result<Option<String>> {
+    let mut sum = None;
+    for name in host.names(&format!("{card}/ras"))? {
+        if !name.ends_with("_err_count") {
+            continue;
+        }
+        let text = host.attribute(&format!("{card}/ras/{name}")).ok().flatten();
+        let count = text.as_deref().and_then(|it| {
+            it.lines().find_map(|line| line.strip_prefix("ue:")?.trim().parse::<u64>().ok())
+        });
+        let Some(count) = count else { return Ok(None) };
+        sum = Some(count.saturating_add(sum.unwrap_or(0)));
+    }
+    Ok(sum.map(|it: u64| it.to_string()))
+}
