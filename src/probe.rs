@@ -10,7 +10,12 @@ mod job;
 mod round;
 mod schedule;
 
-use std::{collections::BTreeMap, io, sync::Arc, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    sync::Arc,
+    time::Instant,
+};
 
 use crossbeam_channel::{Receiver, Sender, at, never, select};
 
@@ -80,6 +85,7 @@ pub fn once(host: &Host, config: &Config, scan: &Scan) -> Verdicts {
             resource: found.resource.clone(),
             policy: Arc::clone(&config.resources.get(found.config_idx)?.health),
             devices: found.findings.devices.iter().cloned().map(Arc::new).collect(),
+            again: BTreeSet::new(),
         })
     };
     let targets: Vec<Target> = scan.found.iter().filter_map(target).collect();

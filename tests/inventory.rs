@@ -17,7 +17,7 @@ use chandler::{
             Attempt, Effect, Event, Hint, Holdings, KernelLine, PluginEvent, Refusal, Scan, Scope,
             SocketIdentity,
         },
-        health::{Consequence, Fault, Outcome, Reading, Round, Severity},
+        health::{Consequence, Fault, NODE_CHECK, Outcome, Reading, Round, Severity, Target},
         name::{DeviceId, ResourceName},
         snapshot::Snapshot,
         state::{Holder, Remembered, RememberedDevice, RememberedDevices},
@@ -108,6 +108,27 @@ pub fn list_of(effect: &Effect) -> Option<&Arc<Snapshot>> {
         | Effect::Show(_)
         | Effect::Stop => None,
     }
+}
+
+/// What is probed from now on.
+fn targets(effects: &[Effect]) -> Option<&[Target]> {
+    effects.iter().find_map(|it| match it {
+        Effect::Probe(targets) => Some(targets.as_ref()),
+        Effect::Serve(_)
+        | Effect::Publish(_)
+        | Effect::Register(_)
+        | Effect::CheckEndpoint(_)
+        | Effect::Scan(_)
+        | Effect::Hold(_)
+        | Effect::Reconfigure(_)
+        | Effect::Retire(_)
+        | Effect::WriteSpecs(_)
+        | Effect::AskPods
+        | Effect::Clean { .. }
+        | Effect::Remember(_)
+        | Effect::Show(_)
+        | Effect::Stop => None,
+    })
 }
 
 /// What is to be written down.
@@ -487,29 +508,35 @@ fn what_an_operator_or_the_kernel_says_of_a_device_is_published_at_once() {
 #[test]
 fn the_prober_hears_of_devices_only_when_they_are_others() {
     let mut story = Story::new();
-    let n_targets = |effects: Vec<Effect>| {
-        effects.into_iter().find_map(|it| match it {
-            Effect::Probe(targets) => Some(targets[0].devices.len()),
-            Effect::Serve(_)
-            | Effect::Publish(_)
-            | Effect::Register(_)
-            | Effect::CheckEndpoint(_)
-            | Effect::Scan(_)
-            | Effect::Hold(_)
-            | Effect::Reconfigure(_)
-            | Effect::Retire(_)
-            | Effect::WriteSpecs(_)
-            | Effect::AskPods
-            | Effect::Clean { .. }
-            | Effect::Remember(_)
-            | Effect::Show(_)
-            | Effect::Stop => None,
-        })
-    };
+    let n_targets = |effects: Vec<Effect>| targets(&effects).map(|it| it[0].devices.len());
     assert_eq!(n_targets(story.scanned(&["tty1"])), Some(1));
     assert_eq!(n_targets(story.scanned(&["tty1"])), None);
     assert_eq!(n_targets(story.scanned(&["tty1", "tty2"])), Some(2));
     assert_eq!(n_targets(story.scanned(&["tty2"])), Some(1));
+}
+
+#[test]
+fn a_node_that_goes_and_comes_back_between_two_scans_is_probed_again_at_once() {
+    let mut story = Story::new();
+    story.scanned(&["tty1", "tty2"]);
+    let gone = Outcome::bad(Fault::ill(NODE_CHECK, "/dev/tty1 is gone"));
+    let scans_after = |story: &mut Story| {
+        let probed = story.probe(&["tty1"], &gone);
+        story.now += Duration::from_millis(100);
+        let later = story.apply(Event::Tick);
+        probed.iter().chain(&later).filter(|it| matches!(it, Effect::Scan(_))).count()
+    };
+    assert_eq!(scans_after(&mut story), 1);
+    let again = |effects: &[Effect]| {
+        let again = targets(effects).into_iter().flatten().flat_map(|it| &it.again);
+        again.map(ToString::to_string).collect::<Vec<String>>()
+    };
+    let effects = story.apply(Event::Scanned(found(&["tty1", "tty2"])));
+    assert_eq!(again(&effects), ["tty1"]);
+    // One that is still missed does not lead to a scan each time.
+    assert_eq!(scans_after(&mut story), 0);
+    story.probe(&["tty1"], &Outcome::default());
+    assert!(again(&story.apply(Event::Scanned(found(&["tty1", "tty2"])))).is_empty());
 }
 
 /// A kubelet until 1.36 has forgotten the elder, and does not say so.

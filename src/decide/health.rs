@@ -144,6 +144,11 @@ impl Monitor {
         self.probed
     }
 
+    /// Whether the last probe has missed a node of it.
+    pub fn misses_node(&self) -> bool {
+        self.troubles.iter().any(Trouble::is_missing_node)
+    }
+
     /// What was first seen of it, where a rule asks.
     pub fn first_seen(&self) -> &FirstSeen {
         &self.first

@@ -4,7 +4,7 @@ mod comparison;
 mod fault;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -241,9 +241,12 @@ pub struct Target {
     pub policy: Arc<HealthPolicy>,
     /// Its devices that are there.
     pub devices: Vec<Arc<Device>>,
+    /// Those of them that are to be probed at once, though nothing about them is new.
+    pub again: BTreeSet<DeviceId>,
 }
 
-/// A policy that is read again and says the same is kept, so that it is enough to compare which one it is.
+/// Whether the same is probed in the same way. A policy that is read again and says the same is kept, so that it is enough to
+/// compare which one it is.
 impl PartialEq for Target {
     fn eq(&self, other: &Target) -> bool {
         self.resource == other.resource

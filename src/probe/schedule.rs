@@ -226,6 +226,7 @@ impl Plan {
             self.fresh_since = now;
         }
         self.fresh.extend(fresh.into_iter().map(|it| it.id.clone()));
+        self.fresh.extend(target.again.iter().cloned());
         self.due = self.due.min(now + target.policy.interval);
         self.target = target.clone();
     }
@@ -272,6 +273,7 @@ mod tests {
             resource: ResourceName::parse("a.io/b").unwrap(),
             policy: resource.health,
             devices: devices.iter().map(device).collect(),
+            again: BTreeSet::new(),
         }
     }
 
@@ -297,6 +299,10 @@ mod tests {
         assert_eq!(next(&mut schedule), ["c"]);
         schedule.watch(&[target(&[("a", "a"), ("b", "another"), ("c", "c")])], now());
         assert_eq!(next(&mut schedule), ["b"]);
+        let again = [DeviceId::new("c").unwrap()].into();
+        let targets = target(&[("a", "a"), ("b", "another"), ("c", "c")]);
+        schedule.watch(&[Target { again, ..targets }], now());
+        assert_eq!(next(&mut schedule), ["c"]);
         assert!(schedule.turn(now()).is_empty());
         assert!(schedule.deadline().unwrap() > now());
     }

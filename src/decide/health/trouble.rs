@@ -7,7 +7,7 @@ use std::{
 
 use crate::decide::health::told;
 use crate::model::{
-    health::{Fault, HealthPolicy, Outcome, Recovery, Severity},
+    health::{Fault, HealthPolicy, NODE_CHECK, Outcome, Recovery, Severity},
     state::Lasting,
 };
 
@@ -50,6 +50,11 @@ impl Trouble {
             n_good: 0,
             good_since: None,
         }
+    }
+
+    /// Whether it is that the last probe has missed a node.
+    pub(super) fn is_missing_node(&self) -> bool {
+        self.is_current && self.fault.check == NODE_CHECK
     }
 
     /// The kernel has told this.

@@ -128,6 +128,17 @@ impl Devices {
         all.map(|it| &it.device)
     }
 
+    /// Those of which the last probe has missed a node that a scan finds.
+    pub(super) fn missing_nodes(&self) -> BTreeSet<DeviceId> {
+        let is_one = |it: &&DeviceId| self.misses_node(it);
+        self.findings.devices.iter().map(|it| &it.id).filter(is_one).cloned().collect()
+    }
+
+    /// Whether the last probe of a device has missed a node of it.
+    pub(super) fn misses_node(&self, id: &DeviceId) -> bool {
+        self.all.get(id).is_some_and(|it| it.monitor.misses_node())
+    }
+
     /// Whether a device has turned ill or recovered since this was asked last, also before the first list is out: the
     /// kernel announces a thing once.
     pub(super) fn take_illness_changed(&mut self) -> bool {

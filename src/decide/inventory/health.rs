@@ -15,7 +15,7 @@ use crate::{
     model::{
         cordon::{Clearance, Cordon, Said},
         device::Device,
-        event::Effect,
+        event::{Effect, Scope},
         health::{HealthPolicy, Round, Target},
         name::{DeviceId, ResourceName},
     },
@@ -33,9 +33,16 @@ impl Inventory {
             return;
         };
         served.tally.probed(round);
+        let mut has_gone = false;
         for reading in served.devices.compared(&configured.health, round) {
-            let input = Input::Probed(&reading.outcome);
-            served.tell(&round.resource, &reading.device, input, now);
+            let device = &reading.device;
+            let missed = served.devices.misses_node(device);
+            served.tell(&round.resource, device, Input::Probed(&reading.outcome), now);
+            has_gone |= !missed && served.devices.misses_node(device);
+        }
+        if has_gone {
+            // A scan tells whether it was removed, or has come back since.
+            self.rescan.hinted(&Scope::Some([served.config_idx].into()), false, now);
         }
     }
 
@@ -111,17 +118,19 @@ impl Inventory {
         self.clearances.drain(..n_old);
     }
 
-    /// Tells the prober which devices there are, if these are not the same.
+    /// Tells the prober which devices there are, if these are not the same, or if a node that a probe has missed is there
+    /// again: it may have gone and come back between two scans.
     pub(super) fn retarget(&mut self) -> Option<Effect> {
         let target = |(name, served): (&ResourceName, &Served)| {
             Some(Target {
                 resource: name.clone(),
                 policy: Arc::clone(&self.resources.get(served.config_idx)?.health),
                 devices: served.devices.present().cloned().collect(),
+                again: served.devices.missing_nodes(),
             })
         };
         let targets: Arc<[Target]> = self.served.iter().filter_map(target).collect();
-        if targets == self.probed {
+        if targets == self.probed && targets.iter().all(|it| it.again.is_empty()) {
             return None;
         }
         self.probed = Arc::clone(&targets);
