@@ -25,7 +25,7 @@ const FILES: &[&str] = &[
     "wwn",
 ];
 
-/// Parts of the keys of lines that do: `HID_UNIQ=…`, `GPU UUID: …`.
+/// Parts of the keys of lines that do: `HID_UNIQ=…`, `GPU UUID: …`; of AMD's GPUs `unique_id …` in a file of properties.
 const KEYS: &[&str] = &["SERIAL", "UNIQ", "UUID", "GUID"];
 
 /// A shorter one is too common a text to be replaced wherever it stands.
@@ -67,8 +67,10 @@ fn secrets_of<'t>(path: &str, text: &'t str) -> impl Iterator<Item = &'t str> {
     let is_gid = dir.ends_with("/gids");
     let whole = FILES.contains(&name) || is_address || is_gid;
     let whole = whole.then_some(text.trim()).into_iter();
-    let lines = text.lines().filter_map(|line| {
-        let (key, value) = line.split_once('=').or_else(|| line.split_once(':'))?;
+    let blank = (name == "properties").then_some(' ');
+    let lines = text.lines().filter_map(move |line| {
+        let mut between = ['=', ':'].into_iter().chain(blank);
+        let (key, value) = between.find_map(|it| line.split_once(it))?;
         let key = key.to_ascii_uppercase();
         KEYS.iter().any(|it| key.contains(it)).then_some(value.trim())
     });
@@ -132,22 +134,27 @@ mod tests {
                 "/proc/driver/nvidia/gpus/0/information",
                 text("GPU UUID: \t GPU-8d1f00aa-77\nIRQ: 41"),
             ),
+            (
+                "/sys/class/kfd/kfd/topology/nodes/1/properties",
+                text("domain 0\nunique_id 7646256984389867000"),
+            ),
             ("/dev/serial/by-id/usb-FTDI_FT1ABCDE-if00", Entry::Node),
             ("/dev/serial/by-id/usb-XFT1ABCDE-if00", Entry::Link("/dev/FT1ABCDE".to_owned())),
         ];
         let entries = entries.map(|(path, entry)| (path.to_owned(), entry));
         let (entries, n_made_up) = replaced(BTreeMap::from(entries));
-        assert_eq!(n_made_up, 4);
+        assert_eq!(n_made_up, 5);
         let shown: Vec<String> =
             entries.iter().map(|(path, entry)| format!("{path} {entry:?}")).collect();
         expect_test::expect![[r#"
-            /dev/serial/by-id/usb-FTDI_00000002-if00 Node
-            /dev/serial/by-id/usb-XFT1ABCDE-if00 Link("/dev/00000002")
-            /proc/driver/nvidia/gpus/0/information Text("GPU UUID: \t GPU-00000000-03\nIRQ: 41")
-            /sys/devices/input0/uevent Text("HID_UNIQ=00:04\nHID_NAME=00000002-x")
+            /dev/serial/by-id/usb-FTDI_00000003-if00 Node
+            /dev/serial/by-id/usb-XFT1ABCDE-if00 Link("/dev/00000003")
+            /proc/driver/nvidia/gpus/0/information Text("GPU UUID: \t GPU-00000000-04\nIRQ: 41")
+            /sys/class/kfd/kfd/topology/nodes/1/properties Text("domain 0\nunique_id 0000000000000000002")
+            /sys/devices/input0/uevent Text("HID_UNIQ=00:05\nHID_NAME=00000003-x")
             /sys/devices/net/eth0/address Text("00:00:00:00:00:01")
-            /sys/devices/usb1/1-1/serial Text("00000002")
-            /sys/devices/usb1/1-2/serial Text("00000002")
+            /sys/devices/usb1/1-1/serial Text("00000003")
+            /sys/devices/usb1/1-2/serial Text("00000003")
             /sys/devices/usb1/1-3/serial Text("0000")
             /sys/devices/usb1/1-4/serial Text("77")"#]]
         .assert_eq(&shown.join("\n"));
