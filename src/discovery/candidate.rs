@@ -30,7 +30,7 @@ pub(super) struct Candidate {
     pub(super) at: String,
     /// Its directory in sysfs, without links; a plain file or an unknown node has none.
     pub(super) dir: Option<String>,
-    /// That of the PCI function that it is a part of, where its own lies elsewhere.
+    /// That of the PCI function that it is, or is a part of, where its own lies elsewhere.
     pub(super) card: Option<String>,
     /// What a glob found; candidates from sysfs have none.
     pub(super) given: Option<String>,

@@ -3,6 +3,7 @@
 mod amd;
 mod attached;
 mod block;
+mod card;
 mod drm;
 mod net;
 mod nvidia;
@@ -18,7 +19,7 @@ mod vfio;
 use std::io;
 
 pub(super) use crate::discovery::facts::{
-    amd::partition as amd_partition,
+    card::card,
     nvidia::{card as nvidia_card, how_to_make, mig},
     pci::{function as pci_function, root_port},
     sriov::physical_function,

@@ -103,9 +103,10 @@ fn texts(
     let slice = candidate.spec.as_ref().filter(|it| it.is_slice).map(|it| &it.device.name);
     let slice = slice.map(|it| format!("-{it}")).unwrap_or_default();
     let suffix = partition.map(|it| format!("-part{it}")).unwrap_or_default() + &slice;
-    let part = facts::amd_partition(host, dir).map_err(|err| cannot("its card", &err))?;
-    let dir = part.as_ref().map_or(dir, |it| it.card.as_str());
-    let suffix = part.as_ref().map_or(suffix, |it| format!("-xcp{}", it.number));
+    let card = facts::card(host, dir).map_err(|err| cannot("its card", &err))?;
+    let dir = card.as_ref().map_or(dir, |it| it.dir.as_str());
+    let number = card.as_ref().and_then(|it| it.partition);
+    let suffix = number.map_or(suffix, |it| format!("-xcp{it}"));
     let mut serials = serials(host, dir)?;
     let mut position = position::of(host, dir).map_err(|err| cannot("its place", &err))?;
     let group = match extent {
@@ -117,8 +118,8 @@ fn texts(
         }
     };
     position.part += &suffix;
-    if part.is_some() {
-        // The card is another device, with an id of its own.
+    if card.is_some() {
+        // Where a partition is one of several, the card is another device, with an id of its own.
         position.base.push_str(&std::mem::take(&mut position.part));
         serials.iter_mut().for_each(|(_, from)| from.insert(0, '^'));
     }

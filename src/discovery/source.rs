@@ -47,8 +47,8 @@ pub(super) fn candidates(host: &Host, source: &Source) -> Candidates {
     };
     for it in &mut found.all {
         // What cannot be read here cannot be read where a condition asks for it either, which says so.
-        let partition = it.dir.as_deref().and_then(|dir| facts::amd_partition(host, dir).ok()?);
-        it.card = partition.map(|it| it.card);
+        let card = it.dir.as_deref().and_then(|dir| facts::card(host, dir).ok()?);
+        it.card = card.map(|it| it.dir);
     }
     found
 }

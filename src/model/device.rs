@@ -165,7 +165,7 @@ pub struct Member {
     pub name: String,
     /// Its directory in sysfs, without links; a plain file or an unknown node has none.
     pub dir: Option<String>,
-    /// That of the PCI function that it is a part of, where its own lies elsewhere: of a partition of a GPU.
+    /// That of the PCI function that it is, or is a part of, where its own lies elsewhere: of a partition of a GPU.
     pub card: Option<String>,
 }
 

@@ -9,7 +9,10 @@ use std::io;
 
 use crate::{
     discovery::{
-        facts::{drm, pci, unknown},
+        facts::{
+            card::{self, Card},
+            drm, pci, unknown,
+        },
         path::{last, self_and_ancestors},
     },
     host::Host,
@@ -18,15 +21,6 @@ use crate::{
 
 /// What the compute driver knows of processors and GPUs.
 const NODES: &str = "/sys/class/kfd/kfd/topology/nodes";
-
-/// A partition that has a device of its own.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::discovery) struct Partition {
-    /// The directory of the PCI function that it is a part of.
-    pub(in crate::discovery) card: String,
-    /// Its number among those of the card; the first one, which is at the card itself, is 0.
-    pub(in crate::discovery) number: u32,
-}
 
 pub(super) fn lookup(host: &Host, dir: &str, fact: Fact) -> io::Result<Option<Vec<String>>> {
     match fact.name() {
@@ -38,12 +32,13 @@ pub(super) fn lookup(host: &Host, dir: &str, fact: Fact) -> io::Result<Option<Ve
     }
 }
 
-/// The partition that the device at `dir` is or belongs to, if that lies elsewhere in the tree than its card.
-pub(in crate::discovery) fn partition(host: &Host, dir: &str) -> io::Result<Option<Partition>> {
-    // By the name alone: other devices cost nothing.
-    if !self_and_ancestors(dir).any(|it| last(it).starts_with("amdgpu_xcp")) {
-        return Ok(None);
-    }
+/// Whether the device at `dir` is a partition, or belongs to one, that lies elsewhere in the tree than its card.
+pub(super) fn is_partition(dir: &str) -> bool {
+    self_and_ancestors(dir).any(|it| last(it).starts_with("amdgpu_xcp"))
+}
+
+/// The card of such a partition, and its number there; that of the first one, which is at the card itself, is 0.
+pub(super) fn card(host: &Host, dir: &str) -> io::Result<Option<Card>> {
     let Some(render) = drm::node_name(host, dir, drm::RENDER)? else {
         return Ok(None);
     };
@@ -58,9 +53,7 @@ pub(in crate::discovery) fn partition(host: &Host, dir: &str) -> io::Result<Opti
     // Bus and device; the number of the partition stands where the function would, or in the highest bits (newer kernels).
     let (bus, device) = (location >> 8 & 0xff, location >> 3 & 0x1f);
     let number = if location >> 28 == 0 { location & 0x7 } else { location >> 28 };
-    let address = format!("{domain:04x}:{bus:02x}:{device:02x}.0");
-    let card = host.canonical(&format!("/sys/bus/pci/devices/{address}"))?;
-    Ok(card.map(|card| Partition { card, number }))
+    card::at(host, &format!("{domain:04x}:{bus:02x}:{device:02x}.0"), Some(number))
 }
 
 /// The number of the node of the topology whose render node has the number `minor`, and its properties.
