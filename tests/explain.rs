@@ -359,7 +359,7 @@ fn a_device_that_its_pod_uses_is_still_of_its_resource() {
             r#"{{"version":2,"resources":{{"chandler/nvme":{{"eui.1":{{"serial":"eui.1","place":"0000:01:00.0","offers":["eui.1"]{held}}}}}}}}}"#
         )
     };
-    let held = r#","held":{"eui.1":{"namespace":"shop","pod":"db-0","container":"db"}}"#;
+    let held = r#","degraded":"`temperature` is `88`, above 85","held":{"eui.1":{"namespace":"shop","pod":"db-0","container":"db"}}"#;
     check_on(
         DISK,
         "nvme0n1",
@@ -376,6 +376,7 @@ fn a_device_that_its_pod_uses_is_still_of_its_resource() {
               NUMA node none: the kernel names none
               container: device /dev/nvme0n1, rw
               container: variable BLOCK_DEVICES=/dev/nvme0n1, from `{containerPath}`
+              health Degraded, as the daemon said last: `temperature` is `88`, above 85
         "#]],
     );
     check_on(

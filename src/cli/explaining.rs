@@ -14,7 +14,7 @@ pub(super) fn explain(args: &Args, config: &Config, wanted: &str) -> Result<Stri
     let remembered =
         remembered::for_people(&args.state_dir.join(remembered::FILE_NAME), &Boot::of(&host, None));
     match discovery::explain(&host, &config.resources, &remembered, wanted) {
-        Ok(answers) => Ok(explained::text(&config.resources, &answers)),
+        Ok(answers) => Ok(explained::text(&config.resources, &remembered, &answers)),
         Err(Unknown { near, had }) => {
             let mut what = format!(
                 "nothing is called {}: no kernel's name, path or device id",

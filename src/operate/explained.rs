@@ -7,14 +7,16 @@ use crate::{
     model::{
         device::{Ownership, Tenancy},
         edits::ContainerEdits,
+        health::Verdict,
         resource::Resource,
+        state::Remembered,
     },
     operate::report::one_line,
 };
 
 /// What `resources` make of one thing, for people: a line for each answer, and what there is to know of
-/// what is taken.
-pub fn text(resources: &[Resource], answers: &[Answer]) -> String {
+/// what is taken. Of its health, that is what the daemon has said last: it is in what was `remembered`.
+pub fn text(resources: &[Resource], remembered: &Remembered, answers: &[Answer]) -> String {
     let name = |idx: usize| resources.get(idx).map(|it| it.name.to_string()).unwrap_or_default();
     let mut lines = Vec::new();
     for Answer { config_idx, alternative_idx, at, fate } in answers {
@@ -42,9 +44,18 @@ pub fn text(resources: &[Resource], answers: &[Answer]) -> String {
         });
         if let Fate::Taken(it) = fate {
             details(it, &mut lines);
+            let known = remembered.get(&it.resource).and_then(|all| all.get(&it.device.id));
+            lines.extend(known.and_then(|it| it.verdict.as_deref()).and_then(health));
         }
     }
     lines.iter().map(|it| one_line(it) + "\n").collect()
+}
+
+/// What is wrong with a device, if anything is.
+fn health(verdict: &Verdict) -> Option<String> {
+    let Verdict { health, .. } = verdict;
+    let reason = &health.finding()?.reason;
+    Some(format!("  health {}, as the daemon said last: {reason}", health.word()))
 }
 
 fn details(Taken { device, origins, .. }: &Taken, lines: &mut Vec<String>) {
