@@ -102,6 +102,22 @@ fn the_driver_says_what_is_over() {
     }
 }
 
+#[test]
+fn a_switch_that_the_driver_takes_into_use_has_no_fault_any_more() {
+    let gpus = Gpus::new();
+    let rules = &gpus.config.resources[0].health.kernel_log;
+    let n_over = |line: &str| {
+        let over = rules.iter().flat_map(|it| kernel_log::says(it, line));
+        over.filter(|it| matches!(it, Saying::Over(..))).count()
+    };
+    for how in ["MSI", "MSI-X", "PCI pin"] {
+        assert_eq!(n_over(&format!("nvidia-nvswitch3: using {how}")), 1, "{how}");
+    }
+    for line in ["nvidia-nvswitch3: open (major=510)", "nvidia-nvlink0: using MSI"] {
+        assert_eq!(n_over(line), 0, "{line}");
+    }
+}
+
 /// The driver's own numbers, by what is to be done about them. What is in no list says nothing of the GPU.
 const OUTCOMES: &[(Outcome, &[u32])] = &[
     (
@@ -192,6 +208,18 @@ const LINES: &[(&str, Outcome)] = &[
     (
         "NVRM: Xid (PCI:0000:3b:00): 154, GPU recovery action changed from 0x0 (None) to 0x4 (Drain and Reset)",
         Ill(Repair::Reset),
+    ),
+    (
+        "NVRM: Xid (PCI:0000:3b:00): 154, GPU recovery action changed from 0x0 (None) to 0x5 (Recover IMEX Domain)",
+        Degraded(Repair::Support),
+    ),
+    (
+        "NVRM: Xid (PCI:0000:3b:00): 154, GPU recovery action changed from 0x0 (None) to 0x6 (Bus Reset)",
+        Ill(Repair::Reset),
+    ),
+    (
+        "NVRM: Xid (PCI:0000:3b:00): 154, GPU recovery action changed from 0x6 (Bus Reset) to 0x7 (System Reboot)",
+        Ill(Repair::Reboot),
     ),
     (
         "NVRM: Xid (PCI:0000:3b:00): 154, GPU recovery action changed from 0x1 (Reset) to 0x0 (None)",
