@@ -386,6 +386,7 @@ DeviceFileMinor: 66
 DeviceFileMinor: 67
 //- /dev/nvidia-caps/nvidia-cap66 char
 //- /dev/nvidia-caps/nvidia-cap67 char
+//- /dev/nvidia-modeset char
 //- /sys/module/nvidia/version
 580.159.04
 //- /sys/devices/pci0000:00/0000:00:14.0/ras/umc_err_count

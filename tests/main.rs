@@ -46,6 +46,7 @@ mod inventory;
 mod kernel_log;
 mod lifecycle;
 mod monitoring;
+mod nvidia;
 mod ownership;
 mod partial;
 mod prepare;

@@ -260,7 +260,7 @@ fn many_profiles_in_one_file_are_too_many() {
 
 /// What `discover` shows for the resource, and what a container gets that has the first two devices of
 /// each that work.
-fn shown(fixture: &Fixture, resource: &str) -> String {
+pub fn shown(fixture: &Fixture, resource: &str) -> String {
     let text = format!("version: v1\nresources:\n  - {resource}\n");
     let config = config::parse("c.yaml", &text).unwrap_or_else(|err| panic!("{text}{err}"));
     let found = scan(&fixture.host, &config);

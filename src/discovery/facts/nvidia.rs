@@ -18,17 +18,32 @@ use crate::{
 /// Where the driver has a directory for each card, called after its PCI address.
 const CARDS: &str = "/proc/driver/nvidia/gpus";
 
-/// The values of a fact: some are lists of files, which all cards of the driver have in common.
+/// Nodes of all cards. The first is for debuggers and profilers, the second for displays.
+const OPTIONAL_NODES: &[&str] = &["/dev/nvidia-uvm-tools", "/dev/nvidia-modeset"];
+
+/// The values of a fact: some are lists, which all cards of the driver have in common.
 pub(super) fn lookup(host: &Host, dir: &str, fact: Fact) -> io::Result<Option<Vec<String>>> {
-    if fact.form != Form::Files {
+    if !matches!(fact.form, Form::Files | Form::Nodes) {
         return Ok(text(host, dir, fact)?.map(|it| vec![it]));
     }
-    match card_at(host, dir)? {
-        Some(_) => {
-            files::files(host, fact.name())?.map_or_else(|| Err(unknown(fact)), |it| Ok(Some(it)))
-        }
-        None => Ok(None),
+    if card_at(host, dir)?.is_none() {
+        return Ok(None);
     }
+    let list = match fact.name() {
+        "optionalNodes" => Some(optional_nodes(host)?),
+        name => files::files(host, name)?,
+    };
+    list.map_or_else(|| Err(unknown(fact)), |it| Ok(Some(it)))
+}
+
+fn optional_nodes(host: &Host) -> io::Result<Vec<String>> {
+    let mut there = Vec::new();
+    for &node in OPTIONAL_NODES {
+        if host.kind(node)?.is_some() {
+            there.push(node.to_owned());
+        }
+    }
+    Ok(there)
 }
 
 fn card_at(host: &Host, dir: &str) -> io::Result<Option<String>> {

@@ -142,6 +142,13 @@ pub static FACTS: &[Fact] = &[
         "/dev/nvidia-caps/nvidia-cap12",
         "node of that GPU instance, which a program needs beside that of the compute instance",
     ),
+    row(
+        Nvidia,
+        "nvidia.optionalNodes",
+        Nodes,
+        "/dev/nvidia-modeset",
+        "nodes of all GPUs that not every host has, those that are there: `nvidia-uvm-tools`, `nvidia-modeset`",
+    ),
     row(Nvidia, "nvidia.excluded", Text, "false", "whether the driver leaves it alone, by order"),
     row(Nvidia, "nvidia.driverVersion", Text, "580.159.04", "version of the driver"),
     row(
@@ -168,10 +175,24 @@ pub static FACTS: &[Fact] = &[
     ),
     row(
         Nvidia,
+        "nvidia.allLibraries",
+        Files,
+        "/usr/lib64/libcuda.so.1",
+        "all of the driver's version, under each of their names",
+    ),
+    row(
+        Nvidia,
         "nvidia.graphicsFiles",
         Files,
         "/usr/share/vulkan/icd.d/nvidia_icd.json",
         "what loaders of graphics need beside them",
+    ),
+    row(
+        Nvidia,
+        "nvidia.graphicsPaths",
+        Files,
+        "/usr/share/vulkan/icd.d/nvidia_icd.json",
+        "where each of these belongs in a container, in the same order",
     ),
     row(Nvidia, "nvidia.tools", Files, "/usr/bin/nvidia-smi", "the driver's programs"),
     row(
