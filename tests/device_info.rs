@@ -2,9 +2,14 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
+use chandler::{config, decide::allocate::device_info, discovery::scan};
 use nix::sys::signal::Signal;
 
-use crate::lifecycle::{Node, until};
+use crate::{
+    compat::snapshot,
+    lifecycle::{Node, until},
+    tree::{hardware, tree},
+};
 
 /// A card with two functions, of which one can do RDMA.
 const HOST: &str = "
@@ -32,6 +37,26 @@ fn files(dir: &Path) -> BTreeMap<String, String> {
     let names = fs::read_dir(dir).unwrap().map(|it| it.unwrap().file_name().into_string().unwrap());
     let files = names.filter(|it| !it.starts_with('.'));
     files.filter_map(|it| Some((it.clone(), fs::read_to_string(dir.join(it)).ok()?))).collect()
+}
+
+#[test]
+fn network_plugins_are_told_nothing_of_scalable_functions_which_have_no_address_of_their_own() {
+    let fixture = tree(&hardware("sriov-net"));
+    let names = |functions: &str| {
+        let text = format!(
+            "version: v1\nresources: [{{ name: e.x/nic, profile: {{ name: sriov-net, functions: {functions} }} }}]\n"
+        );
+        let config = config::parse("c.yaml", &text).unwrap();
+        let found = scan(&fixture.host, &config);
+        let snapshot = snapshot(&config, &found.found[0]);
+        assert!(!snapshot.offers.is_empty(), "{functions}");
+        device_info::files(&snapshot).into_keys().collect::<Vec<_>>()
+    };
+    assert_eq!(
+        names("physical"),
+        ["e.x-nic-0000:86:00.0-device.json", "e.x-nic-0000:87:00.0-device.json"]
+    );
+    assert_eq!(names("scalable"), Vec::<String>::new());
 }
 
 #[test]

@@ -611,7 +611,10 @@ fn a_captured_machine_says_which_interface_has_the_default_route_and_not_to_wher
         assert_eq!(shown(&copy, &profile), shown(&machine, &profile));
     }
     let routes = fs::read_to_string(copy.real("/proc/net/route")).unwrap();
-    assert_eq!(routes, "bond0\t00000000\t00000000\t0003\t0\t0\t0\t00000000\n");
+    assert_eq!(
+        routes,
+        "bond0\t00000000\t00000000\t0003\t0\t0\t0\t00000000\neth6\t00000000\t00000000\t0003\t0\t0\t0\t00000000\n"
+    );
 }
 
 #[test]

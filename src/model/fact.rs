@@ -104,14 +104,19 @@ impl Namespace {
             Namespace::Pci => "The PCI function that the device is, or is part of",
             Namespace::Usb => "The USB device that the device is, or is part of",
             Namespace::Net => {
-                "The network interface that the device is, or those of its PCI function or USB device; one \
-                 that a pod has taken into its own network namespace is not there"
+                "The network interface that the device is, or those of its PCI function or USB device; of a \
+                 scalable function, its own only. One that a pod has taken into its own network namespace \
+                 is not there"
             }
             Namespace::Sriov => {
                 "Physical functions (PF) and virtual functions (VF) of a PCI card. What is said of the PF, \
-                 a VF says of the PF that it belongs to, and every other function of itself"
+                 a VF says of the PF that it belongs to, a scalable function (SF) of the card that it is made on, \
+                 and every other function of itself"
             }
-            Namespace::Rdma => "The RDMA device that the device is, or those of its PCI function",
+            Namespace::Rdma => {
+                "The RDMA device that the device is, or those of its PCI function; of a scalable function, its \
+                 own only"
+            }
             Namespace::Vdpa => "The virtio device (vDPA) that the device carries in hardware",
             Namespace::Vfio => {
                 "The IOMMU group of the PCI function or mediated device that the device is, or is part of"

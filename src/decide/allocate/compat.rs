@@ -117,7 +117,7 @@ fn of_fact(device: &Device, word: &str) -> Vec<String> {
 }
 
 /// Whether it is a part of a PCI function with a name of its own, such as a scalable function.
-fn is_auxiliary(device: &Device) -> bool {
+pub(super) fn is_auxiliary(device: &Device) -> bool {
     Known::of(device).values(&Key::Core(Core::Subsystem)).iter().any(|it| it == "auxiliary")
 }
 

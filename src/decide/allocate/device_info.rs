@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::{
-    decide::known::Known,
+    decide::{allocate::compat::is_auxiliary, known::Known},
     model::{
         allocation::{Compat, RDMA_DEVICE},
         device::Device,
@@ -76,6 +76,10 @@ pub fn files(snapshot: &Snapshot) -> BTreeMap<String, String> {
     }
     let offers = snapshot.offers.iter();
     let files = offers.filter_map(|it| {
+        // The specification knows a scalable function by no name: its PCI address is that of the whole card.
+        if is_auxiliary(&it.device) {
+            return None;
+        }
         let name = format!("{}{}{SUFFIX}", prefix(&snapshot.resource), it.id.as_str());
         Some((name, text(&it.device)?))
     });

@@ -8,7 +8,7 @@ use std::io;
 use crate::{
     decide::natural,
     discovery::{
-        facts::{pci, usb},
+        facts::{pci, sriov, usb},
         path::{last, self_and_ancestors},
     },
     host::Host,
@@ -21,7 +21,7 @@ pub(super) fn within<'d>(dir: &'d str, class: &str) -> Option<&'d str> {
 }
 
 /// The directories of the devices of `class` that the device at `dir` is, is part of, or has, in natural
-/// order. It has what belongs to the same PCI function or USB device, and to nothing in between.
+/// order. It has what belongs to the same PCI function, scalable function or USB device, and to nothing in between.
 pub(super) fn devices(host: &Host, dir: &str, class: &str) -> io::Result<Vec<String>> {
     if let Some(at) = within(dir, class) {
         return Ok(vec![at.to_owned()]);
@@ -39,7 +39,8 @@ pub(super) fn devices(host: &Host, dir: &str, class: &str) -> io::Result<Vec<Str
             (false, true) => name.starts_with("virtio"),
             (false, false) => false,
         })?;
-        if !found.is_empty() || is_usb || is_pci {
+        // What the card itself has is not of a function that is made on it.
+        if !found.is_empty() || is_usb || is_pci || sriov::scalable_number(host, at)?.is_some() {
             return Ok(found);
         }
     }

@@ -23,6 +23,9 @@ const STACK_MAX: usize = 8;
 const RTF_UP: u32 = 0x1;
 const RTF_REJECT: u32 = 0x200;
 
+/// The type of an interface of InfiniBand (`ARPHRD_INFINIBAND`).
+pub(super) const INFINIBAND: &str = "32";
+
 /// Where the tables of the host's network namespace are: those of its first process, and ours where the service
 /// manager hides that one.
 const TABLES: [&str; 2] = ["/proc/1/net", "/proc/net"];
@@ -112,7 +115,7 @@ pub(super) fn link_types(host: &Host, interfaces: &[String]) -> io::Result<Optio
 fn link_type(number: &str) -> &str {
     match number {
         "1" => "ether",
-        "32" => "infiniband",
+        INFINIBAND => "infiniband",
         "280" => "can",
         "512" => "ppp",
         "772" => "loopback",

@@ -4,7 +4,7 @@ use std::io;
 
 use crate::{
     discovery::{
-        facts::{attached::some, pci, unknown},
+        facts::{attached::some, sriov, unknown},
         path::{is_numbered, last},
     },
     host::Host,
@@ -36,14 +36,15 @@ pub(super) fn lookup(host: &Host, dir: &str, fact: Fact) -> io::Result<Option<Ve
     Ok(some(values))
 }
 
-/// The directories of those that lie in the PCI function of the device at `dir`.
+/// The directories of those that lie in the function of the device at `dir`: a card may carry some in each of the
+/// scalable functions that are made on it.
 fn devices(host: &Host, dir: &str) -> io::Result<Vec<String>> {
-    let Some(function) = pci::function(host, dir)? else { return Ok(Vec::new()) };
+    let Some(function) = sriov::part(host, dir)? else { return Ok(Vec::new()) };
     let mut found = Vec::new();
     for name in host.names(DEVICES)? {
         let device = host.canonical(&format!("{DEVICES}/{name}"))?;
         if let Some(device) = device
-            && pci::function(host, &device)? == Some(function)
+            && sriov::part(host, &device)? == Some(function)
         {
             found.push(device);
         }
