@@ -18,6 +18,9 @@ const NODES: &str = "/dev/vfio";
 /// (`driver_managed_dma` in the kernel's drivers).
 const HARMLESS: &[&str] = &["pci-stub", "pcieport"];
 
+/// Where NVIDIA's driver says which virtual GPU a virtual function is, by a number; `0` is none.
+const VGPU_TYPE: &str = "nvidia/current_vgpu_type";
+
 pub(super) fn lookup(host: &Host, dir: &str, fact: Fact) -> io::Result<Option<String>> {
     let Some(at) = grouped(host, dir)? else {
         return Ok(None);
@@ -73,13 +76,23 @@ fn is_unprotected(host: &Host, at: &str, group: &str) -> io::Result<bool> {
 fn is_viable(host: &Host, at: &str) -> io::Result<Option<bool>> {
     let devices = host.names(&format!("{at}/iommu_group/devices"))?;
     for name in &devices {
-        let driver = host.link_name(&format!("{at}/iommu_group/devices/{name}/driver"))?;
-        // `vfio-pci`, `mlx5_vfio_pci`, `vfio_mdev`.
-        let is_left =
-            driver.as_deref().is_none_or(|it| it.contains("vfio") || HARMLESS.contains(&it));
-        if !is_left {
+        if !is_left(host, &format!("{at}/iommu_group/devices/{name}"))? {
             return Ok(Some(false));
         }
     }
     Ok((!devices.is_empty()).then_some(true))
+}
+
+/// Whether the function at `dir` is left to VFIO.
+fn is_left(host: &Host, dir: &str) -> io::Result<bool> {
+    let Some(driver) = host.link_name(&format!("{dir}/driver"))? else {
+        return Ok(true);
+    };
+    // NVIDIA's driver is that of VFIO for a virtual function which it was told to make a virtual GPU of.
+    if driver == "nvidia" {
+        let kind = host.attribute(&format!("{dir}/{VGPU_TYPE}"))?;
+        return Ok(kind.is_some_and(|it| it != "0"));
+    }
+    // `vfio-pci`, `mlx5_vfio_pci`, `vfio_mdev`.
+    Ok(driver.contains("vfio") || HARMLESS.contains(&driver.as_str()))
 }
