@@ -380,6 +380,10 @@ GPU Excluded:	 No
 //- /sys/devices/pci0000:00/0000:00:14.0/vdpa0/vhost-vdpa-0/dev
 508:0
 //- /sys/bus/vdpa/devices/vdpa0 -> ../../../devices/pci0000:00/0000:00:14.0/vdpa0
+//- /sys/devices/pci0000:00/0000:00:14.0/mdev_supported_types/nvidia-222/name
+GRID T4-1Q
+//- /sys/devices/pci0000:00/0000:00:14.0/0-1/mdev_type -> ../mdev_supported_types/nvidia-222
+//- /sys/bus/mdev/devices/0-1 -> ../../../devices/pci0000:00/0000:00:14.0/0-1
 //- /proc/driver/nvidia/capabilities/gpu3/mig/gi7/access
 DeviceFileMinor: 66
 //- /proc/driver/nvidia/capabilities/gpu3/mig/gi7/ci0/access
@@ -420,6 +424,7 @@ drm_render_minor 128
             | Namespace::Vfio
             | Namespace::Vdpa
             | Namespace::Qat => "bus/pci",
+            Namespace::Mdev => "bus/mdev",
             Namespace::Net => "class/net",
             Namespace::Rdma => "class/infiniband",
             Namespace::Drm => "class/drm",

@@ -160,6 +160,7 @@ impl<'a> Uevent<'a> {
                 is(&["infiniband", "infiniband_verbs", "infiniband_mad", "net", "pci"])
             }
             Namespace::Vfio => is(&["vfio", "vfio-dev", "pci", "mdev"]),
+            Namespace::Mdev => is(&["mdev"]),
             Namespace::Vdpa => is(&["vdpa", "vhost-vdpa", "pci"]),
             // The driver says nothing of what it counts.
             Namespace::Amd => self.subsystem == "pci",
@@ -278,6 +279,7 @@ fn directory_of_fact(template: &Template) -> Option<&'static str> {
         | Namespace::Sriov
         | Namespace::Rdma
         | Namespace::Vfio
+        | Namespace::Mdev
         | Namespace::Vdpa
         | Namespace::Qat
         | Namespace::Amd

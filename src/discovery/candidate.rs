@@ -121,6 +121,7 @@ impl Candidate {
             Namespace::Usb
             | Namespace::Net
             | Namespace::Rdma
+            | Namespace::Mdev
             | Namespace::Vdpa
             | Namespace::Qat
             | Namespace::Nvidia

@@ -5,6 +5,7 @@ mod attached;
 mod block;
 mod card;
 mod drm;
+mod mdev;
 mod net;
 mod nvidia;
 mod pci;
@@ -41,6 +42,7 @@ pub(super) fn lookup(host: &Host, dir: &str, fact: Fact) -> io::Result<Option<Ve
         Namespace::Sriov => sriov::lookup(host, dir, fact),
         Namespace::Rdma => rdma::lookup(host, dir, fact),
         Namespace::Vfio => vfio::lookup(host, dir, fact).map(one),
+        Namespace::Mdev => mdev::lookup(host, dir, fact),
         Namespace::Qat => qat::lookup(host, dir, fact).map(one),
         Namespace::Vdpa => vdpa::lookup(host, dir, fact),
         Namespace::Nvidia => nvidia::lookup(host, dir, fact),

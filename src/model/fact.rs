@@ -24,6 +24,8 @@ pub enum Namespace {
     Rdma,
     /// How programs outside the kernel may drive the device.
     Vfio,
+    /// The mediated device that the device is.
+    Mdev,
     /// The virtio device that the device carries in hardware.
     Vdpa,
     /// The QuickAssist card of the device.
@@ -82,13 +84,14 @@ pub struct Fact {
 
 impl Namespace {
     /// All of them, in the order of the reference.
-    pub const ALL: [Namespace; 13] = [
+    pub const ALL: [Namespace; 14] = [
         Namespace::Pci,
         Namespace::Usb,
         Namespace::Net,
         Namespace::Sriov,
         Namespace::Rdma,
         Namespace::Vfio,
+        Namespace::Mdev,
         Namespace::Vdpa,
         Namespace::Qat,
         Namespace::Nvidia,
@@ -117,6 +120,7 @@ impl Namespace {
                 "The RDMA device that the device is, or those of its PCI function; of a scalable function, its \
                  own only"
             }
+            Namespace::Mdev => "The mediated device that the device is",
             Namespace::Vdpa => "The virtio device (vDPA) that the device carries in hardware",
             Namespace::Vfio => {
                 "The IOMMU group of the PCI function or mediated device that the device is, or is part of"
@@ -147,6 +151,7 @@ impl Namespace {
                 "`Documentation/ABI/testing/sysfs-bus-pci`, `Documentation/PCI/pci-iov-howto.rst`"
             }
             Namespace::Rdma => "`Documentation/ABI/stable/sysfs-class-infiniband`",
+            Namespace::Mdev => "`Documentation/driver-api/vfio-mediated-device.rst`",
             Namespace::Qat => "`Documentation/ABI/testing/sysfs-driver-qat`",
             Namespace::Vdpa => "`drivers/vdpa/vdpa.c`, `drivers/vhost/vdpa.c`",
             Namespace::Vfio => {

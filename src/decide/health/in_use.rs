@@ -56,6 +56,7 @@ fn is_of_networks(facts: Namespace) -> bool {
         Namespace::Pci
         | Namespace::Usb
         | Namespace::Vfio
+        | Namespace::Mdev
         | Namespace::Vdpa
         | Namespace::Qat
         | Namespace::Nvidia

@@ -4,7 +4,7 @@ use crate::model::fact::{
     Fact,
     Form::{Class, Files, Function, Hex2, Hex4, Node, Nodes, PciAddress, Text},
     Namespace::{
-        self, Amd, Block, Drm, Net, Nvidia, Pci, Qat, Rdma, Sound, Sriov, Usb, Vdpa, Vfio,
+        self, Amd, Block, Drm, Mdev, Net, Nvidia, Pci, Qat, Rdma, Sound, Sriov, Usb, Vdpa, Vfio,
     },
 };
 
@@ -99,6 +99,13 @@ pub static FACTS: &[Fact] = &[
     row(Vfio, "vfio.noiommu", Text, "false", "whether no IOMMU protects the host from it"),
     row(Vfio, "vfio.cdev", Node, "/dev/vfio/devices/vfio0", "its own node, for iommufd"),
     row(Vfio, "vfio.viable", Text, "true", "whether no driver of the kernel uses one of the group"),
+    row(
+        Mdev,
+        "mdev.type",
+        Text,
+        "GRID T4-1Q",
+        "type: its name, if it has one, the same with `_` for blanks, and its directory (`nvidia-222`)",
+    ),
     row(Vdpa, "vdpa.name", Text, "vdpa0", "name"),
     row(
         Vdpa,
