@@ -5,12 +5,13 @@ use std::{fs, path::Path, process::Command};
 use chandler::config;
 use regex_lite::Regex;
 
-const GUIDES: [&str; 4] = [
-    "docs/migration.md",
-    "docs/recipes.md",
-    "docs/troubleshooting.md",
-    "docs/what-happens-when.md",
-];
+/// The guides, and the pages of those who come from another plugin.
+pub fn guides() -> Vec<String> {
+    let names = ["migration", "recipes", "troubleshooting", "what-happens-when"];
+    let pages = fs::read_dir("docs/migration").unwrap();
+    let pages = pages.map(|it| it.unwrap().path().display().to_string());
+    names.map(|it| format!("docs/{it}.md")).into_iter().chain(pages).collect()
+}
 
 /// What neither we nor a kubelet's device manager say, as far as it is compared.
 const SAID_BY_OTHERS: [&str; 4] =
@@ -18,11 +19,11 @@ const SAID_BY_OTHERS: [&str; 4] =
 
 #[test]
 fn every_configuration_of_the_guides_is_accepted() {
-    for file in GUIDES {
-        let text = fs::read_to_string(file).unwrap();
+    for file in guides() {
+        let text = fs::read_to_string(&file).unwrap();
         let blocks = text.split("```yaml\n").skip(1).filter_map(|it| it.split("```").next());
         for sample in blocks.filter(|it| it.starts_with("version: v1\n")) {
-            if let Err(err) = config::parse(file, sample) {
+            if let Err(err) = config::parse(&file, sample) {
                 panic!("{err}");
             }
         }
@@ -67,8 +68,8 @@ fn the_commands_of_the_guides_are_those_of_the_program() {
         Regex::new("(?m)(?:`|^    |/usr/bin/)chandler ([a-z]+)([^`\n#]*)").unwrap(),
         Regex::new("--[a-z-]+").unwrap(),
     );
-    for file in GUIDES {
-        let text = fs::read_to_string(file).unwrap();
+    for file in guides() {
+        let text = fs::read_to_string(&file).unwrap();
         for named in command.captures_iter(&text) {
             let shown = help(&[&named[1], "--help"]);
             for option in option.find_iter(&named[2]) {

@@ -317,7 +317,8 @@ fn every_sample_and_every_profile_is_as_the_schema_says() {
         assert_takes(&fs::read_to_string(file).unwrap());
     }
     let mut n_samples = 0;
-    for file in ["README.md", "docs/config.md", "docs/migration.md"] {
+    let files = ["README.md", "docs/config.md"].map(str::to_owned);
+    for file in files.into_iter().chain(crate::guides::guides()) {
         let text = fs::read_to_string(file).unwrap();
         for sample in text.split("```yaml\n").skip(1).filter_map(|it| it.split("```").next()) {
             let resource =
