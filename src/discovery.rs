@@ -33,5 +33,5 @@ pub use crate::discovery::{
     engine::scan,
     explain::{Answer, Fate, Origins, Taken, Unknown, explain},
     path::last as last_component,
-    reading::{lookups, pci_functions},
+    reading::{lookups, pci_functions, reset_functions},
 };

@@ -92,6 +92,33 @@ fn a_node_that_the_configuration_names_for_every_device_belongs_to_nobody() {
     );
 }
 
+#[test]
+fn an_optional_node_that_another_resource_has_is_left_to_it() {
+    let host = "
+//- /sys/class/gpu/gpu0/minor
+0
+//- /dev/gpu0 char
+//- /dev/card0 char
+";
+    let cards = "\n  - { name: a.io/card, discovery: { nodes: [\"/dev/card*\"] } }";
+    let gpus = "\n  - { name: a.io/gpu, discovery: { sysfs: class/gpu, nodes: [\"/dev/gpu{minor}\", { path: \"/dev/card{minor}\", optional: true }] } }";
+    check(
+        host,
+        &format!("{cards}{gpus}\n"),
+        &expect![[r#"
+        card card0: /dev/card0
+        gpu gpu0: /dev/gpu0"#]],
+    );
+    check(
+        host,
+        &format!("{gpus}{cards}\n"),
+        &expect![[r#"
+        gpu gpu0: /dev/gpu0 /dev/card0
+        card /dev/card0: /dev/card0 belongs to a device of a.io/gpu, which comes first in the file
+        card none: 1 candidate in /dev/card*, none without a problem"#]],
+    );
+}
+
 const FUNCTIONS: &str = "
 //- /sys/bus/pci/devices/0000:3b:00.0/vendor
 0x10de

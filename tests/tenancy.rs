@@ -67,6 +67,8 @@ struct Story {
     /// What pods hold; `None` as long as the kubelet does not say.
     holdings: Option<Holdings>,
     lists: BTreeMap<String, String>,
+    /// What comes of cleaning a device, and how often that was asked for.
+    cleaning: (Result<(), String>, usize),
 }
 
 impl Story {
@@ -84,6 +86,7 @@ impl Story {
             targets: Arc::new([]),
             holdings: Some(Holdings::new()),
             lists: BTreeMap::new(),
+            cleaning: (Ok(()), 0),
         };
         story.begin();
         story
@@ -125,6 +128,12 @@ impl Story {
                     }
                     Effect::Hold(held) => self.cache.hold(held),
                     Effect::Probe(targets) => self.targets = targets,
+                    Effect::Clean { resource, device, .. } => {
+                        let (outcome, n_asked) = &mut self.cleaning;
+                        *n_asked += 1;
+                        let (device, outcome) = (device.id.clone(), outcome.clone());
+                        events.push_back(Event::Cleaned { resource, device, outcome });
+                    }
                     Effect::AskPods => {
                         events.push_back(Event::PodsListed(self.holdings.clone()));
                     }
@@ -136,7 +145,6 @@ impl Story {
                     | Effect::CheckEndpoint(_)
                     | Effect::Reconfigure(_)
                     | Effect::Retire(_)
-                    | Effect::Clean { .. }
                     | Effect::WriteSpecs(_)
                     | Effect::Show(_)
                     | Effect::Stop => {}
@@ -256,6 +264,44 @@ fn a_disk_that_its_pod_partitions_and_mounts_is_well_until_the_pod_ends() {
     story.expect("e.x/raw", "");
     // The ordinary rules hold again: it has partitions, and is no disk for anybody.
     story.pod_ends();
+    story.expect(NVME, "");
+}
+
+#[test]
+fn a_disk_that_its_pod_has_left_partitioned_is_cleaned_until_that_succeeds() {
+    let release = "{ profile: nvme, release: [{ command: [/bin/true] }] }";
+    for restarts in [false, true] {
+        let mut story = Story::new(DISKS, release);
+        story.cleaning.0 = Err("in use".to_owned());
+        story.pod(NVME, "eui.1");
+        story.add(&format!("//- {DISK}/nvme0n1p1/partition\n1\n"));
+        story.live(70);
+        if restarts {
+            // The pod ends meanwhile.
+            story.holdings = Some(Holdings::new());
+            story.restart();
+        }
+        story.pod_ends();
+        story.live(70);
+        let n_failed = story.cleaning.1;
+        assert!(n_failed > 1, "{n_failed}");
+        let list = story.lists[NVME].clone();
+        assert!(list.starts_with("eui.1: a pod has given it back"), "{list}");
+        story.restart();
+        story.live(70);
+        assert!(story.cleaning.1 > n_failed);
+        fs::remove_dir_all(story.fixture.real(&format!("{DISK}/nvme0n1p1"))).unwrap();
+        story.cleaning.0 = Ok(());
+        story.live(600);
+        story.expect(NVME, "eui.1");
+    }
+    // What is clean and has partitions all the same is for nobody.
+    let mut story = Story::new(DISKS, release);
+    story.pod(NVME, "eui.1");
+    story.add(&format!("//- {DISK}/nvme0n1p1/partition\n1\n"));
+    story.live(70);
+    story.pod_ends();
+    story.live(70);
     story.expect(NVME, "");
 }
 

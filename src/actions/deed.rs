@@ -5,7 +5,7 @@ use std::{io, time::Duration};
 use crate::{
     actions::program,
     decide::{fill::Use, rules},
-    discovery::{last_component, lookups, pci_functions},
+    discovery::{last_component, lookups, reset_functions},
     host::{Host, deadline::Deadline},
     model::{
         action::{Action, Deed, Reset},
@@ -68,7 +68,7 @@ fn wait(
 }
 
 fn reset(host: &Host, device: &Device) -> Result<(), String> {
-    let functions = pci_functions(host, device).map_err(|err| err.to_string())?;
+    let functions = reset_functions(host, device).map_err(|err| err.to_string())?;
     if functions.is_empty() {
         return Err("it is not part of a PCI function".to_owned());
     }

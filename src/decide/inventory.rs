@@ -202,13 +202,17 @@ impl Inventory {
             }
             Event::Cleaned { resource, device, outcome } => {
                 self.cleaned(&resource, &device, outcome, now);
+                self.hold(now, &mut effects);
             }
             Event::Probed(round) => self.probed(&round, now),
             Event::KernelLogged(line) => self.heard(Word::Line(line), now),
             Event::Announced(uevent) => self.heard(Word::Event(uevent), now),
             Event::Cordons(cordons) => self.cordoned(cordons, now),
             Event::Injected(injected) => self.injected(injected, now),
-            Event::Cleared(clearance) => self.cleared(clearance, now),
+            Event::Cleared(clearance) => {
+                self.cleared(clearance, now);
+                self.hold(now, &mut effects);
+            }
             Event::ClearedBefore(clearances) => self.note_cleared(clearances),
             Event::Remembered(remembered) => self.remembered(remembered),
             Event::SpecsWritten(specs, failures) => self.specs_written(&specs, &failures),

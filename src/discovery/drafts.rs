@@ -26,6 +26,8 @@ pub(super) struct Draft<'a> {
     pub(super) group: String,
     pub(super) members: Vec<Candidate>,
     pub(super) nodes: Vec<Node>,
+    /// The paths of those that it can do without.
+    optional: BTreeSet<String>,
     pub(super) paths: Vec<HostPath>,
     /// The keys of those that are its own, once nothing about that changes any more.
     own: OnceCell<Vec<Arc<str>>>,
@@ -44,6 +46,18 @@ impl Draft<'_> {
     pub(super) fn own_nodes(&self) -> impl Iterator<Item = (&Node, &Arc<str>)> {
         let keys = || claims::own(&self.nodes).map(|it| Arc::from(node_key(it))).collect();
         claims::own(&self.nodes).zip(self.own.get_or_init(keys))
+    }
+
+    /// Does without the optional nodes of its own of which `is_taken` holds.
+    pub(super) fn do_without(&mut self, is_taken: impl Fn(&str) -> bool) {
+        let given_up = self
+            .own_nodes()
+            .filter(|(node, key)| self.optional.contains(&node.host.path) && is_taken(key));
+        let given_up: BTreeSet<String> = given_up.map(|(node, _)| node.host.path.clone()).collect();
+        if !given_up.is_empty() {
+            self.nodes.retain(|it| !given_up.contains(&it.host.path));
+            self.own = OnceCell::new();
+        }
     }
 
     /// Their keys alone.
@@ -80,17 +94,18 @@ impl<'a> ResourceScanner<'a> {
         members: Vec<Candidate>,
     ) -> Result<Draft<'a>, String> {
         let mut nodes = Vec::new();
+        let mut optional = BTreeSet::new();
         let mut paths = Vec::new();
         for member in &members {
             if matches!(alternative.source, Source::Paths(_)) {
                 self.hand_over(member, &mut nodes, &mut paths)?;
             } else {
-                self.add_nodes(alternative, member, &mut nodes)?;
+                self.add_nodes(alternative, member, (&mut nodes, &mut optional))?;
             }
         }
         let mut seen = BTreeSet::new();
         nodes.retain(|it: &Node| seen.insert(it.host.path.clone()));
-        Ok(Draft { alternative, group, members, nodes, paths, own: OnceCell::new() })
+        Ok(Draft { alternative, group, members, nodes, optional, paths, own: OnceCell::new() })
     }
 
     /// What is handed over whole: the device nodes in it, or else the thing itself as a mount.
@@ -133,7 +148,7 @@ impl<'a> ResourceScanner<'a> {
         &self,
         alternative: &Alternative,
         member: &Candidate,
-        nodes: &mut Vec<Node>,
+        (nodes, optional): (&mut Vec<Node>, &mut BTreeSet<String>),
     ) -> Result<(), String> {
         if let Some(spec) = &member.spec {
             let own = spec.device.own.iter().map(|it| (it, Ownership::Own));
@@ -176,9 +191,14 @@ impl<'a> ResourceScanner<'a> {
             }
             for path in paths {
                 let absent = matches!(self.host.kind(&path), Ok(None));
-                if !(absent && template.optional) {
-                    nodes.push(self.checked_node(&path, ownership, None)?);
+                if absent && template.optional {
+                    continue;
                 }
+                let node = self.checked_node(&path, ownership, None)?;
+                if template.optional {
+                    optional.insert(node.host.path.clone());
+                }
+                nodes.push(node);
             }
         }
         Ok(())

@@ -19,11 +19,12 @@ use crate::{
 
 impl ResourceScanner<'_> {
     /// Leaves out what has a node that belongs to another device. Of one resource, the first alternative
-    /// that takes it wins, without a word.
+    /// that takes it wins, without a word. What is optional and belongs to another resource is as if it were not there.
     pub(super) fn leave_out_claimed(&self, drafted: &mut Vec<Drafted<'_>>, scanned: &mut Scanned) {
-        drafted.retain(|it| {
-            let Ok(draft) = &it.draft else { return true };
+        drafted.retain_mut(|it| {
+            let Ok(draft) = &mut it.draft else { return true };
             scanned.seen.extend(draft.own_keys());
+            draft.do_without(|key| self.claims.owner(key).is_some());
             for (node, key) in draft.own_nodes() {
                 if let Some(owner) = self.claims.owner(key) {
                     let owner = self.resources.get(owner).map(|it| it.name.to_string());

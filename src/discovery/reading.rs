@@ -30,6 +30,21 @@ pub fn pci_functions<'d>(host: &Host, device: &'d Device) -> io::Result<Vec<&'d 
     Ok(functions)
 }
 
+/// The PCI functions that are reset with `device`, each once. The error says why none may be: of a partition of a card, what
+/// is reset is the card, and others have its other partitions.
+pub fn reset_functions<'d>(host: &Host, device: &'d Device) -> io::Result<Vec<&'d str>> {
+    for dir in device.members.iter().filter_map(|it| it.dir.as_deref()) {
+        if let Some(card) = facts::card(host, dir)?
+            && card.partition.is_some()
+        {
+            let what =
+                "it is a partition of a card, and a reset would be of all that share the card";
+            return Err(io::Error::other(what));
+        }
+    }
+    pci_functions(host, device)
+}
+
 fn candidate(member: &Member) -> Candidate {
     Candidate {
         name: member.name.clone(),

@@ -71,10 +71,10 @@ pub struct HeldDevice {
     pub dirs: Vec<String>,
 }
 
-/// What pods held when this was written down.
+/// What pods held when this was written down, or had given back and was not clean.
 pub fn held_before(remembered: &Remembered) -> Held {
     let held = remembered.iter().map(|(name, devices)| {
-        let held = devices.iter().filter(|(_, it)| !it.held.is_empty());
+        let held = devices.iter().filter(|(_, it)| !it.held.is_empty() || it.uncleaned.is_some());
         let held = held.filter_map(|(id, it)| {
             let hardware = it.hardware.clone()?;
             Some(HeldDevice { id: id.clone(), hardware, dirs: it.dirs.clone() })

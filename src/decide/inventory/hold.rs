@@ -1,4 +1,4 @@
-//! What the inventory tells scans of pods: which devices they hold.
+//! What the inventory tells scans of pods: which devices they hold, or have left behind and not clean.
 
 use std::{collections::BTreeSet, sync::Arc, time::Instant};
 
@@ -40,7 +40,8 @@ impl Inventory {
 }
 
 impl Served {
-    /// Its devices that pods hold.
+    /// Its devices that pods hold, and those that are to be cleaned: what a pod has left on them may look as if somebody
+    /// else used them.
     fn held(
         &self,
         name: &ResourceName,
@@ -49,7 +50,8 @@ impl Served {
     ) -> Vec<HeldDevice> {
         let holders: BTreeSet<&DeviceId> = release.holders(name).map(|(id, _)| id).collect();
         let told = self.listing.told().filter(|(id, _)| holders.contains(id));
-        let ids: BTreeSet<&DeviceId> = told.map(|(_, device)| device).collect();
+        let ids: BTreeSet<&DeviceId> =
+            told.map(|(_, device)| device).chain(self.devices.unclean()).collect();
         let held = ids.into_iter().filter_map(|id| {
             let (hardware, dirs) = match self.devices.get(id) {
                 Some(it) => (it.device.hardware.clone(), it.device.dirs()),

@@ -37,36 +37,40 @@ pub(super) fn is_partition(dir: &str) -> bool {
     self_and_ancestors(dir).any(|it| last(it).starts_with("amdgpu_xcp"))
 }
 
-/// The card of such a partition, and its number there; that of the first one, which is at the card itself, is 0.
+/// The card of such a partition, and its number there; that of the first one, which is at the card itself, is 0. One of
+/// which the compute driver does not know, or not yet, is an error: it must not be called otherwise until then.
 pub(super) fn card(host: &Host, dir: &str) -> io::Result<Option<Card>> {
-    let Some(render) = drm::node_name(host, dir, drm::RENDER)? else {
-        return Ok(None);
-    };
-    let Some((_, properties)) = node(host, render.trim_start_matches(drm::RENDER))? else {
-        return Ok(None);
-    };
+    let unknown =
+        || io::Error::other("the compute driver does not say of which card it is a partition");
+    let render = drm::node_name(host, dir, drm::RENDER)?.ok_or_else(unknown)?;
+    let (_, properties) =
+        node(host, render.trim_start_matches(drm::RENDER))?.ok_or_else(unknown)?;
     let (Some(domain), Some(location)) =
         (number(&properties, "domain"), number(&properties, "location_id"))
     else {
-        return Ok(None);
+        return Err(unknown());
     };
-    // Bus and device; the number of the partition stands where the function would, or in the highest bits (newer kernels).
-    let (bus, device) = (location >> 8 & 0xff, location >> 3 & 0x1f);
-    let number = if location >> 28 == 0 { location & 0x7 } else { location >> 28 };
-    card::at(host, &format!("{domain:04x}:{bus:02x}:{device:02x}.0"), Some(number))
+    // Bus, device and function, and the number of the partition in the highest bits. Older kernels have that in place of the
+    // function, which is 0 then.
+    let (bus, device, last) = (location >> 8 & 0xff, location >> 3 & 0x1f, location & 0x7);
+    let (function, number) = if location >> 28 == 0 { (0, last) } else { (last, location >> 28) };
+    card::at(host, &format!("{domain:04x}:{bus:02x}:{device:02x}.{function}"), Some(number))
 }
 
-/// The number of the node of the topology whose render node has the number `minor`, and its properties.
+/// The number of the node of the topology whose render node has the number `minor`, and its properties. One of another
+/// card that may not be read is none of ours, unless ours is not found.
 pub(super) fn node(host: &Host, minor: &str) -> io::Result<Option<(String, String)>> {
+    let mut unreadable = None;
     for node in host.names(NODES)? {
-        let properties = host.attribute(&format!("{NODES}/{node}/properties"))?;
-        if let Some(properties) = properties
-            && property(&properties, "drm_render_minor") == Some(minor)
-        {
-            return Ok(Some((node, properties)));
+        match host.attribute(&format!("{NODES}/{node}/properties")) {
+            Ok(Some(properties)) if property(&properties, "drm_render_minor") == Some(minor) => {
+                return Ok(Some((node, properties)));
+            }
+            Ok(_) => {}
+            Err(err) => unreadable = unreadable.or(Some(err)),
         }
     }
-    Ok(None)
+    unreadable.map_or(Ok(None), Err)
 }
 
 /// `location_id 25344`

@@ -58,7 +58,13 @@ fn total(host: &Host, function: &str) -> io::Result<Option<String>> {
 /// auxiliary bus (`sfnum_show` in `drivers/net/ethernet/mellanox/mlx5/core/sf/dev/dev.c`). It lies in that of the card.
 pub(super) fn scalable_number(host: &Host, dir: &str) -> io::Result<Option<String>> {
     match dir.rsplit_once('/') {
-        Some((above, _)) if pci::is_address(above) => host.attribute(&format!("{dir}/sfnum")),
+        Some((above, _)) if pci::is_address(above) => {
+            match host.attribute(&format!("{dir}/sfnum")) {
+                // An interface may be called so.
+                Err(err) if err.kind() == io::ErrorKind::IsADirectory => Ok(None),
+                other => other,
+            }
+        }
         Some(_) | None => Ok(None),
     }
 }

@@ -16,6 +16,11 @@ impl Devices {
         true
     }
 
+    /// What is not clean.
+    pub(in crate::decide::inventory) fn unclean(&self) -> impl Iterator<Item = &DeviceId> {
+        self.all.iter().filter(|(_, it)| it.quarantine.is_some()).map(|(id, _)| id)
+    }
+
     /// What is to be cleaned now, which is under way then.
     pub(in crate::decide::inventory) fn begin_cleaning(
         &mut self,
