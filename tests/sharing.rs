@@ -3,8 +3,9 @@
 use chandler::{
     config,
     decide::{offer::replicas, select::Lookup},
-    discovery::scan,
+    discovery::{ScanCache, scan},
     model::{
+        event::Scope,
         resource::{Count, REPLICAS_MAX, Replicas},
         template::Key,
     },
@@ -252,6 +253,35 @@ fn what_is_no_number_of_replicas_is_refused_with_what_to_write() {
         c.yaml:5:51: per must be a whole number above 0, not `0.5`
     "#]],
     );
+}
+
+#[test]
+fn of_two_devices_with_the_same_replica_ids_the_first_keeps_them() {
+    let text = |ids: &str| {
+        let discovery = "{ nodes: [\"/dev/acc*\"] }";
+        format!(
+            "  - {{ name: a.b/c, discovery: {discovery}, sharing: {{ replicas: 2, ids: \"{ids}\" }} }}\n"
+        )
+    };
+    let config = parse(&text("{replica}")).unwrap();
+    let fixture = Fixture::new("//- /sys dir\n//- /dev/acc1 char\n");
+    let mut cache = ScanCache::default();
+    let told = |cache: &mut ScanCache, config: &config::Config| {
+        let scan = cache.scan(&fixture.host, &config.resources, &Scope::All);
+        let findings = &scan.found[0].findings;
+        let devices = findings.devices.iter().map(|it| it.id.to_string());
+        devices.chain(findings.problems.iter().map(|it| it.what.clone())).collect::<Vec<_>>()
+    };
+    assert_eq!(told(&mut cache, &config), ["acc1"]);
+    fixture.add("//- /dev/acc0 char\n");
+    let second = "its id `0` would be that of acc1 too; write `{id}` into sharing.ids";
+    assert_eq!(told(&mut cache, &config), ["acc1", second]);
+    assert_eq!(told(&mut cache, &config), ["acc1", second]);
+    // Of two that come at the same time, neither can be trusted.
+    assert_eq!(told(&mut ScanCache::default(), &config).len(), 2);
+    assert!(told(&mut ScanCache::default(), &config)[0].starts_with("its id `0`"));
+    let config = parse(&text("{name}-{replica}")).unwrap();
+    assert_eq!(told(&mut ScanCache::default(), &config), ["acc0", "acc1"]);
 }
 
 #[test]

@@ -45,13 +45,20 @@ pub struct KnownIds {
 #[derive(Debug, Clone)]
 struct Owner {
     hardware: Arc<Hardware>,
-    /// How often ids had been assigned when it was there last.
+    /// How often ids had been assigned when it had the id first; 0 if a process before us has given it.
+    since: u64,
+    /// The same when it was there last.
     seen_at: u64,
 }
 
 impl KnownIds {
     fn get(&self, id: &DeviceId) -> Option<&Arc<Hardware>> {
         self.by_id.get(id).map(|it| &it.hardware)
+    }
+
+    /// When a device was given its id, in a number that grows.
+    pub fn since(&self, id: &DeviceId) -> u64 {
+        self.by_id.get(id).map_or(self.n_assigned, |it| it.since)
     }
 
     /// Forgets what has been absent for the longest, if it is too much.
@@ -70,7 +77,7 @@ impl KnownIds {
 
 impl FromIterator<(DeviceId, Arc<Hardware>)> for KnownIds {
     fn from_iter<T: IntoIterator<Item = (DeviceId, Arc<Hardware>)>>(all: T) -> KnownIds {
-        let owner = |(id, hardware)| (id, Owner { hardware, seen_at: 0 });
+        let owner = |(id, hardware)| (id, Owner { hardware, since: 0, seen_at: 0 });
         KnownIds { by_id: all.into_iter().map(owner).collect(), n_assigned: 0 }
     }
 }
@@ -90,7 +97,9 @@ pub fn assign(ladders: &[&Ladder], known: &mut KnownIds) -> Vec<Option<Rung>> {
     known.n_assigned += 1;
     for (ladder, rung) in ladders.iter().zip(&chosen) {
         if let Some(rung) = rung.and_then(|it| ladder.rungs.get(it)) {
-            let owner = Owner { hardware: Arc::clone(&ladder.hardware), seen_at: known.n_assigned };
+            let (now, hardware) = (known.n_assigned, Arc::clone(&ladder.hardware));
+            let before = known.by_id.get(&rung.id).map(|it| it.since);
+            let owner = Owner { hardware, since: before.unwrap_or(now), seen_at: now };
             known.by_id.insert(rung.id.clone(), owner);
         }
     }

@@ -9,15 +9,16 @@ use crate::{
         fill::{Use, fill},
         identity::{self, KnownIds, Ladder},
         known, natural,
-        offer::too_many,
+        offer::{offers, too_many},
         template::fit_name,
     },
     discovery::scanner::{Collected, Unidentified},
     model::{
         device::{Device, Findings, Problem},
-        name::ResourceName,
+        name::{DeviceId, ResourceName},
         resource::Resource,
-        template::{Filter, Piece, Template},
+        snapshot::Health,
+        template::{Core, Filter, Key, Piece, Template},
     },
 };
 
@@ -47,10 +48,50 @@ pub(super) fn findings<'f>(
             Err(what) => findings.problems.push(Problem { at: it.at.clone(), what }),
         }
     }
+    tell_replicas_apart(resource, known, &mut findings);
     findings
         .devices
         .sort_by(|a, b| natural::compare(&a.name, &b.name).then_with(|| a.id.cmp(&b.id)));
     findings
+}
+
+/// Where `sharing.ids` gives several devices the same ids, the one that had them first keeps them, and the others are
+/// problems; if none was first, all are.
+fn tell_replicas_apart(resource: &Resource, known: &KnownIds, findings: &mut Findings) {
+    let names_device = |it: &Template| it.keys().any(|key| *key == Key::Core(Core::Id));
+    if resource.sharing.ids.as_ref().is_none_or(names_device) {
+        return;
+    }
+    let mut owners: BTreeMap<DeviceId, Vec<(u64, DeviceId)>> = BTreeMap::new();
+    for device in &findings.devices {
+        let all = offers(resource, &Arc::new(device.clone()), &Health::Healthy);
+        for offer in all.unwrap_or_default() {
+            owners.entry(offer.id).or_default().push((known.since(&device.id), device.id.clone()));
+        }
+    }
+    let mut left_out: BTreeMap<DeviceId, String> = BTreeMap::new();
+    for (id, mut owners) in owners.into_iter().filter(|(_, it)| it.len() > 1) {
+        owners.sort();
+        let is_first = |it: &(u64, DeviceId)| it.0 == owners[0].0;
+        let n_kept = usize::from(owners.iter().filter(|it| is_first(it)).count() == 1);
+        for (_, device) in &owners[n_kept..] {
+            let others =
+                owners.iter().map(|(_, it)| it.as_str()).filter(|it| *it != device.as_str());
+            let others = others.collect::<Vec<_>>().join(", ");
+            left_out.entry(device.clone()).or_insert_with(|| {
+                format!(
+                    "its id `{id}` would be that of {others} too; write `{{id}}` into sharing.ids"
+                )
+            });
+        }
+    }
+    let devices = std::mem::take(&mut findings.devices);
+    for device in devices {
+        match left_out.remove(&device.id) {
+            None => findings.devices.push(device),
+            Some(what) => findings.problems.push(Problem { at: device.id.to_string(), what }),
+        }
+    }
 }
 
 /// A device whose words of itself can be given to a container and to a health command.
