@@ -554,7 +554,7 @@ fn the_chart_mounts_what_each_profile_reads() {
 
 #[test]
 fn each_profile_says_what_it_reads_and_an_overlay_mounts_it() {
-    let overlays = fs::read_dir("deploy/kustomize").unwrap();
+    let overlays = fs::read_dir("deploy/kustomize/components").unwrap();
     let overlays = overlays.map(|it| it.unwrap().path().join("kustomization.yaml"));
     let overlays: Vec<String> = overlays.filter_map(|it| fs::read_to_string(it).ok()).collect();
     for profile in Profile::all() {

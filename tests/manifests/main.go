@@ -62,8 +62,12 @@ func renderChart(values string) (string, error) {
 
 // renderKustomization renders a directory below deploy/kustomize.
 func renderKustomization(dir string) (string, error) {
+	return renderDirectory(filepath.Join(repository(), "deploy", "kustomize", dir))
+}
+
+// renderDirectory renders a kustomization wherever it is.
+func renderDirectory(path string) (string, error) {
 	kustomizer := krusty.MakeKustomizer(krusty.MakeDefaultOptions())
-	path := filepath.Join(repository(), "deploy", "kustomize", dir)
 	resources, err := kustomizer.Run(filesys.MakeFsOnDisk(), path)
 	if err != nil {
 		return "", err

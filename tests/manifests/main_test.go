@@ -73,6 +73,32 @@ func kustomization(t *testing.T, dir string) objects {
 	return parse(t, text)
 }
 
+// own renders a kustomization of an operator, in a directory beside a checkout that is called chandler.
+func own(t *testing.T, text string) objects {
+	t.Helper()
+	checkout, err := filepath.Abs(repository())
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(t.TempDir(), "mine")
+	config := "version: v1\nresources: [{ profile: nvidia-gpu }]\n"
+	for _, err := range []error{
+		os.Mkdir(dir, 0o755),
+		os.Symlink(checkout, filepath.Join(dir, "..", "chandler")),
+		os.WriteFile(filepath.Join(dir, "kustomization.yaml"), []byte(text), 0o644),
+		os.WriteFile(filepath.Join(dir, "config.yaml"), []byte(config), 0o644),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	rendered, err := renderDirectory(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return parse(t, rendered)
+}
+
 func is(value *bool, wanted bool) bool { return value != nil && *value == wanted }
 
 // checkRights asserts what docs/security.md claims of the pods.
@@ -285,13 +311,18 @@ func TestLabelsTakeADirectoryAndNoOtherRight(t *testing.T) {
 	checkRights(t, chart(t, "existingConfigMap: mine\nconfig: { labels: { dir: /nfd } }"))
 }
 
+// Whether a volume of this name, of the chart or of a component, is a directory that profiles read.
+func isRead(name string) bool {
+	return strings.HasPrefix(name, "reads-") || strings.HasPrefix(name, "host-")
+}
+
 // Takes the directories away that profiles read, which are not writable.
 func withoutReads(t *testing.T, all objects, dirs ...string) objects {
 	t.Helper()
 	spec := &all.daemonSet.Spec.Template.Spec
 	var found []string
 	spec.Volumes = slices.DeleteFunc(spec.Volumes, func(it corev1.Volume) bool {
-		if !strings.HasPrefix(it.Name, "reads-") {
+		if !isRead(it.Name) {
 			return false
 		}
 		if *it.HostPath.Type != corev1.HostPathDirectory {
@@ -302,7 +333,7 @@ func withoutReads(t *testing.T, all objects, dirs ...string) objects {
 	})
 	mounts := &spec.Containers[0].VolumeMounts
 	*mounts = slices.DeleteFunc(*mounts, func(it corev1.VolumeMount) bool {
-		if !strings.HasPrefix(it.Name, "reads-") {
+		if !isRead(it.Name) {
 			return false
 		}
 		at, isBelow := strings.CutPrefix(it.MountPath, "/host")
@@ -334,6 +365,112 @@ func TestWhatProfilesReadIsMountedAndNothingElse(t *testing.T) {
 	checkRights(t, withoutReads(t, chart(t, both),
 		"/proc/driver", "/sys/kernel/iommu_groups", "/sys/module", "/usr"))
 	checkRights(t, withoutReads(t, chart(t, "existingConfigMap: mine\nhostPaths: [/etc/cdi]"), "/etc/cdi"))
+}
+
+// The names of all components.
+func components(t *testing.T) []string {
+	t.Helper()
+	entries, err := os.ReadDir(filepath.Join(repository(), "deploy", "kustomize", "components"))
+	if err != nil || len(entries) == 0 {
+		t.Fatal(entries, err)
+	}
+	var names []string
+	for _, it := range entries {
+		names = append(names, it.Name())
+	}
+	return names
+}
+
+func withComponents(names ...string) string {
+	text := "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n" +
+		"resources: [../chandler/deploy/kustomize/base]\ncomponents:\n"
+	for _, name := range names {
+		text += "  - ../chandler/deploy/kustomize/components/" + name + "\n"
+	}
+	return text
+}
+
+func TestAllComponentsTogetherGiveWhatEachGivesAlone(t *testing.T) {
+	// What is mounted, by its place in the container.
+	mounted := func(all objects) map[string]string {
+		spec := all.daemonSet.Spec.Template.Spec
+		volumes := map[string]string{}
+		for _, it := range spec.Volumes {
+			if volumes[it.Name] != "" {
+				t.Errorf("two volumes are called %s", it.Name)
+			}
+			volumes[it.Name] = it.Name
+			if it.HostPath != nil {
+				volumes[it.Name] = it.HostPath.Path + " " + string(*it.HostPath.Type)
+			}
+		}
+		mounts := map[string]string{}
+		for _, it := range spec.Containers[0].VolumeMounts {
+			if mounts[it.MountPath] != "" {
+				t.Errorf("two mounts are at %s", it.MountPath)
+			}
+			if volumes[it.Name] == "" {
+				t.Errorf("%s is of no volume", it.MountPath)
+			}
+			mounts[it.MountPath] = volumes[it.Name]
+			if it.ReadOnly {
+				mounts[it.MountPath] += ", read-only"
+			}
+		}
+		return mounts
+	}
+	base := mounted(kustomization(t, "base"))
+	together := own(t, withComponents(components(t)...))
+	all := mounted(together)
+	for _, name := range components(t) {
+		for path, what := range mounted(kustomization(t, name)) {
+			if what != base[path] && all[path] != what {
+				t.Errorf("%s mounts %s at %s, and all components together %s", name, what, path, all[path])
+			}
+		}
+	}
+	rights := together.daemonSet.Spec.Template.Spec.Containers[0].SecurityContext
+	if !slices.Equal(rights.Capabilities.Add, []corev1.Capability{"SYSLOG"}) {
+		t.Errorf("%v", rights.Capabilities)
+	}
+}
+
+// The first block of docs/install.md that has this.
+func exampleWith(t *testing.T, has string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(repository(), "docs", "install.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, block := range strings.Split(string(text), "```yaml\n")[1:] {
+		block, _, _ = strings.Cut(block, "```")
+		if strings.Contains(block, has) {
+			return block
+		}
+	}
+	t.Fatalf("docs/install.md has no example with %s", has)
+	return ""
+}
+
+func TestTheKustomizationThatIsTheExampleHasBothComponentsAndItsOwnConfiguration(t *testing.T) {
+	all := own(t, exampleWith(t, "kind: Kustomization"))
+	if len(all.configMaps) != 1 || !strings.Contains(all.configMaps[0].Data["config.yaml"], "nvidia-gpu") {
+		t.Errorf("%v", all.configMaps)
+	}
+	all = withoutReads(t, all, "/proc/driver", "/sys/module", "/usr")
+	spec := &all.daemonSet.Spec.Template.Spec
+	if spec.Volumes[0].Name != "config" || spec.Volumes[0].ConfigMap.Name != all.configMaps[0].Name {
+		t.Errorf("%v", spec.Volumes[0])
+	}
+	if image := spec.Containers[0].Image; image != "registry.example.com/chandler:0.1.0" {
+		t.Errorf("%s", image)
+	}
+	capabilities := spec.Containers[0].SecurityContext.Capabilities
+	if !slices.Equal(capabilities.Add, []corev1.Capability{"SYSLOG"}) {
+		t.Errorf("%v", capabilities)
+	}
+	capabilities.Add = nil
+	checkRights(t, all)
 }
 
 // Every value of the chart, each with something to look for.
