@@ -14,8 +14,17 @@ pub fn guides() -> Vec<String> {
 }
 
 /// What neither we nor a kubelet's device manager say, as far as it is compared.
-const SAID_BY_OTHERS: [&str; 4] =
-    ["Insufficient", "connection refused", "connection error", "unresolvable"];
+const SAID_BY_OTHERS: [&str; 9] = [
+    "Insufficient",
+    "connection refused",
+    "connection error",
+    "unresolvable",
+    "Read-only file system",
+    "hostPath type check failed:",
+    "configmap",
+    "is mounted on",
+    "but it is not a shared or slave mount",
+];
 
 #[test]
 fn every_configuration_of_the_guides_is_accepted() {

@@ -127,7 +127,11 @@ func checkRights(t *testing.T, all objects) {
 	check(len(container.Ports) == 0, "no ports")
 
 	var writable []string
+	var plugins string
 	for _, mount := range container.VolumeMounts {
+		if mount.Name == "plugins" {
+			plugins = mount.MountPath
+		}
 		if !mount.ReadOnly {
 			writable = append(writable, mount.Name)
 		}
@@ -145,7 +149,7 @@ func checkRights(t *testing.T, all objects) {
 	}
 	slices.Sort(paths)
 	wanted := []string{"/dev", "/sys/bus", "/sys/class", "/sys/dev", "/sys/devices",
-		"/var/lib/chandler", "/var/lib/kubelet/pod-resources", container.VolumeMounts[1].MountPath}
+		"/var/lib/chandler", "/var/lib/kubelet/pod-resources", plugins}
 	slices.Sort(wanted)
 	check(slices.Equal(paths, wanted), "hostPaths: devices, the kubelet's directories, its own state")
 }
@@ -364,7 +368,48 @@ func TestWhatProfilesReadIsMountedAndNothingElse(t *testing.T) {
 	both := "config: { resources: [{ profile: { name: nvidia-gpu, driver: cdi } }, { name: a/b, profile: vfio-pci }, { profile: tpu }] }"
 	checkRights(t, withoutReads(t, chart(t, both),
 		"/proc/driver", "/sys/kernel/iommu_groups", "/sys/module", "/usr"))
-	checkRights(t, withoutReads(t, chart(t, "existingConfigMap: mine\nhostPaths: [/etc/cdi]"), "/etc/cdi"))
+}
+
+func TestAHostPathThatANodeLacksIsMadeAndWhatIsMountedInItLaterIsSeen(t *testing.T) {
+	values := "config: { resources: [{ profile: nvidia-gpu }] }\n" +
+		"hostPaths: [/run/nvidia/driver, /etc/vulkan, /sys/kernel/iommu_groups, /procs]"
+	all := chart(t, values)
+	spec := &all.daemonSet.Spec.Template.Spec
+	late := []string{"/etc/vulkan", "/procs", "/run/nvidia/driver"}
+	for idx, it := range spec.Volumes {
+		if it.HostPath == nil || !isRead(it.Name) {
+			continue
+		}
+		wanted := corev1.HostPathDirectory
+		if slices.Contains(late, it.HostPath.Path) {
+			wanted = corev1.HostPathDirectoryOrCreate
+		}
+		if *it.HostPath.Type != wanted {
+			t.Errorf("%s is a %s", it.HostPath.Path, *it.HostPath.Type)
+		}
+		directory := corev1.HostPathDirectory
+		spec.Volumes[idx].HostPath.Type = &directory
+	}
+	for _, it := range spec.Containers[0].VolumeMounts {
+		follows := it.MountPropagation != nil && *it.MountPropagation == corev1.MountPropagationHostToContainer
+		if at := strings.TrimPrefix(it.MountPath, "/host"); follows != slices.Contains(late, at) {
+			t.Errorf("%s: %v", at, it.MountPropagation)
+		}
+	}
+	checkRights(t, withoutReads(t, all, "/etc/vulkan", "/proc/driver", "/procs", "/run/nvidia/driver",
+		"/sys/kernel/iommu_groups", "/sys/module", "/usr"))
+}
+
+func TestActionsMakeTheAttributesOfDevicesWritableAndNothingElse(t *testing.T) {
+	for _, all := range []objects{kustomization(t, "actions"), chart(t, "actions: true")} {
+		mounts := all.daemonSet.Spec.Template.Spec.Containers[0].VolumeMounts
+		at := slices.Index(mounts, corev1.VolumeMount{Name: "sys-devices", MountPath: "/host/sys/devices"})
+		if at < 0 {
+			t.Fatalf("%v", mounts)
+		}
+		mounts[at].ReadOnly = true
+		checkRights(t, all)
+	}
 }
 
 // The names of all components.
@@ -491,7 +536,8 @@ func TestTheChartHeedsEachValue(t *testing.T) {
 		{"kernelLog: true", "add: [SYSLOG]"},
 		{"deviceInfo: true", "mountPath: /var/run/k8s.cni.cncf.io/devinfo/dp }"},
 		{"labelsDir: /nfd", "mountPath: \"/nfd\" }"},
-		{"hostPaths: [/etc/cdi]", "mountPath: \"/host/etc/cdi\", readOnly: true"},
+		{"hostPaths: [/etc/cdi]", "mountPath: \"/host/etc/cdi\""},
+		{"actions: true", "{ name: sys-devices, mountPath: /host/sys/devices }"},
 		{"resources: { limits: { memory: 1Gi } }", "memory: 1Gi"},
 		{"priorityClassName: mine", "priorityClassName: mine"},
 		{"tolerations: [{ key: mine }]", "- key: mine"},
@@ -549,6 +595,7 @@ func TestTheSchemaRefusesMistakes(t *testing.T) {
 		"log: { format: xml }",
 		"pluginDir: relative",
 		"kernelLog: please",
+		"actions: please",
 		"hostPaths: [relative]",
 		"hostPaths: [/]",
 		"cdi: true",

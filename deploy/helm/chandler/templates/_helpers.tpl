@@ -31,6 +31,20 @@
 {{- $dirs | uniq | sortAlpha | toJson -}}
 {{- end -}}
 
+{{/*
+Those of `hostPaths` that a node may lack, or in which something is mounted later. One that a profile reads is there on
+every node; and a runtime refuses to follow mounts on nodes where they are not shared, so it is not asked without need.
+*/}}
+{{- define "chandler.late" -}}
+{{- $dirs := list -}}
+{{- range .Values.hostPaths -}}
+{{- if not (regexMatch "^/(proc|sys)(/|$)" .) -}}
+{{- $dirs = append $dirs . -}}
+{{- end -}}
+{{- end -}}
+{{- $dirs | toJson -}}
+{{- end -}}
+
 {{/* The directory of the host in which Node Feature Discovery reads labels, if there are to be any. */}}
 {{- define "chandler.labelsDir" -}}
 {{- if or .Values.labelsDir .Values.existingConfigMap -}}
