@@ -142,9 +142,12 @@ enum Command {
     Schema,
     /// Write a configuration for this machine, with the hardware that is found and known
     Setup {
-        /// The file to write, which must not exist [default: standard output]
+        /// The file to write, which must not exist or be as the package has it [default: standard output]
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
+        /// Replace the file, whatever it says
+        #[arg(long, requires = "output")]
+        force: bool,
     },
     /// Write what is known of this machine's hardware into an archive, for a bug report; serial numbers in it are
     /// made up
@@ -246,7 +249,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Profiles { name: None } => print(&profiles::table()),
         Command::Profiles { name: Some(name) } => done(profiles::text(name)),
         Command::Schema => print(&format!("{}\n", config::SCHEMA)),
-        Command::Setup { output } => done(setup::setup(&args, output.as_deref())),
+        Command::Setup { output, force } => done(setup::setup(&args, output.as_deref(), *force)),
         Command::Capture { output } => done(capturing::capture_into(&args, output)),
         Command::Discover { output } => discover(&args, *output),
         Command::Status(wanted) => done(status::run(&args.runtime_dir, wanted)),

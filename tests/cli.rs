@@ -101,6 +101,31 @@ fn a_bad_configuration_starts_nothing_and_says_all_that_is_wrong() {
 }
 
 #[test]
+fn setup_makes_the_directory_and_replaces_no_file_that_somebody_has_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().to_str().unwrap();
+    let path = dir.path().join("etc/chandler/config.yaml");
+    let at = path.to_str().unwrap();
+    let setup = |more: &[&str]| run(&[&["setup", "--host-root", root, "-o", at], more].concat());
+    let written = |of: Output| {
+        assert_eq!(of.status.code(), Some(0), "{}", text(&of.stderr));
+        assert!(fs::read_to_string(&path).unwrap().contains("as `chandler setup` has found it"));
+        assert_eq!(run(&["check", at]).status.code(), Some(0));
+    };
+    written(setup(&[]));
+    fs::copy("deploy/config.yaml", &path).unwrap();
+    written(setup(&[]));
+    fs::write(&path, "version: v1\n").unwrap();
+    let refused = setup(&[]);
+    assert_eq!(refused.status.code(), Some(2));
+    let said = "is there already; write -o with another name, or --force to replace it";
+    assert!(text(&refused.stderr).contains(said), "{}", text(&refused.stderr));
+    assert_eq!(fs::read_to_string(&path).unwrap(), "version: v1\n");
+    written(setup(&["--force"]));
+    assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+}
+
+#[test]
 fn every_flag_has_an_environment_variable() {
     let fixture = Fixture::new("//- /dev/kvm char\n");
     let path = config_in(fixture.root(), KVM);

@@ -955,7 +955,7 @@ _chandler() {
             return 0
             ;;
         chandler__subcmd__setup)
-            opts="-o -h --output --config --host-root --kubelet-dir --log --log-format --state-dir --runtime-dir --help"
+            opts="-o -h --output --force --config --host-root --kubelet-dir --log --log-format --state-dir --runtime-dir --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -86,7 +86,7 @@ json\t'For programs: an object a line'"
 complete -c chandler -n "__fish_chandler_using_subcommand schema" -l state-dir -d 'What must survive a restart' -r -F
 complete -c chandler -n "__fish_chandler_using_subcommand schema" -l runtime-dir -d 'Where the daemon has the socket on which it is asked for its status' -r -F
 complete -c chandler -n "__fish_chandler_using_subcommand schema" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c chandler -n "__fish_chandler_using_subcommand setup" -s o -l output -d 'The file to write, which must not exist [default: standard output]' -r -F
+complete -c chandler -n "__fish_chandler_using_subcommand setup" -s o -l output -d 'The file to write, which must not exist or be as the package has it [default: standard output]' -r -F
 complete -c chandler -n "__fish_chandler_using_subcommand setup" -l config -d 'The configuration file' -r -F
 complete -c chandler -n "__fish_chandler_using_subcommand setup" -l host-root -d 'Read /sys, /dev and /proc below this directory' -r -F
 complete -c chandler -n "__fish_chandler_using_subcommand setup" -l kubelet-dir -d 'The directory of kubelet.sock and the plugins\' sockets [default: kubelet.pluginDir of the configuration]' -r -F
@@ -95,6 +95,7 @@ complete -c chandler -n "__fish_chandler_using_subcommand setup" -l log-format -
 json\t'For programs: an object a line'"
 complete -c chandler -n "__fish_chandler_using_subcommand setup" -l state-dir -d 'What must survive a restart' -r -F
 complete -c chandler -n "__fish_chandler_using_subcommand setup" -l runtime-dir -d 'Where the daemon has the socket on which it is asked for its status' -r -F
+complete -c chandler -n "__fish_chandler_using_subcommand setup" -l force -d 'Replace the file, whatever it says'
 complete -c chandler -n "__fish_chandler_using_subcommand setup" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c chandler -n "__fish_chandler_using_subcommand capture" -s o -l output -d 'The file to write, a tar archive, which must not exist' -r -F
 complete -c chandler -n "__fish_chandler_using_subcommand capture" -l config -d 'The configuration file' -r -F

@@ -11,7 +11,7 @@ use crate::{
 /// Writes what is known of this machine into `output`, which must not exist; gives what to tell the operator.
 pub(super) fn capture_into(args: &Args, output: &Path) -> Result<String, Mistake> {
     let Captured { archive, n_entries, n_made_up } = capture(&Host::new(&args.host_root));
-    write_new(output, &archive)?;
+    write_new(output, &archive, "")?;
     let shown = output.display();
     Ok(format!(
         "{shown} has {n_entries} files; {n_made_up} serial numbers and addresses in it are made up\n\

@@ -1,8 +1,8 @@
 //! `chandler setup`: a configuration for this machine.
 
 use std::{
-    fs::File,
-    io::{ErrorKind, Write},
+    fs::{self, File},
+    io::{self, ErrorKind, Write},
     path::Path,
 };
 
@@ -14,9 +14,13 @@ use crate::{
     operate::suggested,
 };
 
+/// The configuration that the package installs. Nobody has written it for this machine.
+const PACKAGED: &str = include_str!("../../deploy/config.yaml");
+
 /// Scans for the hardware that profiles know, and writes a configuration with those that have found some
-/// into `output`, which must not exist, or gives it back to be shown.
-pub(super) fn setup(args: &Args, output: Option<&Path>) -> Result<String, Mistake> {
+/// into `output`, or gives it back to be shown. A file that is there already is replaced only if it is as the
+/// package has it, or with `force`.
+pub(super) fn setup(args: &Args, output: Option<&Path>, force: bool) -> Result<String, Mistake> {
     let host = Host::new(&args.host_root);
     let profiles = suggested::in_order();
     let all = config::parse("the profiles together", &suggested::all(&profiles))
@@ -26,18 +30,44 @@ pub(super) fn setup(args: &Args, output: Option<&Path>) -> Result<String, Mistak
         return Ok(text);
     };
     let shown = path.display();
-    write_new(path, text.as_bytes())?;
+    if let Some(dir) = path.parent() {
+        fs::create_dir_all(dir).map_err(|err| not_written(dir, &err))?;
+    }
+    // Anything but a file, such as a device, is neither read nor replaced.
+    match path.is_file() && (force || is_packaged(path)) {
+        true => replace(path, text.as_bytes())?,
+        false => write_new(path, text.as_bytes(), ", or --force to replace it")?,
+    }
     Ok(format!("{shown} is written; `chandler --config {shown} discover` shows what it offers\n"))
 }
 
-/// Writes a file that must not exist.
-pub(super) fn write_new(path: &Path, content: &[u8]) -> Result<(), Mistake> {
-    let shown = path.display();
+fn is_packaged(path: &Path) -> bool {
+    File::open(path).and_then(io::read_to_string).is_ok_and(|it| it == PACKAGED)
+}
+
+/// Replaces a file as a whole, because a daemon that runs reads it as soon as it changes.
+fn replace(path: &Path, content: &[u8]) -> Result<(), Mistake> {
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    File::create(&new)
+        .and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()))
+        .and_then(|()| fs::rename(&new, path))
+        .map_err(|err| not_written(path, &err))
+}
+
+/// Writes a file that must not exist; `remedy` is what else than another name helps if it does.
+pub(super) fn write_new(path: &Path, content: &[u8], remedy: &str) -> Result<(), Mistake> {
     let written = File::create_new(path).and_then(|mut file| file.write_all(content));
     written.map_err(|err| {
         if err.kind() == ErrorKind::AlreadyExists {
-            return Mistake::Usage(format!("{shown} is there already; write -o with another name"));
+            let shown = path.display();
+            let what = format!("{shown} is there already; write -o with another name{remedy}");
+            return Mistake::Usage(what);
         }
-        Mistake::Failed(format!("cannot write {shown}: {err}"))
+        not_written(path, &err)
     })
+}
+
+fn not_written(path: &Path, err: &io::Error) -> Mistake {
+    Mistake::Failed(format!("cannot write {}: {err}", path.display()))
 }

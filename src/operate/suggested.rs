@@ -31,6 +31,14 @@ const HEAD: &str = "\
 version: v1
 ";
 
+/// A configuration needs a resource, and without hardware there is none.
+const NOTHING: &str = concat!(
+    "  # No hardware was found that is offered by itself: take away the `#` of an entry, or write one. A configuration\n",
+    "  # must have one; this does no harm, because every container has /dev/null anyway.\n",
+    "  - name: example.com/null\n",
+    "    discovery: { nodes: [/dev/null] }\n\n",
+);
+
 /// What was found for one profile.
 struct Found<'a> {
     profile: &'a Profile,
@@ -85,8 +93,7 @@ pub fn configuration(host: &Host, profiles: &[Profile], scan: &Scan) -> String {
     }
     text += "resources:\n";
     if !found.iter().any(|it| is_offered(&it)) {
-        text +=
-            "  # Nothing is offered by itself here: take away the `#` of an entry, or write one.\n";
+        text += NOTHING;
     }
     for it in found.iter().filter(is_offered) {
         text += &remarks(it);
