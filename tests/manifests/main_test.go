@@ -400,6 +400,17 @@ func TestAHostPathThatANodeLacksIsMadeAndWhatIsMountedInItLaterIsSeen(t *testing
 		"/sys/kernel/iommu_groups", "/sys/module", "/usr"))
 }
 
+func TestAPrivilegedContainerIsOneThatKubernetesAcceptsAndChangesNothingElse(t *testing.T) {
+	for _, all := range []objects{kustomization(t, "privileged"), chart(t, "privileged: true")} {
+		rights := all.daemonSet.Spec.Template.Spec.Containers[0].SecurityContext
+		if !is(rights.Privileged, true) || !is(rights.AllowPrivilegeEscalation, true) {
+			t.Fatalf("%v", rights)
+		}
+		*rights.Privileged, *rights.AllowPrivilegeEscalation = false, false
+		checkRights(t, all)
+	}
+}
+
 func TestActionsMakeTheAttributesOfDevicesWritableAndNothingElse(t *testing.T) {
 	for _, all := range []objects{kustomization(t, "actions"), chart(t, "actions: true")} {
 		mounts := all.daemonSet.Spec.Template.Spec.Containers[0].VolumeMounts
@@ -537,6 +548,7 @@ func TestTheChartHeedsEachValue(t *testing.T) {
 		{"deviceInfo: true", "mountPath: /var/run/k8s.cni.cncf.io/devinfo/dp }"},
 		{"labelsDir: /nfd", "mountPath: \"/nfd\" }"},
 		{"hostPaths: [/etc/cdi]", "mountPath: \"/host/etc/cdi\""},
+		{"privileged: true", "privileged: true"},
 		{"actions: true", "{ name: sys-devices, mountPath: /host/sys/devices }"},
 		{"resources: { limits: { memory: 1Gi } }", "memory: 1Gi"},
 		{"priorityClassName: mine", "priorityClassName: mine"},
@@ -596,6 +608,7 @@ func TestTheSchemaRefusesMistakes(t *testing.T) {
 		"pluginDir: relative",
 		"kernelLog: please",
 		"actions: please",
+		"privileged: please",
 		"hostPaths: [relative]",
 		"hostPaths: [/]",
 		"cdi: true",
