@@ -100,7 +100,7 @@ class Node:
         write(self.work + "/kustomize/base/config.yaml", config)
         if overlay == "cdi":
             # Where this cluster's containerd reads specs.
-            path = self.work + "/kustomize/cdi/kustomization.yaml"
+            path = self.work + "/kustomize/components/cdi/kustomization.yaml"
             write(path, read(path).replace("path: /var/run/cdi", f"path: {STATE}/cdi"))
         self.kubectl("apply", "-k", f"{self.work}/kustomize/{overlay}")
 
