@@ -12,6 +12,7 @@ use chandler::{
     model::{
         device::Ownership,
         health::{Consequence, Repair},
+        snapshot::Snapshot,
     },
     operate::{capture::capture, suggested},
 };
@@ -267,31 +268,36 @@ pub fn shown(fixture: &Fixture, resource: &str) -> String {
     let mut report = format!("{resource}\n\n{}", discovery::table(&fixture.host, &config, &found));
     for found in &found.found {
         let snapshot = snapshot(&config, found);
-        let is_well =
-            |id: &str| report.lines().any(|it| it.contains(id) && it.contains(" Healthy"));
-        let ids = snapshot.offers.iter().map(|it| it.id.to_string());
-        let is_first = |id: &String| id.ends_with("::0") || !id.contains("::");
-        let device = |id: &str| id.split("::").next().unwrap().to_owned();
-        let ids: Vec<String> =
-            ids.filter(|it| is_first(it) && is_well(&device(it))).take(2).collect();
-        report += &format!("\n{} {}:\n", snapshot.resource, ids.join(" "));
-        let edits = match allocate(&snapshot, &ids) {
-            Ok(edits) => edits,
-            Err(err) => {
-                report += &format!("  {err}\n");
-                continue;
-            }
-        };
-        for it in &edits.devices {
-            report += &format!("  {} as {} {}\n", it.host_path, it.container_path, it.permissions);
-        }
-        for it in &edits.mounts {
-            let how = if it.read_only { "ro" } else { "rw" };
-            report += &format!("  {} at {} {how}\n", it.host_path, it.container_path);
-        }
-        edits.cdi_devices.iter().for_each(|it| report += &format!("  {it}\n"));
-        edits.env.iter().for_each(|(name, value)| report += &format!("  {name}={value}\n"));
+        let ids = first_two(&snapshot, &report);
+        report += &format!("\n{}", given(&snapshot, &ids));
     }
+    report
+}
+
+/// The first two devices that work by what `discover` shows, one replica of each.
+pub fn first_two(snapshot: &Snapshot, table: &str) -> Vec<String> {
+    let is_well = |id: &str| table.lines().any(|it| it.contains(id) && it.contains(" Healthy"));
+    let of_first = snapshot.offers.iter().filter(|it| it.replica == 0);
+    let well = of_first.filter(|it| is_well(it.device.id.as_str()));
+    well.take(2).map(|it| it.id.to_string()).collect()
+}
+
+/// What a container gets that has these devices.
+pub fn given(snapshot: &Snapshot, ids: &[String]) -> String {
+    let mut report = format!("{} {}:\n", snapshot.resource, ids.join(" "));
+    let edits = match allocate(snapshot, ids) {
+        Ok(edits) => edits,
+        Err(err) => return report + &format!("  {err}\n"),
+    };
+    for it in &edits.devices {
+        report += &format!("  {} as {} {}\n", it.host_path, it.container_path, it.permissions);
+    }
+    for it in &edits.mounts {
+        let how = if it.read_only { "ro" } else { "rw" };
+        report += &format!("  {} at {} {how}\n", it.host_path, it.container_path);
+    }
+    edits.cdi_devices.iter().for_each(|it| report += &format!("  {it}\n"));
+    edits.env.iter().for_each(|(name, value)| report += &format!("  {name}={value}\n"));
     report
 }
 
