@@ -2,7 +2,11 @@
 
 use expect_test::{Expect, expect};
 
-use crate::{cli::chandler, fixture::Fixture};
+use crate::{
+    cli::chandler,
+    fixture::Fixture,
+    tree::{hardware, tree},
+};
 
 const HOST: &str = "//- /sys/class/acc/acc0/vendor
 0x1d0f
@@ -58,6 +62,77 @@ const RESOURCES: &str = r#"
 #[track_caller]
 fn check(thing: &str, resources: &str, expect: &Expect) {
     check_on(HOST, thing, resources, "", expect);
+}
+
+/// What is said on the machine of a fixture, without what is known beside it.
+fn said(machine: &str, thing: &str, resources: &str) -> String {
+    let fixture = tree(&hardware(machine));
+    let config = fixture.root().join("config.yaml");
+    std::fs::write(&config, format!("version: v1\nresources:\n{resources}")).unwrap();
+    let mut command = chandler();
+    command.args(["explain", thing, "--config"]).arg(&config);
+    let output = command.arg("--host-root").arg(fixture.root()).output().unwrap();
+    let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    let lines = said.lines().filter(|it| !it.starts_with("  "));
+    lines.map(|it| format!("{it}\n")).collect()
+}
+
+#[test]
+fn a_node_that_is_handed_over_means_the_device_that_has_it() {
+    let mut report = String::new();
+    for (machine, node, profile) in [
+        ("nvidia-gpu", "/dev/nvidia0", "nvidia-gpu"),
+        ("vfio-pci", "/dev/vfio/40", "vfio-pci"),
+        ("amd-gpu", "/dev/dri/card1", "amd-gpu"),
+        ("intel-gpu", "/dev/dri/card0", "intel-gpu"),
+        ("sound", "/dev/snd/controlC0", "sound"),
+        // Its own node is still what a glob finds.
+        ("serial", "/dev/ttyUSB0", "serial"),
+    ] {
+        let resources = format!("  - profile: {profile}\n");
+        report += &format!("{node}\n{}", said(machine, node, &resources));
+    }
+    expect![[r#"
+        /dev/nvidia0
+        nvidia.com/gpu: /sys/bus/pci/devices/0000:3b:00.0: taken as GPU-11111111-2222-3333-4444-555555555555, made of {nvidia.uuid}
+        /dev/vfio/40
+        chandler/vfio-pci: /sys/bus/pci/devices/0000:65:00.0: taken as 0000:65:00.0, made of pci.address
+        chandler/vfio-pci: /sys/bus/pci/devices/0000:65:00.1: taken as 0000:65:00.0, made of pci.address
+        /dev/dri/card1
+        amd.com/gpu, alternative 1: /sys/class/drm/renderD128: taken as 6a1d02a1b3c4d5e6, made of device/unique_id
+        amd.com/gpu, alternative 2: /sys/class/drm/renderD128: not taken: `device/modalias` is not there
+        /dev/dri/card0
+        gpu.intel.com/{driver}: /sys/class/drm/renderD128: taken as gpu.intel.com/i915 0000:00:02.0, made of pci.address
+        /dev/snd/controlC0
+        chandler/sound: /sys/class/sound/card0: taken as 0000:00:1f.3, made of pci.address
+        /dev/ttyUSB0
+        chandler/serial: /dev/ttyUSB0: taken as FT1ABCDE, made of usb.serial
+    "#]].assert_eq(&report);
+}
+
+#[test]
+fn an_instance_of_a_gpu_means_neither_the_others_nor_those_of_other_resources() {
+    let resources = "  - profile: { name: nvidia-gpu, mig: single }
+  - { profile: { name: nvidia-gpu, mig: mixed }, exclusive: false }
+";
+    let id = "GPU-66666666-2222-3333-4444-555555555555-gi9-ci0";
+    expect![[r#"
+        nvidia.com/gpu: /dev/nvidia-caps/nvidia-cap85: taken as GPU-66666666-2222-3333-4444-555555555555-gi9-ci0, made of {nvidia.uuid}-gi{nvidia.gpuInstance}-ci{nvidia.computeInstance}
+        nvidia.com/mig-gi{nvidia.gpuInstance}: /dev/nvidia-caps/nvidia-cap85: taken as nvidia.com/mig-gi9 GPU-66666666-2222-3333-4444-555555555555-gi9-ci0, made of {nvidia.uuid}-gi{nvidia.gpuInstance}-ci{nvidia.computeInstance}
+    "#]].assert_eq(&said("nvidia-gpu", id, resources));
+    let all = said("nvidia-gpu", "0000:d9:00.0", resources);
+    expect![[r#"
+        nvidia.com/gpu: /dev/nvidia-caps/nvidia-cap11: not taken: `nvidia.computeInstance` is not there
+        nvidia.com/gpu: /dev/nvidia-caps/nvidia-cap12: taken as GPU-66666666-2222-3333-4444-555555555555-gi1-ci0, made of {nvidia.uuid}-gi{nvidia.gpuInstance}-ci{nvidia.computeInstance}
+        nvidia.com/gpu: /dev/nvidia-caps/nvidia-cap84: not taken: `nvidia.computeInstance` is not there
+        nvidia.com/gpu: /dev/nvidia-caps/nvidia-cap85: taken as GPU-66666666-2222-3333-4444-555555555555-gi9-ci0, made of {nvidia.uuid}-gi{nvidia.gpuInstance}-ci{nvidia.computeInstance}
+        nvidia.com/gpu: /dev/nvidia-caps/nvidia-cap94: found but not offered: cannot read `nvidia.gpuInstanceNode`: no device node at /dev/nvidia-caps/nvidia-cap93; run `nvidia-modprobe -f /proc/driver/nvidia/capabilities/gpu5/mig/gi10/access`, which makes it
+        nvidia.com/mig-gi{nvidia.gpuInstance}: /dev/nvidia-caps/nvidia-cap11: not taken: `nvidia.computeInstance` is not there
+        nvidia.com/mig-gi{nvidia.gpuInstance}: /dev/nvidia-caps/nvidia-cap12: taken as nvidia.com/mig-gi1 GPU-66666666-2222-3333-4444-555555555555-gi1-ci0, made of {nvidia.uuid}-gi{nvidia.gpuInstance}-ci{nvidia.computeInstance}
+        nvidia.com/mig-gi{nvidia.gpuInstance}: /dev/nvidia-caps/nvidia-cap84: not taken: `nvidia.computeInstance` is not there
+        nvidia.com/mig-gi{nvidia.gpuInstance}: /dev/nvidia-caps/nvidia-cap85: taken as nvidia.com/mig-gi9 GPU-66666666-2222-3333-4444-555555555555-gi9-ci0, made of {nvidia.uuid}-gi{nvidia.gpuInstance}-ci{nvidia.computeInstance}
+        nvidia.com/mig-gi{nvidia.gpuInstance}: /dev/nvidia-caps/nvidia-cap94: found but not offered: cannot read `nvidia.gpuInstanceNode`: no device node at /dev/nvidia-caps/nvidia-cap93; run `nvidia-modprobe -f /proc/driver/nvidia/capabilities/gpu5/mig/gi10/access`, which makes it
+    "#]].assert_eq(&all);
 }
 
 /// The same on another host, where a daemon remembers what it has `offered`.

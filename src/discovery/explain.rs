@@ -105,13 +105,17 @@ pub fn explain(
     let candidates = candidates(host, resources);
     let sources = Sources { host, resources, scan: &scan, candidates: &candidates };
     let mut meant = sources.meant(wanted);
+    // `lspci` leaves the domain of an address out where all are in the first.
+    let in_first_domain = format!("0000:{wanted}");
+    let mut called = wanted;
     if meant.is_empty() && !wanted.starts_with('/') {
-        // `lspci` leaves the domain of an address out where all are in the first.
-        meant = sources.meant(&format!("0000:{wanted}"));
+        called = &in_first_domain;
+        meant = sources.meant(called);
     }
     if meant.is_empty() {
         return Err(sources.unknown(wanted, remembered));
     }
+    let meant = Meant { devices: sources.devices(called), name: called, places: meant };
     let mut answers = Vec::new();
     for (config_idx, (resource, claims)) in resources.iter().zip(&claims).enumerate() {
         let outcome = Outcome::of(&scan, config_idx, resource);
@@ -119,7 +123,7 @@ pub fn explain(
         for (alternative_idx, alternative) in resource.alternatives.iter().enumerate() {
             let all = candidates.get(&(config_idx, alternative_idx)).map_or(&[][..], Vec::as_slice);
             let asked = Asked { host, resource, alternative, all, claims, outcome: &outcome };
-            let about = about(all, &meant);
+            let about = meant.among(all, &outcome);
             if about.is_empty() {
                 let at = place(&alternative.source);
                 answers.push(Answer { config_idx, alternative_idx, at, fate: Fate::NoCandidate });
@@ -175,11 +179,14 @@ impl Sources<'_> {
             let node = node::check(host, wanted).ok().flatten();
             meant.extend(node.and_then(|it| node::sysfs_dir(host, &it).ok().flatten()));
             meant.extend(path);
+            // The node of a part, or of what has made it, belongs to the device that hands it over.
+            let devices = self.devices(wanted);
+            meant.extend(devices.iter().flat_map(|it| &it.members).filter_map(|it| it.dir.clone()));
             return meant;
         }
         let named = self.candidates.values().flatten().filter(|it| it.name == wanted);
         meant.extend(named.map(|it| it.identity().to_owned()));
-        for device in self.called(wanted) {
+        for device in self.devices(wanted) {
             meant.extend(device.members.iter().filter_map(|it| it.dir.clone()));
             meant.extend(device.node_paths().map(str::to_owned));
             meant.extend(device.paths.iter().map(|it| it.path.clone()));
@@ -196,19 +203,28 @@ impl Sources<'_> {
         meant
     }
 
-    /// The devices with this id, or with a replica that the kubelet calls so.
-    fn called<'a>(&'a self, id: &'a str) -> impl Iterator<Item = &'a Device> {
-        self.scan.found.iter().flat_map(move |found| {
+    /// The devices that hand this path over, or have this id, or a replica that the kubelet calls so.
+    fn devices(&self, wanted: &str) -> Vec<&Device> {
+        let node = node::check(self.host, wanted).ok().flatten();
+        let node = node.filter(|_| wanted.starts_with('/'));
+        let has_node = |it: &Device| {
+            node.as_ref().is_some_and(|node| it.node_paths().any(|path| path == node.path))
+        };
+        let mut devices = Vec::new();
+        for found in &self.scan.found {
             let resource = self.resources.get(found.config_idx);
-            found.findings.devices.iter().filter(move |it| {
+            devices.extend(found.findings.devices.iter().filter(|it| {
                 let is_offered = |resource| {
                     let device = Arc::new(Device::clone(it));
                     let offers = offer::offers(resource, &device, &Health::Healthy);
-                    offers.is_ok_and(|all| all.iter().any(|it| it.id.as_str() == id))
+                    offers.is_ok_and(|all| all.iter().any(|it| it.id.as_str() == wanted))
                 };
-                it.id.as_str() == id || it.replicas > 1 && resource.is_some_and(is_offered)
-            })
-        })
+                it.id.as_str() == wanted
+                    || has_node(it)
+                    || it.replicas > 1 && resource.is_some_and(is_offered)
+            }));
+        }
+        devices
     }
 
     /// What there is to say of what nothing is called.
@@ -239,8 +255,40 @@ impl Sources<'_> {
     }
 }
 
+/// What is asked about.
+struct Meant<'a> {
+    /// The devices that are called so, or hand it over.
+    devices: Vec<&'a Device>,
+    /// What was asked for.
+    name: &'a str,
+    /// The directories and paths that it may be.
+    places: BTreeSet<String>,
+}
+
+impl Meant<'_> {
+    /// The candidates that it means.
+    fn among<'c>(&self, all: &'c [Candidate], outcome: &Outcome<'_>) -> Vec<&'c Candidate> {
+        let is_one = |device: &Device| self.devices.iter().any(|it| std::ptr::eq(*it, device));
+        let devices: Vec<&Device> =
+            outcome.devices.iter().map(|(_, it)| *it).filter(|it| is_one(it)).collect();
+        let is_part = |it: &&Candidate| devices.iter().any(|device| is_of(it, device));
+        if !all.iter().any(|it| is_part(&it)) {
+            return about(all, &self.places);
+        }
+        // The node may have an entry of its own in a class, such as `card0` beside `renderD128`, which does not hand it over.
+        let is_named =
+            |it: &Candidate| it.name == self.name || it.places().any(|place| place == self.name);
+        all.iter().filter(|it| is_part(it) || is_named(it)).collect()
+    }
+}
+
 /// The candidates that are meant, or else those that they are part of, or else their parts.
 fn about<'c>(all: &'c [Candidate], meant: &BTreeSet<String>) -> Vec<&'c Candidate> {
+    // Slices of one card have one directory, and each a node of its own.
+    let own: Vec<&Candidate> = all.iter().filter(|it| meant.contains(it.identity())).collect();
+    if !own.is_empty() {
+        return own;
+    }
     let is_below = |dir: &str, of: &str| dir.strip_prefix(of).is_some_and(|it| it.starts_with('/'));
     let select = |holds: &dyn Fn(&str, &str) -> bool| -> Vec<&'c Candidate> {
         let is_one =
