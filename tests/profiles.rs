@@ -386,6 +386,31 @@ fn each_profile_has_a_page_with_a_configuration_and_a_pod() {
 }
 
 #[test]
+fn the_index_of_hardware_says_which_directories_and_logs_each_profile_needs() {
+    let page = fs::read_to_string("docs/hardware/README.md").unwrap();
+    let (_, table) = page.split_once("| profile | directories of the host |").unwrap();
+    let rows: Vec<Vec<&str>> = table
+        .lines()
+        .filter(|it| it.starts_with("| `"))
+        .map(|it| it.split('|').map(str::trim).collect())
+        .collect();
+    let listed = |cell: &str| -> Vec<String> {
+        cell.split(", ").filter(|it| *it != "–").map(|it| it.trim_matches('`').to_owned()).collect()
+    };
+    for profile in Profile::all() {
+        let hears = uses(&profile).iter().any(|text| {
+            config::parse("c.yaml", text)
+                .is_ok_and(|it| it.resources.iter().any(|it| !it.health.kernel_log.is_empty()))
+        });
+        let needs = (profile.reads.clone(), hears);
+        let mut of_it = rows.iter().filter(|it| listed(it[1]).iter().any(|it| it == profile.name));
+        let said = of_it.next().map_or((Vec::new(), false), |it| (listed(it[2]), it[3] == "yes"));
+        assert_eq!(said, needs, "docs/hardware/README.md: {}", profile.name);
+        assert!(of_it.next().is_none(), "docs/hardware/README.md: {} twice", profile.name);
+    }
+}
+
+#[test]
 fn the_lab_says_of_each_profile_by_which_story_it_is_shown() {
     let page = fs::read_to_string("tests/lab/README.md").unwrap();
     let rows: Vec<Vec<&str>> = page
