@@ -72,7 +72,8 @@ fn examples(page: &str) -> Vec<(String, Vec<String>)> {
 /// What an example offers on each of its machines, and gives to containers; and its resources that offer nothing on any.
 fn tried(example: &str, machines: &[String]) -> (String, Vec<String>) {
     let config = config::parse("page.md", example).unwrap_or_else(|err| panic!("{example}{err}"));
-    let mut report = config.notes.to_string();
+    let notes = config.notes.to_string();
+    let mut report: String = notes.lines().map(|it| format!("{it}\n")).collect();
     let mut offering = BTreeSet::new();
     for name in machines {
         let machine = tree(&hardware(name));
