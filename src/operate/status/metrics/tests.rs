@@ -160,7 +160,7 @@ says so once, it is tried again each ten seconds, and everything else goes on. A
 Under systemd an address needs the drop-in `systemd/metrics.conf` (in the package `/usr/share/doc/chandler/metrics.conf`), which opens the
 network to the unit. In a pod nothing else is needed: `listen: 0.0.0.0:9400`.
 
-The health of each device, as a stream for other agents on the node, and a file for node_exporter: [health-stream.md](health-stream.md).
+Rules for alerts, and a dashboard: [monitoring.md](monitoring.md). The health of each device, as a stream for other agents on the node, and a file for node_exporter: [health-stream.md](health-stream.md).
 
 Without TCP: `curl --unix-socket /run/chandler/status.sock http://localhost/metrics`.
 
