@@ -333,6 +333,14 @@ class Node(Lab):
         self.disk(f"disk-{id}", 64)
         self.pci("nvme", id, slot, drive=f"disk-{id}", serial=serial)
 
+    def nvme_kept(self, id, slot, serial):
+        """One on which what is written is there afterwards."""
+        path = f"{self.share}/{id}"
+        with open(path, "wb") as file:
+            file.truncate(64 << 20)
+        self.qmp("blockdev-add", {"driver": "file", "node-name": f"kept-{id}", "filename": path})
+        self.pci("nvme", id, slot, drive=f"kept-{id}", serial=serial)
+
     def _once(self, name, make):
         self.made = getattr(self, "made", set())
         if name not in self.made:

@@ -13,15 +13,7 @@ def story(node):
     node.start()
     node.expect("example.com/disk", "LABNVME1 Healthy")
 
-    def plug():
-        # What is written to it must be there afterwards.
-        path = node.share + "/disk"
-        with open(path, "wb") as file:
-            file.truncate(64 << 20)
-        node.qmp("blockdev-add", {"driver": "file", "node-name": "kept", "filename": path})
-        node.pci("nvme", "nvme2", 2, drive="kept", serial="LABNVME2")
-
-    node.expect_after("a disk plugged", plug,
+    node.expect_after("a disk plugged", lambda: node.nvme_kept("nvme2", 2, "LABNVME2"),
                       "example.com/disk", "LABNVME1 Healthy", "LABNVME2 Healthy", event=" add block ", given="test -b /dev/nvme1n1")
     held = node.hold("db", "example.com/disk")
     assert held in [("LABNVME1", ["/dev/nvme0n1"]), ("LABNVME2", ["/dev/nvme1n1"])], held

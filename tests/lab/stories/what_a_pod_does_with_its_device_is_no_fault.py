@@ -24,17 +24,9 @@ def story(node):
     node.expect("example.com/disk", "LABNVME1 Healthy")
     node.expect("example.com/port", f"{PORT} Healthy")
 
-    def plug():
-        # What is written to it must be there afterwards.
-        path = node.share + "/disk"
-        with open(path, "wb") as file:
-            file.truncate(64 << 20)
-        node.qmp("blockdev-add", {"driver": "file", "node-name": "kept", "filename": path})
-        node.pci("nvme", "nvme2", 2, drive="kept", serial="LABNVME2")
-
     # The first disk keeps nothing, so the pod must hold the other one.
     assert node.hold("other", "example.com/disk")[0] == "LABNVME1"
-    node.expect_after("a disk plugged", plug,
+    node.expect_after("a disk plugged", lambda: node.nvme_kept("nvme2", 2, "LABNVME2"),
                       "example.com/disk", "LABNVME1 Healthy", "LABNVME2 Healthy", event=" add block ", given="test -b /dev/nvme1n1")
     assert node.hold("db", "example.com/disk") == ("LABNVME2", ["/dev/nvme1n1"])
     assert node.hold("bus", "example.com/port")[0] == PORT
