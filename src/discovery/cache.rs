@@ -43,6 +43,9 @@ pub struct ScanCache {
     held: Arc<Held>,
 }
 
+/// How often resources are scanned in one scan, while devices come that may be theirs.
+const PASSES_MAX: usize = 3;
+
 /// How many resources that are not there any more have their ids remembered.
 const NAMES_MAX: usize = 256;
 
@@ -125,13 +128,36 @@ impl ScanCache {
 
     /// The same by means of `scan_one`, which is given the position of a resource and what others have
     /// taken. If it gives nothing, what was found before stays.
+    ///
+    /// What is new may have come after the resources were scanned that stand before its own, and belong to one of
+    /// those. So these are scanned once more then, before anybody hears of it.
     pub fn scan_with(
         &mut self,
         resources: &[Resource],
         scope: &Scope,
         mut scan_one: impl FnMut(usize, &Claims) -> ScanOutcome,
     ) -> Scan {
+        let mut scope = scope.clone();
+        for _ in 0..PASSES_MAX {
+            let taker = self.pass(resources, &scope, &mut scan_one).unwrap_or(0);
+            let before = resources.iter().enumerate().take(taker).filter(|(_, it)| it.exclusive);
+            scope = Scope::Some(before.map(|(idx, _)| idx).collect());
+            if scope.is_none() {
+                break;
+            }
+        }
+        self.tell(resources)
+    }
+
+    /// Scans each of `scope` once. Gives the last resource that has taken something new for itself.
+    fn pass(
+        &mut self,
+        resources: &[Resource],
+        scope: &Scope,
+        scan_one: &mut impl FnMut(usize, &Claims) -> ScanOutcome,
+    ) -> Option<usize> {
         self.entries.resize_with(resources.len(), || None);
+        let mut taker = None;
         let none = Claims::new(&self.held);
         let mut claims = none.clone();
         let mut changed_hands = HashSet::new();
@@ -147,6 +173,12 @@ impl ScanCache {
                     ScanOutcome::Done(mut new) => {
                         if resource.exclusive {
                             changed_hands.extend(new.changed_hands(entry.as_ref()));
+                            let has_more = |it: &ResourceScan| !new.taken.is_subset(&it.taken);
+                            taker = entry
+                                .as_ref()
+                                .filter(|it| has_more(it))
+                                .map(|_| config_idx)
+                                .or(taker);
                         }
                         new.keep_what_is_the_same(entry.take());
                         *entry = Some(new);
@@ -169,7 +201,7 @@ impl ScanCache {
                 claims.add(config_idx, entry.iter().flat_map(|it| &it.taken));
             }
         }
-        self.tell(resources)
+        taker
     }
 
     /// Everything that is known, with the same allocations as the last time where it is the same.
@@ -407,6 +439,46 @@ resources:
         };
         assert_eq!(scan(0), ["", "a b"]);
         assert_eq!(scan(1), ["a", "b"]);
+    }
+
+    #[test]
+    fn what_comes_after_the_resource_was_scanned_that_it_belongs_to_is_that_ones_all_the_same() {
+        let text = "version: v1
+resources:
+  - { name: u.e/first, discovery: { nodes: [/dev/a*] } }
+  - { name: u.e/shown, exclusive: false, discovery: { nodes: [/dev/a*] } }
+  - { name: u.e/rest, discovery: { nodes: [/dev/*] } }
+";
+        let resources = crate::config::parse("c", text).unwrap().resources;
+        let root = tempfile::tempdir().unwrap();
+        let dev = root.path().join("dev");
+        std::fs::create_dir(&dev).unwrap();
+        std::os::unix::fs::symlink("/dev/null", dev.join("b")).unwrap();
+        let host = Host::new(root.path());
+        let mut cache = ScanCache::default();
+        let mut scan = |arrives: &str, scope: &[usize]| {
+            let mut scanned = Vec::new();
+            let scan_one = |config_idx, claims: &Claims| {
+                if config_idx == 2 && !scanned.contains(&2) {
+                    std::os::unix::fs::symlink("/dev/null", dev.join(arrives)).unwrap();
+                }
+                scanned.push(config_idx);
+                scan_resource(&host, &resources, config_idx, claims)
+            };
+            let scope = Scope::Some(scope.iter().copied().collect());
+            let scan = cache.scan_with(&resources, &scope, scan_one);
+            let ids = scan.found.iter().map(|it| {
+                let ids = it.findings.devices.iter().map(|it| it.id.to_string());
+                ids.collect::<Vec<String>>().join(" ")
+            });
+            (ids.collect::<Vec<String>>().join(", "), scanned)
+        };
+        assert_eq!(scan("c", &[0, 1, 2]), (", , b c".to_owned(), vec![0, 1, 2]));
+        assert_eq!(scan("a", &[0, 1, 2]), ("a, , b c".to_owned(), vec![0, 1, 2, 0, 2]));
+        // Nobody else may have heard of it yet.
+        assert_eq!(scan("a2", &[2]), ("a a2, , b c".to_owned(), vec![2, 0, 2]));
+        assert_eq!(scan("d", &[2]), ("a a2, , b c d".to_owned(), vec![2, 0]));
+        assert_eq!(scan("e", &[0]).1, [0], "nothing is new");
     }
 
     #[test]
