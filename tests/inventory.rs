@@ -112,23 +112,7 @@ pub fn list_of(effect: &Effect) -> Option<&Arc<Snapshot>> {
 
 /// What is probed from now on.
 fn targets(effects: &[Effect]) -> Option<&[Target]> {
-    effects.iter().find_map(|it| match it {
-        Effect::Probe(targets) => Some(targets.as_ref()),
-        Effect::Serve(_)
-        | Effect::Publish(_)
-        | Effect::Register(_)
-        | Effect::CheckEndpoint(_)
-        | Effect::Scan(_)
-        | Effect::Hold(_)
-        | Effect::Reconfigure(_)
-        | Effect::Retire(_)
-        | Effect::WriteSpecs(_)
-        | Effect::AskPods
-        | Effect::Clean { .. }
-        | Effect::Remember(_)
-        | Effect::Show(_)
-        | Effect::Stop => None,
-    })
+    effects.iter().find_map(|it| if let Effect::Probe(it) = it { Some(it.as_ref()) } else { None })
 }
 
 /// What is to be written down.

@@ -172,13 +172,11 @@ impl ScanCache {
                 let unscanned = match scan_one(config_idx, heeded) {
                     ScanOutcome::Done(mut new) => {
                         if resource.exclusive {
-                            changed_hands.extend(new.changed_hands(entry.as_ref()));
-                            let has_more = |it: &ResourceScan| !new.taken.is_subset(&it.taken);
-                            taker = entry
-                                .as_ref()
-                                .filter(|it| has_more(it))
-                                .map(|_| config_idx)
-                                .or(taker);
+                            let changed = new.changed_hands(entry.as_ref());
+                            if entry.is_some() && changed.iter().any(|it| new.taken.contains(*it)) {
+                                taker = Some(config_idx);
+                            }
+                            changed_hands.extend(changed.into_iter().map(|it| hash(it)));
                         }
                         new.keep_what_is_the_same(entry.take());
                         *entry = Some(new);
@@ -320,11 +318,12 @@ impl ResourceScan {
         self.findings = None;
     }
 
-    /// Hashes of what is taken now and was not, or the other way round.
-    fn changed_hands(&self, before: Option<&ResourceScan>) -> Vec<u64> {
-        let nothing = BTreeSet::new();
-        let before = before.map_or(&nothing, |it| &it.taken);
-        before.symmetric_difference(&self.taken).map(|it| hash(it)).collect()
+    /// What is taken now and was not, or the other way round.
+    fn changed_hands<'s>(&'s self, before: Option<&'s ResourceScan>) -> Vec<&'s Arc<str>> {
+        match before {
+            Some(before) => before.taken.symmetric_difference(&self.taken).collect(),
+            None => self.taken.iter().collect(),
+        }
     }
 
     fn keep_what_is_the_same(&mut self, before: Option<ResourceScan>) {
@@ -409,6 +408,15 @@ mod tests {
         assert!(cache.known.contains_key(&name(0)), "it was there last");
     }
 
+    /// The devices of each resource.
+    fn ids(scan: &Scan) -> Vec<String> {
+        let ids = scan.found.iter().map(|it| {
+            let ids = it.findings.devices.iter().map(|it| it.id.to_string());
+            ids.collect::<Vec<String>>().join(" ")
+        });
+        ids.collect()
+    }
+
     #[test]
     fn what_another_has_claimed_is_given_up_by_a_resource_whose_read_is_blocked() {
         let text = "version: v1
@@ -430,12 +438,7 @@ resources:
                 true => ScanOutcome::Blocked,
                 false => scan_resource(&host, &resources, config_idx, claims),
             };
-            let scan = cache.scan_with(&resources, &Scope::All, scan_one);
-            let ids = scan.found.iter().map(|it| {
-                let ids = it.findings.devices.iter().map(|it| it.id.to_string());
-                ids.collect::<Vec<String>>().join(" ")
-            });
-            ids.collect::<Vec<String>>()
+            ids(&cache.scan_with(&resources, &Scope::All, scan_one))
         };
         assert_eq!(scan(0), ["", "a b"]);
         assert_eq!(scan(1), ["a", "b"]);
@@ -466,12 +469,8 @@ resources:
                 scan_resource(&host, &resources, config_idx, claims)
             };
             let scope = Scope::Some(scope.iter().copied().collect());
-            let scan = cache.scan_with(&resources, &scope, scan_one);
-            let ids = scan.found.iter().map(|it| {
-                let ids = it.findings.devices.iter().map(|it| it.id.to_string());
-                ids.collect::<Vec<String>>().join(" ")
-            });
-            (ids.collect::<Vec<String>>().join(", "), scanned)
+            let found = ids(&cache.scan_with(&resources, &scope, scan_one));
+            (found.join(", "), scanned)
         };
         assert_eq!(scan("c", &[0, 1, 2]), (", , b c".to_owned(), vec![0, 1, 2]));
         assert_eq!(scan("a", &[0, 1, 2]), ("a, , b c".to_owned(), vec![0, 1, 2, 0, 2]));

@@ -107,15 +107,12 @@ pub fn explain(
     let mut meant = sources.meant(wanted);
     // `lspci` leaves the domain of an address out where all are in the first.
     let in_first_domain = format!("0000:{wanted}");
-    let mut called = wanted;
-    if meant.is_empty() && !wanted.starts_with('/') {
-        called = &in_first_domain;
-        meant = sources.meant(called);
+    if meant.places.is_empty() && !wanted.starts_with('/') {
+        meant = sources.meant(&in_first_domain);
     }
-    if meant.is_empty() {
+    if meant.places.is_empty() {
         return Err(sources.unknown(wanted, remembered));
     }
-    let meant = Meant { devices: sources.devices(called), name: called, places: meant };
     let mut answers = Vec::new();
     for (config_idx, (resource, claims)) in resources.iter().zip(&claims).enumerate() {
         let outcome = Outcome::of(&scan, config_idx, resource);
@@ -169,25 +166,33 @@ struct Sources<'a> {
     candidates: &'a AllCandidates,
 }
 
-impl Sources<'_> {
-    /// The directories in sysfs, and the paths, of all that `wanted` may mean. What cannot be read is not meant.
-    fn meant(&self, wanted: &str) -> BTreeSet<String> {
+impl<'a> Sources<'a> {
+    /// All that `wanted` may mean. What cannot be read is not meant.
+    fn meant<'m>(&self, wanted: &'m str) -> Meant<'m>
+    where
+        'a: 'm,
+    {
+        let devices = self.devices(wanted);
+        let places = self.places(wanted, &devices);
+        Meant { devices, name: wanted, places }
+    }
+
+    /// The directories in sysfs, and the paths, of `wanted`, which the devices are called or hand over.
+    fn places(&self, wanted: &str, devices: &[&Device]) -> BTreeSet<String> {
         let host = self.host;
-        let mut meant = BTreeSet::new();
+        let dirs = devices.iter().flat_map(|it| &it.members).filter_map(|it| it.dir.clone());
+        // The node of a part, or of what has made it, belongs to the device that hands it over.
+        let mut meant: BTreeSet<String> = dirs.collect();
         if wanted.starts_with('/') {
             let path = host.canonical(wanted).ok().flatten();
             let node = node::check(host, wanted).ok().flatten();
             meant.extend(node.and_then(|it| node::sysfs_dir(host, &it).ok().flatten()));
             meant.extend(path);
-            // The node of a part, or of what has made it, belongs to the device that hands it over.
-            let devices = self.devices(wanted);
-            meant.extend(devices.iter().flat_map(|it| &it.members).filter_map(|it| it.dir.clone()));
             return meant;
         }
         let named = self.candidates.values().flatten().filter(|it| it.name == wanted);
         meant.extend(named.map(|it| it.identity().to_owned()));
-        for device in self.devices(wanted) {
-            meant.extend(device.members.iter().filter_map(|it| it.dir.clone()));
+        for device in devices {
             meant.extend(device.node_paths().map(str::to_owned));
             meant.extend(device.paths.iter().map(|it| it.path.clone()));
         }
@@ -204,7 +209,7 @@ impl Sources<'_> {
     }
 
     /// The devices that hand this path over, or have this id, or a replica that the kubelet calls so.
-    fn devices(&self, wanted: &str) -> Vec<&Device> {
+    fn devices(&self, wanted: &str) -> Vec<&'a Device> {
         let node = node::check(self.host, wanted).ok().flatten();
         let node = node.filter(|_| wanted.starts_with('/'));
         let has_node = |it: &Device| {
